@@ -1,0 +1,1 @@
+"""The catalog: normalized runs in Parquet, frozen by manifests."""

@@ -1,0 +1,1 @@
+"""Ingestion: sources, pipeline, and the ncpl-data command."""

@@ -1,0 +1,1 @@
+"""Sources: one file a publisher of training logs."""

@@ -1,0 +1,1 @@
+"""Scaling laws: one small module a family."""

@@ -1,0 +1,1 @@
+"""Schema of run documents: load, validate, describe."""
