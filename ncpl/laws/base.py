@@ -56,7 +56,7 @@ class Law:
     huber_delta: float = 1e-3
 
     def theta(self, values: Mapping[str, float]) -> Array:
-        """Return parameter values as a vector in the law's own order; KeyError names a missing one."""
+        """Return values as a vector in the law's own order; KeyError names a missing one."""
         return np.array([values[p.name] for p in self.parameters])
 
     def check(self, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:

@@ -18,7 +18,9 @@ def log_loss(theta_KP: Array, inputs: Inputs) -> Array:
     log_n = np.log(inputs["params_non_embedding"] / 1e6)
     log_d = np.log(inputs["train_tokens"] / 1e9)
     model, data = np.log(a) - alpha * log_n, np.log(b) - beta * log_d
-    return np.logaddexp(np.logaddexp(model, data), np.log(c))
+    floor = np.log(c)
+    top = np.maximum(np.maximum(model, data), floor)
+    return np.asarray(top + np.log(np.exp(model - top) + np.exp(data - top) + np.exp(floor - top)))
 
 
 LAW = Law(

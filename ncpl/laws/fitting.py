@@ -40,13 +40,13 @@ class Problem:
         return np.nan_to_num(predicted - self.target, nan=1e3, posinf=1e3, neginf=-1e3)
 
     def objective(self, z_KP: Array) -> Array:
-        """Return the summed Huber loss of each of K coordinate vectors, in units of delta squared."""
+        """Return the summed Huber loss of K coordinate vectors, in units of delta squared."""
         delta = self.law.huber_delta
         size = np.abs(self.residuals(z_KP)) / delta
         return np.asarray((self.weight * np.where(size <= 1, size**2 / 2, size - 0.5)).sum(-1))
 
     def jacobian(self, z_P: Array) -> tuple[Array, Array]:
-        """Return residuals (n,) and their derivatives (P, n) at one point, from one batched call."""
+        """Return residuals (n,) and their derivatives (P, n), from one batched call."""
         steps = STEP * np.eye(len(z_P))
         stacked = self.residuals(np.concatenate([z_P[None], z_P + steps, z_P - steps]))
         n_parameters = len(z_P)
@@ -77,7 +77,7 @@ def fit_law(
     """Return the law fitted to these losses (nats per token unless the law says otherwise).
 
     Starts are drawn from each parameter's start range; `start` adds one more. Raises ValueError if
-    there are fewer rows than parameters, or a loss is not positive where the law fits its logarithm.
+    there are fewer rows than parameters, or a loss is not positive where its logarithm is fitted.
     """
     columns = law.check(inputs)
     observed = np.asarray(loss, dtype=np.float64)
@@ -143,14 +143,14 @@ def multistart(
             problem.weight[rows],
         )
 
-    def descend(on: Problem, z_P: Array, iterations: int) -> Any:
-        options = {"maxiter": iterations, "maxfun": 4 * iterations, "ftol": 1e-13, "gtol": 1e-9}
+    def descend(on: Problem, z_P: Array, iterations: int, tolerance: float = 1e-13) -> Any:
+        options = {"maxiter": iterations, "maxfun": 4 * iterations, "ftol": tolerance, "gtol": 1e-9}
         return minimize(
             on.value_and_gradient, z_P, jac=True, method="L-BFGS-B", bounds=bounds, options=options
         )
 
     low, high = np.array(bounds).T
-    ends = [descend(screen, np.clip(z, low, high), 300) for z in starts]
+    ends = [descend(screen, np.clip(z, low, high), 200, 1e-7) for z in starts]
     ends.sort(key=lambda end: float(end.fun))
     agreeing = sum(end.fun <= ends[0].fun * (1 + 1e-3) + 1e-9 for end in ends)
     finished = [descend(problem, end.x, 2000) for end in ends[:FINISHED_STARTS]]
