@@ -1,1 +1,21 @@
-"""Sources: one file a publisher of training logs."""
+"""Sources: one file a publisher of training logs. A new one is listed here by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ncpl_data.catalog.errors import InputError
+from ncpl_data.ingest.base import Source
+from ncpl_data.ingest.sources import steplaw
+
+SOURCES: Mapping[str, Source] = {module.SOURCE.name: module.SOURCE for module in (steplaw,)}
+
+
+def find_source(name: str) -> Source:
+    """Return the source of a name.
+
+    Raises InputError for an unknown one.
+    """
+    if name not in SOURCES:
+        raise InputError(f'there is no source "{name}"; known: {", ".join(sorted(SOURCES))}')
+    return SOURCES[name]

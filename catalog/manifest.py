@@ -1,0 +1,120 @@
+"""Manifests: the numbered JSON files that say which data files a catalog consists of.
+
+One manifest lists the live files of all tables, so one commit covers them all. A commit creates
+the next number; if somebody else created it first, the commit is prepared again on top of theirs.
+Format for other readers: catalog/FORMAT.md.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ncpl_data.catalog.errors import InputError, IntegrityError
+from ncpl_data.catalog.folder import LocalFolder
+
+FORMAT = "ncpl-catalog/1"
+TABLES = ("runs", "curves", "evals", "rejects", "ingests")
+NAME = re.compile(r"manifests/(\d{10})\.json")
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One immutable Parquet file of one table."""
+
+    path: str
+    """Relative to the catalog folder."""
+    sha256: str
+    bytes: int
+    rows: int
+    source: str
+    min_run_id: str | None = None
+    max_run_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The state of a catalog after one commit."""
+
+    version: int
+    operation: str
+    """The command that made it, for people."""
+    created_at: str
+    schema_version: str
+    tables: Mapping[str, tuple[DataFile, ...]] = field(
+        default_factory=lambda: {t: () for t in TABLES}
+    )
+    sources: Mapping[str, Any] = field(default_factory=dict)
+    """Data sheet of each source that was ingested, by name."""
+
+    def to_json(self) -> bytes:
+        """Return the manifest as its file's bytes."""
+        content = {
+            "format": FORMAT,
+            "version": self.version,
+            "operation": self.operation,
+            "created_at": self.created_at,
+            "schema_version": self.schema_version,
+            "tables": {t: [asdict(f) for f in files] for t, files in self.tables.items()},
+            "sources": self.sources,
+        }
+        return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False).encode()
+
+    @classmethod
+    def from_json(cls, content: bytes, name: str) -> Manifest:
+        """Return the manifest of a file's bytes.
+
+        Raises IntegrityError if it is damaged, InputError if it is of another format.
+        """
+        try:
+            data = json.loads(content)
+            if data["format"] != FORMAT:
+                raise InputError(
+                    f'{name} is of format "{data["format"]}"; this program reads "{FORMAT}". '
+                    "Install the release that wrote it"
+                )
+            return cls(
+                version=data["version"],
+                operation=data["operation"],
+                created_at=data["created_at"],
+                schema_version=data["schema_version"],
+                tables={t: tuple(DataFile(**f) for f in data["tables"][t]) for t in TABLES},
+                sources=data["sources"],
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise IntegrityError(
+                f"{name} is damaged ({error}); restore it from a copy, or remove it to go back "
+                "to the manifest before it"
+            ) from error
+
+
+def versions(folder: LocalFolder) -> list[int]:
+    """Return the numbers of all manifests, ascending."""
+    found = [NAME.fullmatch(name) for name in folder.names("manifests")]
+    return sorted(int(match[1]) for match in found if match)
+
+
+def manifest_name(version: int) -> str:
+    """Return the file name of a manifest."""
+    return f"manifests/{version:010d}.json"
+
+
+def read_manifest(folder: LocalFolder, version: int | None = None) -> Manifest | None:
+    """Return one manifest, by default the newest; None where the catalog is still empty."""
+    known = versions(folder)
+    if version is None:
+        if not known:
+            return None
+        version = known[-1]
+    elif version not in known:
+        raise InputError(
+            f"{folder.root} has no manifest {version}; it has "
+            f"{f'{known[0]} to {known[-1]}' if known else 'none'}"
+        )
+    name = manifest_name(version)
+    return Manifest.from_json(folder.read(name), name)

@@ -1,0 +1,350 @@
+"""A run as it is kept: one configuration, its outcome, its curves and evaluations."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from ncpl_data.schema.fields import Field, run_fields
+from ncpl_data.schema.load import SCHEMA_VERSION
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """One metric over the steps of a run."""
+
+    metric: str
+    step: IntArray
+    """Shape (points,), strictly increasing."""
+    value: FloatArray
+    """Shape (points,), finite."""
+    tokens: IntArray | None = None
+    """Tokens seen at each step, shape (points,)."""
+
+    def __post_init__(self) -> None:
+        """Refuse points that break the laws of a curve."""
+        if not len(self.step) == len(self.value) or len(self.step) == 0:
+            raise ValueError(
+                f"curve {self.metric}: {len(self.step)} steps and {len(self.value)} values; "
+                "expected as many of both, and at least one"
+            )
+        if self.tokens is not None and len(self.tokens) != len(self.step):
+            raise ValueError(
+                f"curve {self.metric}: {len(self.tokens)} token counts for {len(self.step)} steps"
+            )
+        if np.any(np.diff(self.step) <= 0):
+            at = int(np.argmax(np.diff(self.step) <= 0)) + 1
+            raise ValueError(
+                f"curve {self.metric}: step {self.step[at]} follows step {self.step[at - 1]}; "
+                "steps must increase"
+            )
+        if not np.all(np.isfinite(self.value)):
+            at = int(np.argmin(np.isfinite(self.value)))
+            raise ValueError(f"curve {self.metric}: the value at step {self.step[at]} is not finite")
+
+    def update(self, digest: hashlib._Hash) -> None:
+        """Feed the curve's content into a hash."""
+        digest.update(self.metric.encode() + b"\0")
+        for array, kind in ((self.step, "<i8"), (self.tokens, "<i8"), (self.value, "<f8")):
+            if array is None:
+                digest.update(b"-")
+            else:
+                digest.update(len(array).to_bytes(8, "little"))
+                digest.update(np.ascontiguousarray(array, dtype=kind).tobytes())
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One downstream measurement of a run."""
+
+    task: str
+    kind: str
+    value: float
+    step: int | None = None
+    n_shots: int | None = None
+    stderr: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One training run. Meaning and unit of every field: schema/FIELDS.md.
+
+    None means that the source does not say. Lists of objects are sequences of mappings with the
+    keys of the schema; open objects (`extra`, `optimizer_extra`, `origins`, `raw_config`) are
+    mappings.
+    """
+
+    run_id: str
+    source: str
+    schema_version: str = SCHEMA_VERSION
+    source_run: str | None = None
+    same_as: Sequence[str] | None = None
+    parent_run_id: str | None = None
+    branch_step: int | None = None
+    stage: str | None = None
+    modality: str | None = None
+    seed: int | None = None
+    extra: Record | None = None
+
+    model_family: str | None = None
+    architecture: str | None = None
+    n_layers: int | None = None
+    n_encoder_layers: int | None = None
+    n_decoder_layers: int | None = None
+    d_model: int | None = None
+    d_ff: int | None = None
+    n_heads: int | None = None
+    n_kv_heads: int | None = None
+    head_dim: int | None = None
+    vocab_size: int | None = None
+    is_embedding_tied: bool | None = None
+    activation: str | None = None
+    norm: str | None = None
+    position_encoding: str | None = None
+    n_experts: int | None = None
+    n_shared_experts: int | None = None
+    experts_per_token: int | None = None
+    d_ff_expert: int | None = None
+    d_ff_shared_expert: int | None = None
+    n_dense_layers: int | None = None
+    n_recurrent_steps: int | None = None
+    n_parallel_streams: int | None = None
+    params_total: int | None = None
+    params_active: int | None = None
+    params_non_embedding: int | None = None
+    params_active_non_embedding: int | None = None
+    parametrization: str | None = None
+    init_std: float | None = None
+    dropout: float | None = None
+
+    optimizer: str | None = None
+    learning_rate: float | None = None
+    learning_rate_groups: Sequence[Record] | None = None
+    weight_decay: float | None = None
+    adam_beta1: float | None = None
+    adam_beta2: float | None = None
+    adam_epsilon: float | None = None
+    momentum: float | None = None
+    is_nesterov: bool | None = None
+    grad_clip_norm: float | None = None
+    optimizer_extra: Record | None = None
+
+    schedule: str | None = None
+    warmup_steps: int | None = None
+    decay_steps: int | None = None
+    min_learning_rate: float | None = None
+    train_steps: int | None = None
+    batch_size_sequences: int | None = None
+    sequence_length: int | None = None
+    train_tokens: int | None = None
+    nominal_train_tokens: int | None = None
+    learning_rate_knots: Sequence[Record] | None = None
+    batch_ramp: Sequence[Record] | None = None
+
+    dataset: str | None = None
+    dataset_revision: str | None = None
+    tokenizer: str | None = None
+    unique_tokens: int | None = None
+    epochs: float | None = None
+    filter: str | None = None
+    mixture: Sequence[Record] | None = None
+    perturbations: Sequence[Record] | None = None
+
+    precision: str | None = None
+    accelerator: str | None = None
+    n_devices: int | None = None
+    tensor_parallel: int | None = None
+    pipeline_parallel: int | None = None
+    tokens_per_second: float | None = None
+    mfu_frac: float | None = None
+    step_time_seconds: float | None = None
+    wall_time_seconds: float | None = None
+    train_flops: float | None = None
+    framework: str | None = None
+    code_revision: str | None = None
+
+    status: str | None = None
+    final_loss: float | None = None
+    final_loss_metric: str | None = None
+    final_loss_unit: str | None = None
+    final_step: int | None = None
+    metrics: Sequence[Record] | None = None
+
+    licence: str | None = None
+    citation: str | None = None
+    url: str | None = None
+    revision: str | None = None
+    file: str | None = None
+    file_sha256: str | None = None
+    record: str | None = None
+    is_copy: bool | None = None
+    contributor: str | None = None
+    notes: str | None = None
+    flags: Sequence[str] | None = None
+    origins: Record | None = None
+    raw_config: Record | None = None
+
+    curves: Sequence[Curve] = field(default=(), compare=False)
+    evals: Sequence[Evaluation] = ()
+
+    def row(self) -> dict[str, Any]:
+        """Return the row of the table `runs`: every column, open objects as canonical JSON."""
+        return {f.column: cell(f, getattr(self, f.column)) for f in run_fields()}
+
+    def content_hash(self) -> str:
+        """Return the SHA-256 of everything the run says, in hexadecimal.
+
+        It does not depend on the order of keys, curves or evaluations, nor on Arrow's encoding,
+        so equal content has equal hashes on any machine.
+        """
+        values = {column: value for column, value in self.row().items() if value is not None}
+        digest = hashlib.sha256(canonical_json(values).encode())
+        for curve in sorted(self.curves, key=lambda c: c.metric):
+            curve.update(digest)
+        evals = sorted(canonical_json(drop_none(asdict(e))) for e in self.evals)
+        digest.update(canonical_json(evals).encode())
+        return digest.hexdigest()
+
+    def to_document(self) -> dict[str, Any]:
+        """Return the run as a document of the schema, without nulls."""
+        document: dict[str, Any] = {}
+        for f in run_fields():
+            value = getattr(self, f.column)
+            if value is None:
+                continue
+            place = document
+            for key in f.path[:-1]:
+                place = place.setdefault(key, {})
+            place[f.path[-1]] = plain(value)
+        if self.curves:
+            document["curves"] = [curve_document(c) for c in self.curves]
+        if self.evals:
+            document["evals"] = [drop_none(asdict(e)) for e in self.evals]
+        return document
+
+    @classmethod
+    def from_document(cls, document: Record) -> Self:
+        """Return the run of a valid document. Curves must be inline."""
+        values: dict[str, Any] = {}
+        for f in run_fields():
+            place: Any = document
+            for key in f.path:
+                place = place.get(key) if place is not None else None
+            if place is not None:
+                values[f.column] = typed(f, place)
+        curves = [
+            Curve(
+                metric=c["metric"],
+                step=np.asarray(c["step"], dtype=np.int64),
+                value=np.asarray(c["value"], dtype=np.float64),
+                tokens=None if c.get("tokens") is None else np.asarray(c["tokens"], np.int64),
+            )
+            for c in document.get("curves") or ()
+        ]
+        evals = [Evaluation(**e) for e in document.get("evals") or ()]
+        return cls(**values, curves=tuple(curves), evals=tuple(evals))
+
+    @classmethod
+    def from_row(cls, row: Record, curves: Sequence[Curve], evals: Sequence[Evaluation]) -> Self:
+        """Return the run of a row of the table `runs` and what belongs to it."""
+        values: dict[str, Any] = {}
+        for f in run_fields():
+            value = row[f.column]
+            if value is None:
+                continue
+            if f.kind == "json":
+                value = json.loads(value)
+            elif f.kind == "records":
+                value = tuple(drop_none(item) for item in value)
+            elif f.kind == "strings":
+                value = tuple(value)
+            values[f.column] = value
+        return cls(**values, curves=tuple(curves), evals=tuple(evals))
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A record that was read and refused. It is kept, with the reason, in the table `rejects`."""
+
+    ref: str
+    """What names the record inside its source: a run name, or file and line."""
+    reason: str
+    """Short and countable, such as "crashed"."""
+    payload: Record | None = None
+    """The record as it was read."""
+    detail: str | None = None
+
+
+def curve_document(curve: Curve) -> dict[str, Any]:
+    """Return a curve as the schema writes it."""
+    document: dict[str, Any] = {"metric": curve.metric, "step": curve.step.tolist()}
+    if curve.tokens is not None:
+        document["tokens"] = curve.tokens.tolist()
+    document["value"] = curve.value.tolist()
+    return document
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON types, mappings without their nulls."""
+    if isinstance(value, Mapping):
+        return drop_none(value)
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
+
+
+def drop_none(mapping: Record) -> dict[str, Any]:
+    """Return a mapping without the keys that say nothing."""
+    return {key: value for key, value in mapping.items() if value is not None}
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one JSON text of a value: keys sorted, no spaces, no NaN."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
+def typed(f: Field, value: Any) -> Any:
+    """Return a document's value in the column's type: 1 is 1.0 where a number is meant."""
+    if f.kind == "number":
+        return float(value)
+    if f.kind == "integer":
+        return int(value)
+    if f.kind == "records":
+        by_name = {item.path[0]: item for item in f.items}
+        return tuple({k: typed(by_name[k], v) for k, v in drop_none(e).items()} for e in value)
+    return tuple(value) if f.kind == "strings" else value
+
+
+def cell(f: Field, value: Any) -> Any:
+    """Return a run's value as it stands in its column."""
+    if value is None:
+        return None
+    if f.kind == "json":
+        return canonical_json(value)
+    if f.kind == "records":
+        return [{item.path[0]: entry.get(item.path[0]) for item in f.items} for entry in value]
+    if f.kind == "strings":
+        return list(value)
+    if f.kind == "number":
+        number = float(value)
+        if not math.isfinite(number):
+            raise ValueError(f"{f.column} is {number}; a value that is not finite is no value")
+        return number
+    return value
+
+
+def field_names() -> set[str]:
+    """Return the names of the fields of `Run` that are columns."""
+    return {f.name for f in fields(Run)} - {"curves", "evals"}

@@ -1,0 +1,144 @@
+"""The catalog's tables as Arrow: their schemas, and runs turned into their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from ncpl_data.catalog.record import Run
+from ncpl_data.schema.fields import Field, run_fields
+
+ARROW_TYPES = {
+    "string": pa.string(),
+    "json": pa.string(),
+    "integer": pa.int64(),
+    "number": pa.float64(),
+    "boolean": pa.bool_(),
+    "strings": pa.list_(pa.string()),
+}
+
+
+def arrow_type(f: Field) -> pa.DataType:
+    """Return the Arrow type of a column."""
+    if f.kind == "records":
+        return pa.list_(pa.struct([(item.path[0], arrow_type(item)) for item in f.items]))
+    return ARROW_TYPES[f.kind]
+
+
+@cache
+def runs_schema() -> pa.Schema:
+    """Return the Arrow schema of the table `runs`: every field, then the content hash."""
+    columns = [pa.field(f.column, arrow_type(f)) for f in run_fields()]
+    return pa.schema([*columns, pa.field("run_hash", pa.string())])
+
+
+CURVES_SCHEMA = pa.schema(
+    [
+        ("run_id", pa.string()),
+        ("source", pa.string()),
+        ("metric", pa.string()),
+        ("step", pa.int64()),
+        ("tokens", pa.int64()),
+        ("value", pa.float64()),
+    ]
+)
+EVALS_SCHEMA = pa.schema(
+    [
+        ("run_id", pa.string()),
+        ("source", pa.string()),
+        ("task", pa.string()),
+        ("kind", pa.string()),
+        ("step", pa.int64()),
+        ("n_shots", pa.int64()),
+        ("value", pa.float64()),
+        ("stderr", pa.float64()),
+    ]
+)
+REJECTS_SCHEMA = pa.schema(
+    [
+        ("source", pa.string()),
+        ("ref", pa.string()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("payload", pa.string()),
+        ("schema_version", pa.string()),
+    ]
+)
+INGESTS_SCHEMA = pa.schema(
+    [
+        ("ingest_id", pa.string()),
+        ("source", pa.string()),
+        ("origin", pa.string()),
+        ("at", pa.timestamp("us", tz="UTC")),
+        ("added", pa.int64()),
+        ("updated", pa.int64()),
+        ("unchanged", pa.int64()),
+        ("rejected", pa.int64()),
+        ("tool_version", pa.string()),
+    ]
+)
+
+
+def table_schemas() -> dict[str, pa.Schema]:
+    """Return the Arrow schema of every table of the catalog."""
+    return {
+        "runs": runs_schema(),
+        "curves": CURVES_SCHEMA,
+        "evals": EVALS_SCHEMA,
+        "rejects": REJECTS_SCHEMA,
+        "ingests": INGESTS_SCHEMA,
+    }
+
+
+def runs_table(runs: Sequence[Run]) -> pa.Table:
+    """Return runs as the table `runs`, in the order given."""
+    rows = [run.row() | {"run_hash": run.content_hash()} for run in runs]
+    return pa.Table.from_pylist(rows, schema=runs_schema())
+
+
+def curves_table(runs: Sequence[Run]) -> pa.Table:
+    """Return the curves of runs as the table `curves`, sorted by run, metric and step."""
+    parts = [
+        (run, curve)
+        for run in sorted(runs, key=lambda r: r.run_id)
+        for curve in sorted(run.curves, key=lambda c: c.metric)
+    ]
+    lengths = np.asarray([len(curve.step) for _, curve in parts], dtype=np.int64)
+
+    def repeat(values: list[str]) -> pa.Array:
+        indices = pa.array(np.repeat(np.arange(len(values)), lengths), type=pa.int64())
+        return pa.array(values, type=pa.string()).take(indices)
+
+    def join(arrays: list[Any], kind: pa.DataType) -> pa.Array:
+        chunks = [
+            pa.nulls(n, kind) if a is None else pa.array(a, type=kind)
+            for a, n in zip(arrays, lengths.tolist(), strict=True)
+        ]
+        return pa.concat_arrays(chunks) if chunks else pa.nulls(0, kind)
+
+    return pa.Table.from_arrays(
+        [
+            repeat([run.run_id for run, _ in parts]),
+            repeat([run.source for run, _ in parts]),
+            repeat([curve.metric for _, curve in parts]),
+            join([curve.step for _, curve in parts], pa.int64()),
+            join([curve.tokens for _, curve in parts], pa.int64()),
+            join([curve.value for _, curve in parts], pa.float64()),
+        ],
+        schema=CURVES_SCHEMA,
+    )
+
+
+def evals_table(runs: Sequence[Run]) -> pa.Table:
+    """Return the evaluations of runs as the table `evals`, sorted."""
+    rows = [
+        {"run_id": run.run_id, "source": run.source, **asdict(e)}
+        for run in runs
+        for e in run.evals
+    ]
+    rows.sort(key=lambda r: (r["run_id"], r["task"], r["kind"], r["step"] or -1, r["value"]))
+    return pa.Table.from_pylist(rows, schema=EVALS_SCHEMA)

@@ -1,0 +1,173 @@
+"""Download pinned files: resumed where cut, retried where refused, checked by hash, cached.
+
+The only module that opens a socket. The cache is content-addressed: a file lies under its
+SHA-256, so a second run downloads nothing and a damaged file is never served.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import os
+import random
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import platformdirs
+from ncpl_data.catalog.errors import RawFileError, SourceUnreachableError
+from ncpl_data.ingest.base import RawFile, sha256_of
+
+MAX_TRIES = 6
+MAX_WAIT_SECONDS = 60.0
+CONNECT_TIMEOUT_SECONDS = 10.0
+READ_TIMEOUT_SECONDS = 30.0
+RETRY_STATUS = {408, 425, 429, 500, 502, 503, 504}
+CHUNK_BYTES = 1 << 16
+
+Progress = Callable[[int], None]
+"""Called with the number of new bytes."""
+
+
+def cache_folder() -> Path:
+    """Return where downloads are kept: NCPL_CACHE, else the user's cache folder."""
+    given = os.environ.get("NCPL_CACHE")
+    return Path(given) if given else platformdirs.user_cache_path("ncpl-data")
+
+
+def cached(file: RawFile, cache: Path) -> Path | None:
+    """Return the cached copy of a pinned file, if it is there and whole."""
+    path = cache / file.sha256[:2] / file.sha256 / file.name
+    if path.is_file() and path.stat().st_size == file.n_bytes and sha256_of(path) == file.sha256:
+        return path
+    return None
+
+
+def fetch(
+    file: RawFile,
+    cache: Path,
+    *,
+    source: str,
+    offline: bool = False,
+    progress: Progress | None = None,
+    wait: Callable[[float], None] = time.sleep,
+) -> Path:
+    """Return the path of a pinned file, downloading it if it is not in the cache.
+
+    Raises SourceUnreachableError if it can not be had now, RawFileError if what arrives is not
+    the pinned file.
+    """
+    found = cached(file, cache)
+    if found is not None:
+        return found
+    if offline or file.url is None:
+        raise SourceUnreachableError(
+            f"{source} {file.name} is not in the cache {cache}, and --offline forbids a download. "
+            f"Run once with a network, or give a folder: ncpl-data ingest {source} --from FOLDER"
+        )
+    target = cache / file.sha256[:2] / file.sha256 / file.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{file.name}.part")
+    limits = httpx.Timeout(READ_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS)
+    reason = "no answer"
+    with httpx.Client(timeout=limits, follow_redirects=True, max_redirects=5) as client:
+        for attempt in range(MAX_TRIES):
+            try:
+                download(client, file, part, progress)
+            except RefusedError as error:
+                reason = str(error)
+                if not error.may_retry:
+                    break
+                wait(error.wait_seconds or backoff_seconds(attempt))
+                continue
+            except httpx.ConnectError as error:
+                reason = str(error) or "no connection"
+                break  # without a network another try only costs time
+            except httpx.HTTPError as error:
+                reason = f"{type(error).__name__}: {error}"
+                wait(backoff_seconds(attempt))
+                continue
+            if sha256_of(part) == file.sha256:
+                part.replace(target)
+                return target
+            found_digest, n_bytes = sha256_of(part), part.stat().st_size
+            part.unlink()
+            raise RawFileError(
+                f"{source} {file.name}: {file.url} gave {n_bytes:,} bytes with sha256 "
+                f"{found_digest[:16]}..., expected {file.n_bytes:,} bytes with {file.sha256[:16]}"
+                "...; the file was altered on the way or at its source",
+                source=source,
+                file=file.name,
+            )
+    raise SourceUnreachableError(
+        f"{source} {file.name} could not be read from {file.url} ({reason}). Try again later, or "
+        f"give a folder: ncpl-data ingest {source} --from FOLDER"
+    )
+
+
+class RefusedError(Exception):
+    """A server that answered, but not with the file."""
+
+    def __init__(self, message: str, *, may_retry: bool, wait_seconds: float | None = None) -> None:
+        """Say whether and when to ask again."""
+        super().__init__(message)
+        self.may_retry = may_retry
+        self.wait_seconds = wait_seconds
+
+
+def download(
+    client: httpx.Client, file: RawFile, part: Path, progress: Progress | None = None
+) -> None:
+    """Append what is missing of a file to its partial copy.
+
+    Raises RefusedError for an answer that is not the file, httpx.HTTPError for a broken one.
+    """
+    have = part.stat().st_size if part.exists() else 0
+    if have >= file.n_bytes:
+        part.unlink()
+        have = 0
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    headers["Accept-Encoding"] = "identity"  # a range of a compressed answer would not fit
+    assert file.url is not None
+    with client.stream("GET", file.url, headers=headers) as answer:
+        if answer.status_code in RETRY_STATUS:
+            raise RefusedError(
+                f"status {answer.status_code}",
+                may_retry=True,
+                wait_seconds=retry_after_seconds(answer.headers.get("Retry-After")),
+            )
+        if answer.status_code not in (200, 206):
+            raise RefusedError(f"status {answer.status_code}", may_retry=False)
+        resumed = answer.status_code == 206 and answer.headers.get("Content-Range", "").startswith(
+            f"bytes {have}-"
+        )
+        total = have if resumed else 0
+        with part.open("ab" if resumed else "wb") as out:
+            for chunk in answer.iter_bytes(CHUNK_BYTES):
+                total += len(chunk)
+                if total > file.n_bytes:  # never fill a disk with somebody's error page
+                    break
+                out.write(chunk)
+                if progress is not None:
+                    progress(len(chunk))
+    if total < file.n_bytes:
+        raise httpx.RemoteProtocolError(f"the answer ended after {total:,} of {file.n_bytes:,} bytes")
+
+
+def retry_after_seconds(value: str | None) -> float | None:
+    """Return the seconds a Retry-After header asks for, at most MAX_WAIT_SECONDS."""
+    if not value:
+        return None
+    if value.strip().isdigit():
+        return min(float(value), MAX_WAIT_SECONDS)
+    try:
+        until = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return min(max((until - datetime.now(UTC)).total_seconds(), 0.0), MAX_WAIT_SECONDS)
+
+
+def backoff_seconds(attempt: int) -> float:
+    """Return how long to wait before try number `attempt` + 2: doubling, with jitter."""
+    return float(min(2.0**attempt, MAX_WAIT_SECONDS) * (0.5 + random.random() / 2))  # noqa: S311 - no secret

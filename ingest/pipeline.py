@@ -1,0 +1,200 @@
+"""From a source to the catalog: choose the files, read, validate, upsert."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ncpl_data.catalog.errors import InputError, RawFileError, SourceUnreachableError
+from ncpl_data.catalog.record import Run, Skipped
+from ncpl_data.catalog.store import Catalog, Outcome
+from ncpl_data.ingest.base import Origin, RawFile, Source, sha256_of
+from ncpl_data.ingest.fetch import cache_folder, fetch
+from ncpl_data.schema.batch import invalid_documents
+
+
+@dataclass(frozen=True)
+class Located:
+    """The files of one origin, on disk."""
+
+    origin: Origin
+    paths: Mapping[str, Path]
+    how: str
+    """Where they came from, for people."""
+    is_pinned: bool
+    """True if every file has the hash of the data sheet."""
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What one ingest did."""
+
+    source: str
+    origin: str
+    how: str
+    outcome: Outcome
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the result as a JSON object."""
+        return {"source": self.source, "origin": self.origin, "from": self.how} | (
+            self.outcome.as_dict()
+        )
+
+
+def locate(
+    source: Source,
+    *,
+    folder: Path | None,
+    offline: bool,
+    accept_changed: bool,
+    notify: Callable[[str], None],
+) -> Located:
+    """Return the files to read: a given folder, else the owner's, else the shipped copy.
+
+    Raises SourceUnreachableError if there is none of them, InputError for a folder without the
+    source's files.
+    """
+    if folder is not None:
+        return locate_in_folder(source, folder, accept_changed=accept_changed)
+    reasons = []
+    for origin in source.origins:
+        bundled = origin.bundled_paths()
+        if bundled is not None:
+            for reason in reasons:
+                notify(reason)
+            return Located(origin, bundled, "the copy shipped with this program", is_pinned=True)
+        try:
+            cache = cache_folder()
+            paths = {f.name: fetch(f, cache, source=source.name, offline=offline) for f in origin.files}
+        except SourceUnreachableError as error:
+            reasons.append(str(error))
+            continue
+        return Located(origin, paths, f"{origin.url} at {origin.revision[:12]}", is_pinned=True)
+    raise SourceUnreachableError(" ".join(reasons))
+
+
+def locate_in_folder(source: Source, folder: Path, *, accept_changed: bool) -> Located:
+    """Return the origin whose files lie in a folder, the owner's first."""
+    if not folder.is_dir():
+        raise InputError(f"{source.name}: {folder} is not a folder; expected one with its files")
+    for origin in source.origins:
+        paths = {f.name: folder / f.name for f in origin.files}
+        own = {f.name: folder / f.name for f in origin.files if f.bundled is None} or paths
+        if all(path.is_file() for path in own.values()):
+            shipped = {f.name: f.bundled_path() for f in origin.files}
+            for name, path in paths.items():
+                if not path.is_file() and shipped[name] is not None:
+                    paths[name] = shipped[name]  # type: ignore[assignment]
+            if all(path.is_file() for path in paths.values()):
+                changed = [f for f in origin.files if not is_pinned(f, paths[f.name])]
+                if changed and not accept_changed:
+                    read_or_explain(source, origin, paths, changed[0])
+                return Located(origin, paths, str(folder), is_pinned=not changed)
+    wanted = " or ".join(
+        ", ".join(f.name for f in origin.files) for origin in source.origins
+    )
+    raise InputError(f"{source.name}: {folder} does not hold its files; expected {wanted}")
+
+
+def is_pinned(file: RawFile, path: Path) -> bool:
+    """Return whether a file is the one the data sheet names."""
+    return path.stat().st_size == file.n_bytes and sha256_of(path) == file.sha256
+
+
+def read_or_explain(
+    source: Source, origin: Origin, paths: Mapping[str, Path], changed: RawFile
+) -> None:
+    """Refuse a file of another hash, with the row that is wrong if reading finds one."""
+    for _ in origin.read(paths):
+        pass
+    path = paths[changed.name]
+    raise RawFileError(
+        f"{source.name} {changed.name}: {path} has {path.stat().st_size:,} bytes with sha256 "
+        f"{sha256_of(path)[:16]}..., expected {changed.n_bytes:,} bytes with "
+        f"{changed.sha256[:16]}... (revision {origin.revision[:12]}). It is cut off, altered or "
+        "of another revision; to read it all the same, add --accept-changed",
+        source=source.name,
+        file=changed.name,
+    )
+
+
+def provenance(run: Run, located: Located) -> Run:
+    """Return a run with the revision and licence of the files it was read from."""
+    from dataclasses import replace
+
+    return replace(
+        run,
+        revision=located.origin.revision if located.is_pinned else None,
+        licence=run.licence or located.origin.licence,
+    )
+
+
+def check(items: Iterable[Run | Skipped], located: Located) -> Iterator[Run | Skipped]:
+    """Yield what was read; a run that breaks the schema comes back as skipped, with the reason."""
+    runs: list[Run] = []
+    for item in items:
+        if isinstance(item, Skipped):
+            yield item
+        else:
+            runs.append(provenance(item, located))
+    documents = [run.to_document() for run in runs]
+    problems = dict(invalid_documents(documents, "run"))
+    for index, run in enumerate(runs):
+        if index in problems:
+            yield Skipped(
+                run.run_id,
+                reason="schema",
+                payload=documents[index],
+                detail="; ".join(str(p) for p in problems[index]),
+            )
+        else:
+            yield run
+
+
+def ingest(
+    source: Source,
+    catalog: Catalog,
+    *,
+    folder: Path | None = None,
+    offline: bool = False,
+    accept_changed: bool = False,
+    max_rejects: int | None = None,
+    dry_run: bool = False,
+    notify: Callable[[str], None] = lambda _: None,
+) -> Ingested:
+    """Bring a source's runs into the catalog and return what that did.
+
+    Raises NcplDataError, with the catalog as it was, if the files can not be had or read, or if
+    more than `max_rejects` records are refused.
+    """
+    located = locate(
+        source, folder=folder, offline=offline, accept_changed=accept_changed, notify=notify
+    )
+    notify(f"{source.name}: reading {located.origin.title} from {located.how}")
+    runs: list[Run] = []
+    skipped: list[Skipped] = []
+    for item in check(located.origin.read(located.paths), located):
+        if isinstance(item, Run):
+            runs.append(item)
+        else:
+            skipped.append(item)
+    if max_rejects is not None and len(skipped) > max_rejects:
+        raise InputError(
+            f"{source.name}: {len(skipped)} records were refused, more than --max-rejects "
+            f"{max_rejects}; the first: {skipped[0].ref}: {skipped[0].reason} "
+            f"({skipped[0].detail}). Nothing was written"
+        )
+    outcome = catalog.upsert(
+        runs,
+        source=source.name,
+        operation=f"ingest {source.name}",
+        origin=located.origin.name,
+        skipped=skipped,
+        sheet=source.sheet(),
+        dry_run=dry_run,
+        tool_version=version("ncpl"),
+    )
+    return Ingested(source.name, located.origin.name, located.how, outcome)

@@ -1,0 +1,34 @@
+"""Check many documents: the fast validator finds the bad ones, the reference one explains them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from typing import Any
+
+from ncpl_data.schema.load import NAMES, load_schema, validator
+from ncpl_data.schema.validate import Problem, check_document
+
+
+@cache
+def is_valid(schema: str) -> Callable[[Any], bool]:
+    """Return a test of one document: jsonschema-rs where it is installed, else jsonschema."""
+    try:
+        import jsonschema_rs
+    except ImportError:
+        return validator(schema).is_valid
+    resources = [(load_schema(name)["$id"], load_schema(name)) for name in NAMES]
+    registry = jsonschema_rs.Registry(resources)
+    fast = jsonschema_rs.Draft202012Validator(load_schema(schema), registry=registry)
+    test: Callable[[Any], bool] = fast.is_valid
+    return test
+
+
+def invalid_documents(
+    documents: Iterable[Any], schema: str
+) -> Iterator[tuple[int, list[Problem]]]:
+    """Yield (index, problems) of each document that breaks the schema."""
+    test = is_valid(schema)
+    for index, document in enumerate(documents):
+        if not test(document):
+            yield index, check_document(document, schema)

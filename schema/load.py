@@ -1,0 +1,52 @@
+"""Load the JSON Schema files that ship with the package."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
+
+SCHEMA_VERSION = "1.0"
+NAMES = (
+    "run",
+    "model",
+    "optimizer",
+    "schedule",
+    "data",
+    "system",
+    "outcome",
+    "curve",
+    "curve_file",
+    "evaluation",
+    "origin",
+    "provenance",
+    "submission",
+    "snapshot",
+)
+
+
+@cache
+def load_schema(name: str) -> dict[str, Any]:
+    """Return one schema file of version 1, parsed. Callers must not change it."""
+    if name not in NAMES:
+        raise ValueError(f'no schema is called "{name}"; there are: {", ".join(NAMES)}')
+    text = (files("ncpl_data.schema") / "v1" / f"{name}.schema.json").read_text("utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+@cache
+def registry() -> Registry[Any]:
+    """Return a registry that resolves every `$ref` between the files without a network."""
+    resources = [Resource.from_contents(load_schema(name)) for name in NAMES]
+    return Registry().with_resources((str(r.id()), r) for r in resources)
+
+
+@cache
+def validator(name: str) -> Draft202012Validator:
+    """Return the validator of one schema file."""
+    return Draft202012Validator(load_schema(name), registry=registry())
