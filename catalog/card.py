@@ -53,7 +53,9 @@ def snapshot_card(manifest: Mapping[str, Any]) -> str:
         )
     lines += ["", "## Sources", ""]
     for sheet in manifest["sources"]:
-        lines.append(f"- **{sheet['name']}**: {sheet['title']}. {sheet['citation']}. {sheet['url']}")
+        lines.append(
+            f"- **{sheet['name']}**: {sheet['title']}. {sheet['citation']}. {sheet['url']}"
+        )
         lines += [f"  - trap: {trap}" for trap in sheet["traps"]]
     lines += [
         "",

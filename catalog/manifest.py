@@ -45,7 +45,7 @@ class Manifest:
     created_at: str
     schema_version: str
     tables: Mapping[str, tuple[DataFile, ...]] = field(
-        default_factory=lambda: {t: () for t in TABLES}
+        default_factory=lambda: dict.fromkeys(TABLES, ())
     )
     sources: Mapping[str, Any] = field(default_factory=dict)
     """Data sheet of each source that was ingested, by name."""

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+
 from ncpl_data.schema.fields import Field, run_fields
 from ncpl_data.schema.load import SCHEMA_VERSION
 
@@ -50,7 +51,9 @@ class Curve:
             )
         if not np.all(np.isfinite(self.value)):
             at = int(np.argmin(np.isfinite(self.value)))
-            raise ValueError(f"curve {self.metric}: the value at step {self.step[at]} is not finite")
+            raise ValueError(
+                f"curve {self.metric}: the value at step {self.step[at]} is not finite"
+            )
 
     def update(self, digest: hashlib._Hash) -> None:
         """Feed the curve's content into a hash."""

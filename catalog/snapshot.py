@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import uuid
 from collections.abc import Mapping
@@ -17,18 +18,26 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
 from ncpl_data.catalog.card import snapshot_card
 from ncpl_data.catalog.errors import InputError, IntegrityError
 from ncpl_data.catalog.folder import sync_folder, write_error
 from ncpl_data.catalog.query import connect, run_sql
 from ncpl_data.catalog.splits import COLUMNS, assign_splits
-from ncpl_data.catalog.store import Catalog, file_sha256, now, write_parquet
+from ncpl_data.catalog.store import (
+    Catalog,
+    file_sha256,
+    now,
+    read_parquet,
+    write_parquet,
+)
 from ncpl_data.schema.load import SCHEMA_VERSION
 from ncpl_data.schema.validate import check_document
 
 FORMAT = "ncpl-snapshot/1"
 MANIFEST = "manifest.json"
 TABLES = ("runs", "curves", "evals", "splits")
+LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 
 
 @dataclass(frozen=True)
@@ -92,12 +101,21 @@ def take_snapshot(
     An equal snapshot that is already there is returned as it is. The folder appears whole or not
     at all. Raises InputError if nothing is selected.
     """
+    if name is not None and not LABEL.fullmatch(name):
+        raise InputError(
+            f'"{name[:80]}" can not be part of a folder\'s name; expected up to 60 letters, '
+            "digits, dots, dashes and underscores"
+        )
     manifest = catalog.manifest()
     chosen = set(select_runs(catalog, where))
     if not chosen:
         raise InputError(
             f"no run of {catalog.root} is selected"
-            + (f" by --where {where}" if where else "; ingest a source first: ncpl-data ingest NAME")
+            + (
+                f" by --where {where}"
+                if where
+                else "; ingest a source first: ncpl-data ingest NAME"
+            )
         )
     runs = pick(catalog.read("runs", manifest=manifest), chosen)
     splits = assign_splits(runs.select(COLUMNS), policy, seed)
@@ -255,8 +273,6 @@ def verify_snapshot(path: Path) -> dict[str, Any]:
     Raises IntegrityError that names the first file that is missing, altered or extra rows long,
     or says that the content is not that of the id.
     """
-    from ncpl_data.catalog.store import read_parquet
-
     manifest = read_manifest(path)
     parts: dict[str, list[pa.Table]] = {"runs": [], "splits": []}
     for table, files in manifest["tables"].items():

@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 import pyarrow as pa
+
 from ncpl_data.catalog.errors import InputError, IntegrityError
 
 SPLITS_SCHEMA = pa.schema(

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
 from ncpl_data.catalog.errors import ConflictError, IntegrityError
 from ncpl_data.catalog.folder import LocalFolder, write_error
 from ncpl_data.catalog.manifest import DataFile, Manifest, manifest_name, read_manifest

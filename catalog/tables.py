@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+
 from ncpl_data.catalog.record import Run
 from ncpl_data.schema.fields import Field, run_fields
 
@@ -136,9 +137,7 @@ def curves_table(runs: Sequence[Run]) -> pa.Table:
 def evals_table(runs: Sequence[Run]) -> pa.Table:
     """Return the evaluations of runs as the table `evals`, sorted."""
     rows = [
-        {"run_id": run.run_id, "source": run.source, **asdict(e)}
-        for run in runs
-        for e in run.evals
+        {"run_id": run.run_id, "source": run.source, **asdict(e)} for run in runs for e in run.evals
     ]
     rows.sort(key=lambda r: (r["run_id"], r["task"], r["kind"], r["step"] or -1, r["value"]))
     return pa.Table.from_pylist(rows, schema=EVALS_SCHEMA)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -113,7 +113,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def csv_rows(path: Path, source: str, columns: tuple[str, ...]) -> Iterator[tuple[int, Any]]:
+def csv_rows(path: Path, source: str, columns: Sequence[str]) -> Iterator[tuple[int, Any]]:
     """Yield (line number, row) of a CSV file with a header; line 1 is the header.
 
     Raises RawFileError for a missing column, a row of another length, or text that is not UTF-8.

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import httpx
 import platformdirs
+
 from ncpl_data.catalog.errors import RawFileError, SourceUnreachableError
 from ncpl_data.ingest.base import RawFile, sha256_of
 
@@ -63,7 +64,7 @@ def fetch(
         return found
     if offline or file.url is None:
         raise SourceUnreachableError(
-            f"{source} {file.name} is not in the cache {cache}, and --offline forbids a download. "
+            f"{file.name} is not in the cache {cache}, and --offline forbids a download. "
             f"Run once with a network, or give a folder: ncpl-data ingest {source} --from FOLDER"
         )
     target = cache / file.sha256[:2] / file.sha256 / file.name
@@ -101,7 +102,7 @@ def fetch(
                 file=file.name,
             )
     raise SourceUnreachableError(
-        f"{source} {file.name} could not be read from {file.url} ({reason}). Try again later, or "
+        f"{file.name} could not be read from {file.url} ({reason}). Try again later, or "
         f"give a folder: ncpl-data ingest {source} --from FOLDER"
     )
 
@@ -152,7 +153,9 @@ def download(
                 if progress is not None:
                     progress(len(chunk))
     if total < file.n_bytes:
-        raise httpx.RemoteProtocolError(f"the answer ended after {total:,} of {file.n_bytes:,} bytes")
+        raise httpx.RemoteProtocolError(
+            f"the answer ended after {total:,} of {file.n_bytes:,} bytes"
+        )
 
 
 def retry_after_seconds(value: str | None) -> float | None:
@@ -170,4 +173,4 @@ def retry_after_seconds(value: str | None) -> float | None:
 
 def backoff_seconds(attempt: int) -> float:
     """Return how long to wait before try number `attempt` + 2: doubling, with jitter."""
-    return float(min(2.0**attempt, MAX_WAIT_SECONDS) * (0.5 + random.random() / 2))  # noqa: S311 - no secret
+    return float(min(2.0**attempt, MAX_WAIT_SECONDS) * (0.5 + random.random() / 2))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -63,12 +63,14 @@ def locate(
     for origin in source.origins:
         bundled = origin.bundled_paths()
         if bundled is not None:
-            for reason in reasons:
-                notify(reason)
+            if reasons:
+                notify(f"{source.name}: the owner's files are not to be had: {reasons[0]}")
             return Located(origin, bundled, "the copy shipped with this program", is_pinned=True)
         try:
             cache = cache_folder()
-            paths = {f.name: fetch(f, cache, source=source.name, offline=offline) for f in origin.files}
+            paths = {
+                f.name: fetch(f, cache, source=source.name, offline=offline) for f in origin.files
+            }
         except SourceUnreachableError as error:
             reasons.append(str(error))
             continue
@@ -93,9 +95,7 @@ def locate_in_folder(source: Source, folder: Path, *, accept_changed: bool) -> L
                 if changed and not accept_changed:
                     read_or_explain(source, origin, paths, changed[0])
                 return Located(origin, paths, str(folder), is_pinned=not changed)
-    wanted = " or ".join(
-        ", ".join(f.name for f in origin.files) for origin in source.origins
-    )
+    wanted = " or ".join(", ".join(f.name for f in origin.files) for origin in source.origins)
     raise InputError(f"{source.name}: {folder} does not hold its files; expected {wanted}")
 
 
@@ -123,8 +123,6 @@ def read_or_explain(
 
 def provenance(run: Run, located: Located) -> Run:
     """Return a run with the revision and licence of the files it was read from."""
-    from dataclasses import replace
-
     return replace(
         run,
         revision=located.origin.revision if located.is_pinned else None,

@@ -24,9 +24,7 @@ def is_valid(schema: str) -> Callable[[Any], bool]:
     return test
 
 
-def invalid_documents(
-    documents: Iterable[Any], schema: str
-) -> Iterator[tuple[int, list[Problem]]]:
+def invalid_documents(documents: Iterable[Any], schema: str) -> Iterator[tuple[int, list[Problem]]]:
     """Yield (index, problems) of each document that breaks the schema."""
     test = is_valid(schema)
     for index, document in enumerate(documents):

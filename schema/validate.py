@@ -161,7 +161,9 @@ def describe(error: ValidationError) -> Iterator[Problem]:
         for inner in (fitting or error.context)[:1]:
             yield from describe(inner)
         return
-    yield Problem(pointer_of(error), str(error.validator), shorten(error.instance), expected_of(error))
+    yield Problem(
+        pointer_of(error), str(error.validator), shorten(error.instance), expected_of(error)
+    )
 
 
 def check_document(document: Any, schema: str = "run") -> list[Problem]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from ncpl_data.catalog.errors import RawFileError
 from ncpl_data.catalog.record import Run, Skipped
 from ncpl_data.ingest.base import CsvRow, Origin, RawFile, Source, csv_rows, sha256_of
@@ -51,6 +52,12 @@ RUN_NAME = re.compile(
     r"_lr(?P<lr>[\d.]+[eE][+-]\d+)_bs(?P<bs>\d+)_ti(?P<ti>\d+)_mlr(?P<mlr>[\d.]+[eE][+-]?\d+)"
 )
 MOE_NAME = re.compile(r"step2v2_0801_(?P<id>.+)_mlr(?P<mlr>[\d.]+[eE][+-]?\d+)(_gg)?")
+
+DENSE_COLUMNS = "h,ffnh,numh,numl,lr,bs,ti,loss,smooth loss,exp_name,D,N"
+MOE_COLUMNS = (
+    "seq_len,topk,nume,moeh,sed,h,ffnh,numh,numl,lr,bs,ti,loss,smooth loss,average_iter_time,"
+    "final_iter,exp_name,numld,N,Na,D,total_time"
+)
 
 Shape = tuple[int, int, int, int]
 """Width, feed-forward width, heads, layers."""
@@ -134,9 +141,8 @@ def read_upstream(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
 
 def read_dense(path: Path) -> Iterator[Run]:
     """Yield the 1,911 dense runs."""
-    columns = "h ffnh numh numl lr bs ti loss exp_name D N".split()
     digest = sha256_of(path)
-    for line, values in csv_rows(path, NAME, (*columns, "smooth loss")):
+    for line, values in csv_rows(path, NAME, DENSE_COLUMNS.split(",")):
         row = CsvRow(NAME, path.name, line, values)
         name = row.text("exp_name")
         match = RUN_NAME.fullmatch(name)
@@ -171,7 +177,8 @@ def read_dense(path: Path) -> Iterator[Run]:
             flags=dense_flags(steps),
             origins=origins(
                 "d_model d_ff n_heads n_layers params_non_embedding learning_rate "
-                "min_learning_rate batch_size_sequences train_steps nominal_train_tokens final_step",
+                "min_learning_rate batch_size_sequences train_steps nominal_train_tokens "
+                "final_step",
                 sequence_length="declared",
             ),
             raw_config=dict(values),
@@ -180,12 +187,8 @@ def read_dense(path: Path) -> Iterator[Run]:
 
 def read_moe(path: Path) -> Iterator[Run]:
     """Yield the 708 mixture-of-experts runs."""
-    columns = (
-        "seq_len topk nume moeh sed h ffnh numh numl lr bs ti loss average_iter_time final_iter "
-        "exp_name mfa_version numld N Na D total_time"
-    ).split()
     digest = sha256_of(path)
-    for line, values in csv_rows(path, NAME, (*columns, "smooth loss")):
+    for line, values in csv_rows(path, NAME, MOE_COLUMNS.split(",")):
         row = CsvRow(NAME, path.name, line, values)
         name = row.text("exp_name")
         match = MOE_NAME.fullmatch(name)

@@ -1,0 +1,29 @@
+"""`ncpl-data`: from raw logs to frozen snapshots."""
+
+from __future__ import annotations
+
+import click
+
+from ncpl_data.ingest.commands.ingest import ingest
+from ncpl_data.ingest.commands.query import query
+from ncpl_data.ingest.commands.snapshot import snapshot
+from ncpl_data.ingest.commands.sources import sources
+
+EPILOG = """\b
+A first session:
+  ncpl-data ingest steplaw --offline
+  ncpl-data query "select split, count(*) from splits group by 1"
+  ncpl-data snapshot && ncpl-train --preset tiny
+\b
+Exit codes: 0 ok, 1 data invalid, 2 usage, 3 source unreachable, 4 conflict, 130 interrupted.
+"""
+
+
+@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ncpl")
+def main() -> None:
+    """Open pretraining logs as one trusted catalog."""
+
+
+for command in (sources, ingest, query, snapshot):
+    main.add_command(command)

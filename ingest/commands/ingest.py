@@ -1,0 +1,114 @@
+"""`ncpl-data ingest`: bring the runs of sources into the catalog."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ncpl_data.ingest.console import (
+    EXIT_INVALID,
+    EXIT_UNREACHABLE,
+    Console,
+    catalog_option,
+    output_options,
+)
+
+COUNTS = ("added", "updated", "unchanged", "rejected")
+
+EPILOG = """\b
+Examples:
+  ncpl-data ingest steplaw                    the owner's files, or the shipped copy
+  ncpl-data ingest steplaw --offline          the shipped copy, no network
+  ncpl-data ingest steplaw --from ~/steplaw   files you have
+  ncpl-data ingest --all --dry-run            what would change
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("names", nargs=-1, metavar="NAME...")
+@click.option("--all", "all_sources", is_flag=True, help="Every source.")
+@click.option(
+    "--from",
+    "folder",
+    type=click.Path(path_type=Path),
+    help="Folder that holds the source's files; nothing is downloaded.",
+)
+@click.option("--offline", is_flag=True, help="Use only the cache and the shipped copies.")
+@click.option(
+    "--accept-changed",
+    is_flag=True,
+    help="With --from: read files whose hash is not the pinned one.",
+)
+@click.option("--max-rejects", type=click.IntRange(min=0), help="Fail if more are refused.")
+@click.option("--strict", is_flag=True, help="Fail if any record is refused.")
+@click.option("--dry-run", is_flag=True, help="Print what would change; write nothing.")
+@catalog_option
+@output_options
+def ingest(
+    names: tuple[str, ...],
+    all_sources: bool,
+    folder: Path | None,
+    offline: bool,
+    accept_changed: bool,
+    max_rejects: int | None,
+    strict: bool,
+    dry_run: bool,
+    catalog_folder: Path,
+    console: Console,
+) -> int:
+    """Bring the runs of sources into the catalog.
+
+    Prints what was added, updated, left unchanged and rejected. A second run adds nothing.
+    Rejected records are kept with their reasons: ncpl-data query "select * from rejects".
+    """
+    from ncpl_data.catalog.errors import SourceUnreachableError
+    from ncpl_data.catalog.store import Catalog
+    from ncpl_data.ingest import pipeline
+    from ncpl_data.ingest.sources import SOURCES, find_source
+
+    if bool(names) == all_sources:
+        raise click.UsageError("name the sources to ingest, or give --all")
+    if folder is not None and (all_sources or len(names) != 1):
+        raise click.UsageError("--from goes with exactly one source")
+    sources = [find_source(name) for name in (SOURCES if all_sources else names)]
+    catalog = Catalog(catalog_folder)
+    console.note(f"catalog: {catalog_folder}{' (dry run, nothing is written)' if dry_run else ''}")
+    results, unreachable = [], {}
+    for source in sources:
+        try:
+            result = pipeline.ingest(
+                source,
+                catalog,
+                folder=folder,
+                offline=offline,
+                accept_changed=accept_changed,
+                max_rejects=0 if strict else max_rejects,
+                dry_run=dry_run,
+                notify=console.note,
+            )
+        except SourceUnreachableError as error:
+            if len(sources) == 1:
+                raise
+            unreachable[source.name] = str(error)
+            console.note(f"{source.name}: {error}")
+            continue
+        results.append(result.as_dict())
+    lines = []
+    for result in results:
+        counts = (f"{result[what]:,} {what}" for what in COUNTS)
+        lines.append(f"{result['source']} ({result['origin']}): {', '.join(counts)}")
+        for reason, count in result["rejected_by_reason"].items():
+            lines.append(f"  {count:,} rejected: {reason}")
+    console.result(
+        {
+            "catalog": str(catalog_folder),
+            "dry_run": dry_run,
+            "sources": results,
+            "unreachable": unreachable,
+        },
+        "\n".join(lines),
+    )
+    if unreachable:
+        return EXIT_UNREACHABLE
+    return EXIT_INVALID if any(r["rejected"] for r in results) and strict else 0

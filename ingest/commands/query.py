@@ -1,0 +1,116 @@
+"""`ncpl-data query`: SQL over the catalog."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ncpl_data.ingest.console import Console, catalog_option, output_options, table_text
+
+if TYPE_CHECKING:
+    import duckdb
+
+BATCH_ROWS = 10_000
+TABLE_ROWS = 100
+
+EPILOG = """\b
+Views: runs, curves, evals, rejects, ingests, sources, splits (the published NCPL split).
+\b
+Examples:
+  ncpl-data query "select split, count(*) from splits group by 1"
+  ncpl-data query "select learning_rate, min(final_loss) from runs group by 1" --format csv
+  ncpl-data query "summarize runs" --format jsonl
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("sql")
+@click.option(
+    "--format",
+    "layout",
+    type=click.Choice(["table", "csv", "json", "jsonl", "parquet"]),
+    help="Layout of the rows. Default: table, or json with --json.",
+)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.")
+@catalog_option
+@output_options
+def query(
+    sql: str, layout: str | None, out: Path | None, catalog_folder: Path, console: Console
+) -> None:
+    """Run one reading SQL statement (DuckDB) over the catalog.
+
+    The statement sees the catalog and nothing else: no files, no network, no settings.
+    """
+    from ncpl_data.catalog.query import connect, run_sql
+    from ncpl_data.catalog.store import Catalog
+
+    layout = layout or ("json" if console.as_json else "table")
+    if layout == "parquet" and out is None:
+        raise click.UsageError("--format parquet needs --out FILE")
+    con = connect(Catalog(catalog_folder))
+    try:
+        cursor = run_sql(con, sql)
+        if layout == "parquet":
+            assert out is not None
+            write_parquet(cursor, out)
+        elif out is not None:
+            with out.open("w", encoding="utf-8", newline="") as file:
+                write_rows(cursor, layout, file, None)
+        else:
+            n = write_rows(cursor, layout, sys.stdout, TABLE_ROWS if layout == "table" else None)
+            if n > TABLE_ROWS and layout == "table":
+                console.note(f"first {TABLE_ROWS} rows; for all: --format csv")
+    finally:
+        con.close()
+
+
+def write_rows(
+    cursor: duckdb.DuckDBPyConnection, layout: str, file: object, limit: int | None
+) -> int:
+    """Write a result in batches and return how many rows were read."""
+    from ncpl_data.catalog.query import json_value
+
+    names = [column[0] for column in cursor.description or ()]
+    if layout == "table":
+        rows = cursor.fetchmany((limit or BATCH_ROWS) + 1)
+        shown = [dict(zip(names, row, strict=True)) for row in rows[:limit]]
+        print(table_text(shown, names), file=file)  # type: ignore[call-overload]
+        return len(rows)
+    n = 0
+    writer = csv.writer(file) if layout == "csv" else None  # type: ignore[arg-type]
+    if writer:
+        writer.writerow(names)
+    if layout == "json":
+        print("[", end="", file=file)  # type: ignore[call-overload]
+    while rows := cursor.fetchmany(BATCH_ROWS):
+        if writer:
+            writer.writerows(rows)
+        else:
+            texts = [
+                json.dumps(
+                    {k: json_value(v) for k, v in zip(names, row, strict=True)}, ensure_ascii=False
+                )
+                for row in rows
+            ]
+            joint, head = (",\n", ",\n" if n else "") if layout == "json" else ("\n", "")
+            tail = "" if layout == "json" else "\n"
+            print(head + joint.join(texts), end=tail, file=file)  # type: ignore[call-overload]
+        n += len(rows)
+    if layout == "json":
+        print("]", file=file)  # type: ignore[call-overload]
+    return n
+
+
+def write_parquet(cursor: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Write a result as one Parquet file, batch by batch."""
+    import pyarrow.parquet as pq
+
+    reader = cursor.to_arrow_reader(BATCH_ROWS)
+    with pq.ParquetWriter(path, reader.schema, compression="zstd") as writer:
+        for batch in reader:
+            writer.write_batch(batch)

@@ -1,0 +1,152 @@
+"""What a command prints: one result on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+EXIT_OK, EXIT_INVALID, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_CONFLICT, EXIT_INTERRUPTED = (
+    0, 1, 2, 3, 4, 130,
+)  # fmt: skip
+
+DEFAULT_CATALOG = "ncpl-catalog"
+
+
+@dataclass(frozen=True)
+class Console:
+    """How one command speaks."""
+
+    as_json: bool
+    verbosity: int
+    """-1 quiet, 0 normal, 1 and more verbose."""
+    shows_progress: bool
+
+    def result(self, data: Any, text: str) -> None:
+        """Print the command's result: an object for programs, or text for people."""
+        if self.as_json:
+            click.echo(json.dumps(data, ensure_ascii=False, default=str))
+        elif text:
+            click.echo(text)
+
+    def note(self, message: str) -> None:
+        """Print a remark on stderr."""
+        if self.verbosity >= 0:
+            click.echo(message, err=True)
+
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def output_options(command: Command) -> Command:
+    """Add --json, -q, -v and --no-progress; the command gets them as `console`.
+
+    Errors of the toolkit become one sentence and an exit code; with --json also an object.
+    """
+
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+    @click.option("-q", "--quiet", is_flag=True, help="Print only the result and errors.")
+    @click.option("-v", "--verbose", count=True, help="Print more.")
+    @click.option("--no-progress", is_flag=True, help="Show no progress bar.")
+    @functools.wraps(command)
+    def wrapper(
+        *args: Any, as_json: bool, quiet: bool, verbose: int, no_progress: bool, **kwargs: Any
+    ) -> None:
+        console = Console(
+            as_json=as_json,
+            verbosity=-1 if quiet else verbose,
+            shows_progress=not (no_progress or quiet or as_json) and sys.stderr.isatty(),
+        )
+        from ncpl_data.catalog.errors import NcplDataError
+
+        try:
+            code = command(*args, console=console, **kwargs)
+        except NcplDataError as error:
+            fail(console, str(error), error.exit_code)
+        except BrokenPipeError:
+            # The reader of our output has gone (as in `| head`): nothing is left to say.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(EXIT_OK)
+        except KeyboardInterrupt:
+            fail(console, "interrupted; what was committed is kept", EXIT_INTERRUPTED)
+        if isinstance(code, int) and code:
+            sys.exit(code)
+
+    return wrapper  # type: ignore[return-value]
+
+
+def fail(console: Console, message: str, code: int) -> None:
+    """Print an error and leave with its exit code."""
+    if console.as_json:
+        click.echo(json.dumps({"error": message, "exit_code": code}, ensure_ascii=False))
+    click.echo(f"error: {message}", err=True)
+    sys.exit(code)
+
+
+def catalog_option(command: Command) -> Command:
+    """Add --catalog; the command gets the folder as `catalog_folder`."""
+    option = click.option(
+        "--catalog",
+        "catalog_folder",
+        type=click.Path(path_type=Path, file_okay=False),
+        callback=lambda _ctx, _param, value: resolve_catalog(value),
+        help="Catalog folder. Default: NCPL_CATALOG, else ./ncpl-catalog, else the user's.",
+    )
+    return option(command)  # type: ignore[return-value]
+
+
+def resolve_catalog(given: Path | None) -> Path:
+    """Return the catalog folder: the given one, NCPL_CATALOG, ./ncpl-catalog, or the user's."""
+    if given is not None:
+        return given
+    from_environment = os.environ.get("NCPL_CATALOG")
+    if from_environment:
+        return Path(from_environment)
+    here = Path.cwd() / DEFAULT_CATALOG
+    if here.is_dir():
+        return here
+    import platformdirs
+
+    return platformdirs.user_data_path("ncpl-data") / "catalog"
+
+
+def table_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
+    """Return rows as an aligned text table; numbers stand right."""
+    if not rows:
+        return "(no rows)"
+    names = list(columns or rows[0])
+    cells = [[cell_text(row.get(name)) for name in names] for row in rows]
+    widths = [max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(names)]
+    right = [
+        all(isinstance(row.get(name), (int, float, type(None))) for row in rows) for name in names
+    ]
+
+    def line(values: Sequence[str]) -> str:
+        padded = (
+            v.rjust(w) if r else v.ljust(w) for v, w, r in zip(values, widths, right, strict=True)
+        )
+        return "  ".join(padded).rstrip()
+
+    rule = ["-" * w for w in widths]
+    return "\n".join(line(values) for values in ([*names], rule, *cells))
+
+
+def cell_text(value: Any, limit: int = 60) -> str:
+    """Return one cell: counts with thousands separators, floats short, long text cut."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = str(value)
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
