@@ -99,7 +99,7 @@ def catalog_option(command: Command) -> Command:
         callback=lambda _ctx, _param, value: resolve_catalog(value),
         help="Catalog folder. Default: NCPL_CATALOG, else ./ncpl-catalog, else the user's.",
     )
-    return option(command)  # type: ignore[return-value]
+    return option(command)
 
 
 def resolve_catalog(given: Path | None) -> Path:

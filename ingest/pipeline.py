@@ -59,7 +59,7 @@ def locate(
     """
     if folder is not None:
         return locate_in_folder(source, folder, accept_changed=accept_changed)
-    reasons = []
+    reasons: list[str] = []
     for origin in source.origins:
         bundled = origin.bundled_paths()
         if bundled is not None:

@@ -11,12 +11,13 @@ from ncpl_data.schema.validate import Problem, check_document
 
 
 @cache
-def is_valid(schema: str) -> Callable[[Any], bool]:
+def validity_test(schema: str) -> Callable[[Any], bool]:
     """Return a test of one document: jsonschema-rs where it is installed, else jsonschema."""
     try:
         import jsonschema_rs
     except ImportError:
-        return validator(schema).is_valid
+        slow: Callable[[Any], bool] = validator(schema).is_valid
+        return slow
     resources = [(load_schema(name)["$id"], load_schema(name)) for name in NAMES]
     registry = jsonschema_rs.Registry(resources)
     fast = jsonschema_rs.Draft202012Validator(load_schema(schema), registry=registry)
@@ -26,7 +27,7 @@ def is_valid(schema: str) -> Callable[[Any], bool]:
 
 def invalid_documents(documents: Iterable[Any], schema: str) -> Iterator[tuple[int, list[Problem]]]:
     """Yield (index, problems) of each document that breaks the schema."""
-    test = is_valid(schema)
+    test = validity_test(schema)
     for index, document in enumerate(documents):
         if not test(document):
             yield index, check_document(document, schema)

@@ -77,7 +77,7 @@ def ingest(
     results, unreachable = [], {}
     for source in sources:
         try:
-            result = pipeline.ingest(
+            done = pipeline.ingest(
                 source,
                 catalog,
                 folder=folder,
@@ -93,7 +93,7 @@ def ingest(
             unreachable[source.name] = str(error)
             console.note(f"{source.name}: {error}")
             continue
-        results.append(result.as_dict())
+        results.append(done.as_dict())
     lines = []
     for result in results:
         counts = (f"{result[what]:,} {what}" for what in COUNTS)

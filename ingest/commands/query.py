@@ -111,6 +111,7 @@ def write_parquet(cursor: duckdb.DuckDBPyConnection, path: Path) -> None:
     import pyarrow.parquet as pq
 
     reader = cursor.to_arrow_reader(BATCH_ROWS)
+    assert reader is not None  # a statement that reads always has a result
     with pq.ParquetWriter(path, reader.schema, compression="zstd") as writer:
         for batch in reader:
             writer.write_batch(batch)
