@@ -1,0 +1,318 @@
+"""Commands: ncpl-train, and ncpl with predict, eval, card and plot.
+
+Heavy packages are imported inside commands, so that --help answers at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+DATA_INVALID, USAGE, CONFLICT, INTERRUPTED = 1, 2, 4, 130
+ELSEWHERE = {"laws": "ncpl.laws.cli:laws", "bench": "ncpl.bench.cli:bench"}
+"""Subcommands that live beside what they run, by import string."""
+
+
+def common(function: Callable[..., None]) -> Callable[..., None]:
+    """Add --json, -q, -v and --no-progress, and turn known errors into one sentence."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+    @click.option("-q", "--quiet", is_flag=True, help="Errors only on stderr.")
+    @click.option("-v", "--verbose", is_flag=True, help="Details on stderr.")
+    @click.option("--no-progress", is_flag=True, help="No progress bar.")
+    @functools.wraps(function)
+    def command(*args: Any, quiet: bool, verbose: bool, **options: Any) -> None:
+        # The matrices are small: threads cost more than they give, tenfold on a busy machine.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO
+        logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
+        logging.getLogger("ncpl").setLevel(level)
+        options["no_progress"] = options["no_progress"] or quiet or not sys.stderr.isatty()
+        from ncpl.errors import NcplError
+
+        try:
+            function(*args, **options)
+        except NcplError as error:
+            stop(str(error), options["as_json"])
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            sys.exit(INTERRUPTED)
+
+    return command
+
+
+def stop(message: str, as_json: bool) -> NoReturn:
+    """Print one sentence on stderr (and as JSON on stdout where asked) and leave with code 1."""
+    if as_json:
+        click.echo(json.dumps({"error": message}))
+    click.echo(f"error: {message}", err=True)
+    sys.exit(DATA_INVALID)
+
+
+class LazyGroup(click.Group):
+    """A group whose other subcommands are imported when called, and listed when installed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all subcommands at hand."""
+        there = [name for name in ELSEWHERE if self.module_of(name)]
+        return sorted([*super().list_commands(ctx), *there])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a subcommand by name, imported if it lives elsewhere."""
+        own = super().get_command(ctx, cmd_name)
+        module = self.module_of(cmd_name)
+        if own is not None or module is None:
+            return own
+        found = getattr(importlib.import_module(module), ELSEWHERE[cmd_name].split(":")[1])
+        return found if isinstance(found, click.Command) else None
+
+    @staticmethod
+    def module_of(name: str) -> str | None:
+        """Return the module of a subcommand that lives elsewhere and is installed."""
+        module = ELSEWHERE.get(name, "").split(":")[0]
+        folder = Path(__file__).parent.joinpath(*module.split(".")[1:])
+        return module if module and folder.with_suffix(".py").is_file() else None
+
+
+bundle_option = click.option(
+    "--bundle",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Bundle folder; the one shipped with the package if not given.",
+)
+snapshot_option = click.option(
+    "--snapshot", default="latest", show_default=True, help="Id, name, path, or latest."
+)
+catalog_option = click.option(
+    "--catalog", type=click.Path(path_type=Path, file_okay=False), help="Catalog folder."
+)
+
+
+@click.command("ncpl-train")
+@snapshot_option
+@catalog_option
+@click.option("--preset", help="default, demo or tiny; default if not given.")
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="Own TOML file.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("runs/ncpl"),
+    show_default=True, help="Folder of the bundle.",
+)  # fmt: skip
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--seeds", type=click.IntRange(1), help="Members to train, each from its own seed.")
+@click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop after this.")
+@click.option("--resume", is_flag=True, help="Continue a training that was cut off.")
+@click.option("--plot", "plot_file", type=click.Path(path_type=Path), help="PNG of the fit.")
+@common
+def train_main(
+    *,
+    snapshot: str,
+    catalog: Path | None,
+    preset: str | None,
+    config_file: Path | None,
+    out: Path,
+    seed: int,
+    seeds: int | None,
+    max_minutes: float | None,
+    resume: bool,
+    plot_file: Path | None,
+    as_json: bool,
+    no_progress: bool,
+) -> None:
+    """Train NCPL on a snapshot and print how it scores beside Chinchilla.
+
+    Example: ncpl-train --snapshot latest --preset demo --out runs/demo --plot runs/demo/fit.png
+    """
+    if preset is not None and config_file is not None:
+        raise click.UsageError("give --preset or --config, not both")
+    import dataclasses
+    import importlib.util as installed
+
+    from ncpl.config import FitConfig
+    from ncpl.data import find_snapshot
+    from ncpl.pipeline import train_bundle
+
+    config = (
+        FitConfig.from_toml(config_file) if config_file else FitConfig.preset(preset or "default")
+    )
+    if seeds is not None:
+        config = dataclasses.replace(config, members=seeds)
+    found = find_snapshot(snapshot, catalog)
+    runs = found.runs()
+    bundle = train_bundle(
+        found,
+        runs,
+        config,
+        seed=seed,
+        folder=out,
+        resume=resume,
+        max_minutes=max_minutes,
+        progress=not no_progress,
+    )
+    if plot_file is not None or installed.find_spec("matplotlib"):
+        from ncpl.plot import predicted_against_measured
+
+        plot_file = plot_file or out / "predicted-against-measured.png"
+        predicted_against_measured(bundle, runs, plot_file)
+    print_scores(bundle, as_json, {"bundle": str(out), "plot": plot_file and str(plot_file)})
+
+
+def print_scores(bundle: Any, as_json: bool, more: dict[str, Any]) -> None:
+    """Print a bundle's score table, as text or as one JSON object."""
+    from ncpl.evaluate import format_table
+
+    about = bundle.about
+    if as_json:
+        found = {
+            "snapshot_id": about.get("scored_on", bundle.snapshot_id),
+            "split": "ncpl",
+            "seeds": {fit.family[0]: fit.seeds for fit in bundle.fits},
+            "scores": about["scores"],
+            **more,
+        }
+        click.echo(json.dumps(found))
+        return
+    click.echo(f"snapshot {about.get('scored_on', bundle.snapshot_id)}, split ncpl, nats per token")
+    click.echo(format_table(about["scores"]))
+    for name, value in more.items():
+        if value:
+            click.echo(f"{name}: {value}")
+
+
+@click.group("ncpl", cls=LazyGroup)
+@click.version_option(package_name="ncpl")
+def main() -> None:
+    """Predict what a pretraining run will give, before it runs.
+
+    Example: ncpl predict config.json
+    """
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@bundle_option
+@common
+def predict(file: Path, folder: Path | None, as_json: bool, no_progress: bool) -> None:
+    """Predict the final loss of the configurations in FILE (JSON or JSONL; - is stdin).
+
+    Example: ncpl predict config.json, where config.json holds
+    {"params_non_embedding": 3e8, "train_tokens": 1e10, "learning_rate": 2e-3,
+    "batch_size_sequences": 256, "sequence_length": 2048}
+    """
+    del no_progress  # nothing takes long here
+    from ncpl.bundle import load
+
+    configs = read_configs(file)
+    predictions = load(folder).predict(configs)
+    if as_json:
+        click.echo(json.dumps({"predictions": [vars(p) for p in predictions]}))
+        return
+    for p in predictions:
+        click.echo(
+            f"{p.source}: loss {p.loss:.4f} nats per token, 90% {p.low:.4f} to {p.high:.4f}"
+            f" (Chinchilla {p.baseline:.4f})"
+        )
+        for warning in p.warnings:
+            click.echo(f"  note: {warning}")
+
+
+def read_configs(file: Path) -> list[dict[str, Any]]:
+    """Return the JSON objects of a file: one, a list, or one a line; "-" is standard input."""
+    from ncpl.errors import ConfigError
+
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} cannot be read: {error}") from error
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError:
+        found = []
+        for number, line in enumerate(text.splitlines(), start=1):
+            try:
+                found += [json.loads(line)] if line.strip() else []
+            except json.JSONDecodeError as error:
+                raise ConfigError(
+                    f"{file} line {number}: not JSON ({error.msg}); expected an object, a list of "
+                    "objects, or one object a line"
+                ) from error
+    configs = found if isinstance(found, list) else [found]
+    if not configs or not all(isinstance(config, dict) for config in configs):
+        raise ConfigError(f"{file}: expected JSON objects with the fields of a run")
+    return configs
+
+
+@main.command("eval")
+@bundle_option
+@snapshot_option
+@catalog_option
+@common
+def evaluate(
+    folder: Path | None, snapshot: str, catalog: Path | None, as_json: bool, no_progress: bool
+) -> None:
+    """Score a bundle on the held-out parts of a snapshot, beside Chinchilla.
+
+    Example: ncpl eval --bundle runs/ncpl --snapshot latest
+    """
+    del no_progress  # nothing takes long here
+    from ncpl.bundle import load
+    from ncpl.data import find_snapshot
+    from ncpl.pipeline import rescore
+
+    bundle = load(folder)
+    found = find_snapshot(snapshot, catalog)
+    rescore(bundle, found, found.runs())
+    print_scores(bundle, as_json, {})
+
+
+@main.command()
+@bundle_option
+@common
+def card(folder: Path | None, as_json: bool, no_progress: bool) -> None:
+    """Show a bundle's card: data, seeds, scores, intervals, limits.
+
+    Example: ncpl card --bundle runs/ncpl
+    """
+    del no_progress  # nothing takes long here
+    from ncpl.bundle import load
+    from ncpl.card import render
+
+    found = load(folder).card()
+    click.echo(json.dumps(found) if as_json else render(found))
+
+
+@main.command()
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="PNG to write.")
+@bundle_option
+@snapshot_option
+@catalog_option
+@common
+def plot(
+    *,
+    out: Path,
+    folder: Path | None,
+    snapshot: str,
+    catalog: Path | None,
+    as_json: bool,
+    no_progress: bool,
+) -> None:
+    """Plot predicted against measured final losses.
+
+    Example: ncpl plot --bundle runs/ncpl --snapshot latest --out fit.png
+    """
+    del no_progress  # nothing takes long here
+    from ncpl.bundle import load
+    from ncpl.data import find_snapshot
+    from ncpl.plot import predicted_against_measured
+
+    predicted_against_measured(load(folder), find_snapshot(snapshot, catalog).runs(), out)
+    click.echo(json.dumps({"plot": str(out)}) if as_json else f"plot: {out}")

@@ -1,0 +1,220 @@
+"""A snapshot folder as runs, splits and curves, read by its documented format."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ncpl.errors import SnapshotError
+from ncpl.features import FIELDS, SILENT
+
+FORMAT = "ncpl-snapshot/1"
+Family = tuple[str, str, str, str, str]
+FAMILY_FIELDS = ("source", "final_loss_metric", "dataset", "tokenizer", "final_loss_unit")
+"""Losses are comparable only between runs that agree in these."""
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Rows of one table, one a run, in the order of the files."""
+
+    run_ids: list[str]
+    configs: list[dict[str, Any]]
+    """Known fields that are not null, by name."""
+    loss: npt.NDArray[np.float64]
+    """Final loss, nats per token; NaN where the source gives none."""
+    status: list[str | None]
+    family: list[Family]
+    split: list[str | None]
+    """train, id, ood, or None for a run outside the split."""
+    group: list[str | None]
+    """Group of the split: optimizer/N/D."""
+
+    def __len__(self) -> int:
+        """Return the number of runs."""
+        return len(self.run_ids)
+
+    def take(self, keep: npt.NDArray[np.bool_]) -> Runs:
+        """Return the runs where `keep` is true."""
+        at = np.flatnonzero(keep)
+        return Runs(
+            [self.run_ids[i] for i in at],
+            [self.configs[i] for i in at],
+            self.loss[at],
+            [self.status[i] for i in at],
+            [self.family[i] for i in at],
+            [self.split[i] for i in at],
+            [self.group[i] for i in at],
+        )
+
+    def where(self, *, family: Family | None = None, split: str | None = None) -> Runs:
+        """Return the runs of a family and a split that have a loss."""
+        keep = np.isfinite(self.loss)
+        if family is not None:
+            keep &= np.array([f == family for f in self.family], dtype=bool)
+        if split is not None:
+            keep &= np.array([s == split for s in self.split], dtype=bool)
+        return self.take(keep)
+
+    def families(self) -> list[Family]:
+        """Return the comparable-loss families, the largest first."""
+        counts: dict[Family, int] = {}
+        for family, split in zip(self.family, self.split, strict=True):
+            if split is not None:
+                counts[family] = counts.get(family, 0) + 1
+        return sorted(counts, key=lambda f: (-counts[f], f))
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """An opened snapshot folder."""
+
+    path: Path
+    manifest: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """Return the content id."""
+        return str(self.manifest["id"])
+
+    @classmethod
+    def open(cls, path: Path) -> Snapshot:
+        """Return the snapshot in a folder, its manifest checked.
+
+        Raises SnapshotError if there is none, the format is another one or a table is missing.
+        """
+        file = path / "manifest.json"
+        if not file.is_file():
+            raise SnapshotError(
+                f"{path} holds no snapshot (no manifest.json); take one: ncpl-data snapshot"
+            )
+        try:
+            manifest = json.loads(file.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise SnapshotError(
+                f"{file} is not JSON ({error}); take the snapshot again: ncpl-data snapshot"
+            ) from error
+        found = manifest.get("format") if isinstance(manifest, dict) else None
+        if found != FORMAT:
+            raise SnapshotError(
+                f"{file}: format is {found!r}, expected {FORMAT!r}; take the snapshot again: "
+                "ncpl-data snapshot"
+            )
+        tables = manifest.get("tables", {})
+        for name in ("runs", "splits"):
+            if not tables.get(name):
+                raise SnapshotError(f"{file}: lists no files of the table {name!r}")
+        return cls(path, manifest)
+
+    def table(self, name: str, columns: list[str] | None = None) -> pa.Table | None:
+        """Return a whole table, or None when the snapshot has none of that name.
+
+        Raises SnapshotError when a file is missing or differs from its hash in the manifest.
+        """
+        entries = self.manifest["tables"].get(name) or []
+        parts = [self._part(entry, columns) for entry in entries]
+        return pa.concat_tables(parts, promote_options="permissive") if parts else None
+
+    def _part(self, entry: dict[str, Any], columns: list[str] | None) -> pa.Table:
+        file = self.path / entry["path"]
+        again = "restore it or take the snapshot again: ncpl-data snapshot"
+        if not file.resolve().is_relative_to(self.path.resolve()):
+            raise SnapshotError(f"{self.path}: the manifest names {entry['path']}, outside it")
+        if not file.is_file():
+            raise SnapshotError(f"{file} is missing; {again}")
+        expected = entry.get("sha256")
+        if expected:
+            found = hashlib.sha256(file.read_bytes()).hexdigest()
+            if found != expected:
+                raise SnapshotError(
+                    f"{file} has sha256 {found[:12]}, the manifest says {expected[:12]}; {again}"
+                )
+        try:
+            here = set(pq.read_schema(file).names)
+            wanted = None if columns is None else [c for c in columns if c in here]
+            return pq.read_table(file, columns=wanted)
+        except pa.ArrowException as error:
+            raise SnapshotError(f"{file} is not a Parquet file ({error}); {again}") from error
+
+    def runs(self) -> Runs:
+        """Return every run, with its place in the split."""
+        names = [*dict.fromkeys((*FIELDS, *SILENT, *FAMILY_FIELDS, "final_loss"))]
+        table = self.table("runs", names)
+        splits = self.table("splits", ["run_id", "split", "split_group"])
+        if table is None or splits is None or "final_loss" not in table.column_names:
+            raise SnapshotError(f"{self.path}: the table runs has no column final_loss")
+        place = {row["run_id"]: row for row in splits.to_pylist()}
+        rows = table.to_pylist()
+        known = {*FIELDS, *SILENT}
+        loss = np.array([np.nan if r["final_loss"] is None else r["final_loss"] for r in rows])
+        return Runs(
+            [row["run_id"] for row in rows],
+            [{k: v for k, v in row.items() if k in known and v is not None} for row in rows],
+            loss.astype(np.float64),
+            [row.get("status") for row in rows],
+            [_family(row) for row in rows],
+            [place.get(row["run_id"], {}).get("split") for row in rows],
+            [place.get(row["run_id"], {}).get("split_group") for row in rows],
+        )
+
+
+def _family(row: dict[str, Any]) -> Family:
+    source, metric, dataset, tokenizer, unit = (str(row.get(f) or "") for f in FAMILY_FIELDS)
+    return source, metric, dataset, tokenizer, unit
+
+
+def catalog_folder(given: Path | None = None) -> Path:
+    """Return the catalog folder: given, NCPL_CATALOG, ./ncpl-catalog, else the user data folder."""
+    if given is not None:
+        return given
+    if os.environ.get("NCPL_CATALOG"):
+        return Path(os.environ["NCPL_CATALOG"])
+    if Path("ncpl-catalog").is_dir():
+        return Path("ncpl-catalog")
+    from platformdirs import user_data_dir
+
+    return Path(user_data_dir("ncpl-data")) / "catalog"
+
+
+def find_snapshot(name: str, catalog: Path | None = None) -> Snapshot:
+    """Return a snapshot by path, by id or its beginning, by name, or the newest for "latest".
+
+    Raises SnapshotError if none, or more than one, fits.
+    """
+    if Path(name).is_dir():
+        return Snapshot.open(Path(name))
+    folder = catalog_folder(catalog) / "snapshots"
+    found = [(path, json.loads((path / "manifest.json").read_bytes())) for path in _folders(folder)]
+    if name == "latest":
+        found = sorted(found, key=lambda item: str(item[1].get("created_at")))[-1:]
+    else:
+        found = [
+            (path, m)
+            for path, m in found
+            if name in (m.get("name"), path.name)
+            or (len(name) >= 4 and str(m.get("id")).startswith(name))
+        ]
+    if not found:
+        raise SnapshotError(
+            f"no snapshot {name!r} in {folder}; see: ncpl-data snapshot list, or take one: "
+            "ncpl-data snapshot"
+        )
+    if len(found) > 1:
+        names = ", ".join(path.name for path, _ in found)
+        raise SnapshotError(f"{name!r} names {len(found)} snapshots in {folder}: {names}")
+    return Snapshot.open(found[0][0])
+
+
+def _folders(folder: Path) -> Iterator[Path]:
+    if folder.is_dir():
+        yield from sorted(p for p in folder.iterdir() if (p / "manifest.json").is_file())

@@ -1,0 +1,23 @@
+"""Errors a user can act on.
+
+NcplError (ValueError)
+├── SnapshotError   the snapshot folder is not what its manifest says
+├── ConfigError     a fit configuration or a run configuration has a wrong field or value
+└── BundleError     a bundle is damaged, or was made by another configuration
+"""
+
+
+class NcplError(ValueError):
+    """What was found, where, what was expected and what to do, in one sentence."""
+
+
+class SnapshotError(NcplError):
+    """A snapshot cannot be found or does not match its manifest."""
+
+
+class ConfigError(NcplError):
+    """A configuration names an unknown field, or a value outside its range."""
+
+
+class BundleError(NcplError):
+    """A bundle's files do not match its card."""

@@ -1,0 +1,167 @@
+"""Scores of predictions, and the table that sets NCPL beside the baselines.
+
+Legend: B runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ncpl.bundle import Bundle
+from ncpl.data import Runs
+from ncpl.laws.chinchilla import REFERENCE, Chinchilla
+from ncpl.train import Fit, sizes
+
+Array = npt.NDArray[np.float64]
+SPLITS = ("id", "ood")
+MIN_GROUP = 5
+"""Groups with fewer runs say nothing about ranks or choices."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well predictions fit one split."""
+
+    n: int
+    mae: float
+    """Nats per token."""
+    rmse: float
+    spearman: float
+    spearman_in_group: float
+    """Mean over the groups of (optimizer, N, D)."""
+    choice_gap_percent: float
+    """Mean percent above the best measured run at the run the predictor would choose."""
+    coverage: float | None = None
+    """Share of runs inside the 90% interval."""
+    width: float | None = None
+    """Mean width of the 90% interval, nats."""
+
+
+def score(
+    predicted_B: Array,
+    measured_B: Array,
+    groups: Sequence[str | None],
+    interval: tuple[Array, Array] | None = None,
+) -> Score:
+    """Return the scores of predictions against measurements, both nats per token."""
+    error = predicted_B - measured_B
+    ranks, gaps = [], []
+    for group in sorted({g for g in groups if g is not None}):
+        rows = np.array([g == group for g in groups])
+        if rows.sum() < MIN_GROUP:
+            continue
+        ranks.append(spearman(predicted_B[rows], measured_B[rows]))
+        best, chosen = measured_B[rows].min(), measured_B[rows][predicted_B[rows].argmin()]
+        gaps.append(100 * (chosen / best - 1))
+    inside = width = None
+    if interval is not None:
+        inside = float(((interval[0] <= measured_B) & (measured_B <= interval[1])).mean())
+        width = float((interval[1] - interval[0]).mean())
+    return Score(
+        n=len(error),
+        mae=float(np.abs(error).mean()),
+        rmse=float(np.sqrt((error**2).mean())),
+        spearman=spearman(predicted_B, measured_B),
+        spearman_in_group=_mean(ranks),
+        choice_gap_percent=_mean(gaps),
+        coverage=inside,
+        width=width,
+    )
+
+
+def spearman(a_B: Array, b_B: Array) -> float:
+    """Return the rank correlation, ties at their mean rank; NaN where one side is constant."""
+    ranks = [_ranks(a_B), _ranks(b_B)]
+    if any(np.ptp(r) == 0 for r in ranks):
+        return math.nan
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+
+
+def _ranks(values_B: Array) -> Array:
+    _, inverse, counts = np.unique(values_B, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts - 1) / 2)[inverse]
+
+
+def _mean(values: Sequence[float]) -> float:
+    kept = [value for value in values if math.isfinite(value)]
+    return float(np.mean(kept)) if kept else math.nan
+
+
+def score_table(bundle: Bundle, runs: Runs) -> list[dict[str, Any]]:
+    """Return one row a (source, split, predictor): baselines, each member's mean, the ensemble."""
+    rows: list[dict[str, Any]] = []
+    for fit in bundle.fits:
+        for split in SPLITS:
+            part = runs.where(family=fit.family, split=split)
+            if not len(part):
+                continue
+            for name, value in _scores(bundle, fit, part).items():
+                rows.append({"source": fit.family[0], "split": split, "predictor": name, **value})
+    return rows
+
+
+def _scores(bundle: Bundle, fit: Fit, part: Runs) -> dict[str, dict[str, Any]]:
+    params, tokens = sizes(part)
+
+    def of_law(law: Chinchilla) -> dict[str, Any]:
+        found = asdict(score(law.predict(params, tokens), part.loss, part.group))
+        # One loss a group: such a law ranks nothing inside a group, and chooses nothing.
+        return found | {"spearman_in_group": math.nan, "choice_gap_percent": math.nan}
+
+    table: dict[str, dict[str, Any]] = {}
+    if fit.family[0] in REFERENCE:
+        table["Chinchilla, reference"] = of_law(REFERENCE[fit.family[0]])
+    table["Chinchilla, refit"] = of_law(fit.baseline)
+    losses_MB = fit.predict(fit.encoder.encode(part.configs))[0].numpy()
+    members = [asdict(score(loss_B, part.loss, part.group)) for loss_B in losses_MB]
+    names = [name for name, value in members[0].items() if isinstance(value, float)]
+    mean: dict[str, Any] = {"n": len(part)}
+    mean |= {name: float(np.mean([m[name] for m in members])) for name in names}
+    if len(members) > 1:
+        mean["sd"] = {name: float(np.std([m[name] for m in members], ddof=1)) for name in names}
+    table[f"NCPL, mean of {len(members)} seeds"] = mean
+    interval = bundle.intervals(fit, part.configs)
+    table["NCPL, ensemble"] = asdict(
+        score(interval.loss, part.loss, part.group, (interval.low, interval.high))
+    )
+    return table
+
+
+COLUMNS = {
+    "mae": ("MAE", 4),
+    "rmse": ("RMSE", 4),
+    "spearman": ("rank", 3),
+    "spearman_in_group": ("in group", 3),
+    "choice_gap_percent": ("gap %", 2),
+    "coverage": ("90% covers", 3),
+}
+
+
+def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the table as text, losses in nats per token."""
+    head = ["source", "split", "runs", "predictor", *(title for title, _ in COLUMNS.values())]
+    lines = [head]
+    for row in rows:
+        line = [row["source"], row["split"].upper(), str(row["n"]), row["predictor"]]
+        for name, (_, digits) in COLUMNS.items():
+            value, sd = row.get(name), (row.get("sd") or {}).get(name)
+            if value is None or math.isnan(value):
+                line.append("-")
+            else:
+                spread = f" ±{sd:.{digits}f}" if sd is not None else ""
+                line.append(f"{value:.{digits}f}{spread}")
+        lines.append(line)
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    text = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]
+    text.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(text)
