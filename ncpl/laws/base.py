@@ -28,6 +28,8 @@ class Parameter:
     """Starts are drawn from this range, on the parameter's own scale."""
     scale: Literal["log", "linear"] = "linear"
     """`log`: fitted, drawn and differenced as its logarithm, so that it stays positive."""
+    prior: tuple[float, float] | None = None
+    """Centre (own unit) and spread (in the fitted coordinate) of a Gaussian prior, if any."""
 
     def inner(self, value: float) -> float:
         """Return the value in the coordinate the optimizer moves."""
@@ -54,6 +56,8 @@ class Law:
     space: Literal["log", "linear"] = "log"
     """Where residuals are taken: on log loss (relative errors) or on the loss itself."""
     huber_delta: float = 1e-3
+    prior_weight: float = 0.0
+    """Weight of the priors per row, in units of `huber_delta` squared; 0 ignores them."""
 
     def theta(self, values: Mapping[str, float]) -> Array:
         """Return values as a vector in the law's own order; KeyError names a missing one."""

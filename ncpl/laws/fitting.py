@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,20 @@ class Problem:
         """Return the summed Huber loss of K coordinate vectors, in units of delta squared."""
         delta = self.law.huber_delta
         size = np.abs(self.residuals(z_KP)) / delta
-        return np.asarray((self.weight * np.where(size <= 1, size**2 / 2, size - 0.5)).sum(-1))
+        data = (self.weight * np.where(size <= 1, size**2 / 2, size - 0.5)).sum(-1)
+        centre, pull = self.priors
+        return np.asarray(data + ((z_KP - centre) ** 2 * pull).sum(-1) / 2)
+
+    @cached_property
+    def priors(self) -> tuple[Array, Array]:
+        """Return the priors' centres and strengths, (P,) each; strength 0 where there is none."""
+        centre = np.zeros(len(self.law.parameters))
+        pull = np.zeros(len(self.law.parameters))
+        for i, p in enumerate(self.law.parameters):
+            if p.prior is not None:
+                centre[i] = p.inner(p.prior[0])
+                pull[i] = self.law.prior_weight * float(self.weight.sum()) / p.prior[1] ** 2
+        return centre, pull
 
     def jacobian(self, z_P: Array) -> tuple[Array, Array]:
         """Return residuals (n,) and their derivatives (P, n), from one batched call."""
@@ -60,8 +74,11 @@ class Problem:
         delta = self.law.huber_delta
         scaled = residual / delta
         size = np.abs(scaled)
-        value = self.weight * np.where(size <= 1, size**2 / 2, size - 0.5)
-        return float(value.sum()), slope_Pn @ (self.weight * np.clip(scaled, -1, 1)) / delta
+        value = float((self.weight * np.where(size <= 1, size**2 / 2, size - 0.5)).sum())
+        slope = slope_Pn @ (self.weight * np.clip(scaled, -1, 1)) / delta
+        centre, pull = self.priors
+        away = z_P - centre
+        return value + float((away**2 * pull).sum()) / 2, slope + away * pull
 
 
 def fit_law(
@@ -171,7 +188,7 @@ def identify(problem: Problem, z_P: Array) -> tuple[dict[str, float], list[str]]
     delta = problem.law.huber_delta
     inside = (np.abs(residual) <= delta) * problem.weight
     score = np.clip(residual, -delta, delta) * problem.weight
-    bread = (slope_Pn * inside) @ slope_Pn.T
+    bread = (slope_Pn * inside) @ slope_Pn.T + np.diag(problem.priors[1]) * delta**2
     meat = (slope_Pn * score**2) @ slope_Pn.T
     scale = np.sqrt(np.maximum(np.diag(slope_Pn @ slope_Pn.T), 1e-300))
     values, vectors = np.linalg.eigh(bread / np.outer(scale, scale))
@@ -194,7 +211,8 @@ def identify(problem: Problem, z_P: Array) -> tuple[dict[str, float], list[str]]
             error = float("inf")
             warnings.append(f"{parameter.name} lies in a flat direction: not identified")
         elif parameter.scale == "log" and error > WEAK_SPREAD:
-            warnings.append(f"{parameter.name} is known to a factor {np.exp(error):.3g} only")
+            factor = f"a factor {np.exp(error):.3g}" if error < 10 else "no order of magnitude"
+            warnings.append(f"{parameter.name} is known to {factor} only: not identified")
         elif parameter.scale == "linear" and error > max(abs(value), 1e-12):
             warnings.append(f"{parameter.name} = {value:.4g} +- {error:.3g}: not identified")
         errors[parameter.name] = error * value if parameter.scale == "log" else error
