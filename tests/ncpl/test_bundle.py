@@ -1,0 +1,102 @@
+"""Bundles: what is saved is what is loaded, and a mismatch is refused."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import ncpl
+from ncpl.bundle import Bundle
+from ncpl.data import Runs
+from ncpl.errors import BundleError, ConfigError
+
+CONFIG = {
+    "params_non_embedding": 3e8,
+    "train_tokens": 1e10,
+    "learning_rate": 2e-3,
+    "batch_size_sequences": 256,
+    "sequence_length": 2048,
+}
+
+
+@pytest.fixture
+def copy(bundle: Bundle, folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(folder, tmp_path / "copy"))
+
+
+def test_a_reloaded_bundle_predicts_bit_equal(bundle: Bundle, folder: Path, runs: Runs) -> None:
+    fit, again = bundle.fits[0], ncpl.load(folder).fits[0]
+    encoded = fit.encoder.encode(runs.where(split="ood").configs)
+    assert torch.equal(fit.predict(encoded)[0], again.predict(encoded)[0])
+    assert again.encoder == fit.encoder
+    assert again.calibration == fit.calibration
+    assert ncpl.load(folder).about == bundle.about
+
+
+def test_a_prediction_lies_in_its_interval(bundle: Bundle) -> None:
+    (found,) = bundle.predict([CONFIG])
+    assert found.low < found.loss < found.high
+    assert 2.3 < found.loss < 2.6  # StepLaw's 268M on 14B tokens reached 2.43
+    assert found.source == "steplaw"
+    assert found.warnings == []
+
+
+def test_outside_the_hull_is_told_and_wider(bundle: Bundle) -> None:
+    near, far = bundle.predict([CONFIG, CONFIG | {"params_non_embedding": 7e9}])
+    assert "params_non_embedding is 7e+09" in far.warnings[0]
+    assert far.high - far.low > 1.5 * (near.high - near.low)
+
+
+def test_a_missing_learning_rate_counts_as_the_best(bundle: Bundle) -> None:
+    partial = {k: v for k, v in CONFIG.items() if k != "learning_rate"}
+    (found,) = bundle.predict([partial])
+    assert found.warnings == ["no learning rate given: the prediction is for the best one"]
+    assert found.loss < bundle.predict([CONFIG | {"learning_rate": 2e-2}])[0].loss
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"params_non_embedding": None}, "configuration 2: params_non_embedding is missing"),
+        ({"train_tokens": None}, "configuration 2: data_tokens is missing"),
+        ({"learning_rate": 300}, "configuration 2: learning_rate is 300"),
+        ({"source": "pythia"}, "configuration 2: this bundle knows no source 'pythia'"),
+        ({"lr": 1e-3}, "configuration 2: unknown field 'lr'"),
+    ],
+)
+def test_a_wrong_configuration_is_one_sentence(
+    bundle: Bundle, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        bundle.predict([CONFIG, CONFIG | change])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": "ncpl-bundle/9"}, "format is 'ncpl-bundle/9'"),
+        ({"config_sha256": "0" * 64}, "the configuration does not have the hash on the card"),
+        ({"weights_sha256": "0" * 64}, "is not the file the card was written for"),
+    ],
+)
+def test_a_mismatch_is_refused(copy: Path, change: dict[str, Any], message: str) -> None:
+    card = copy / "card.json"
+    card.write_text(json.dumps(json.loads(card.read_text()) | change))
+    with pytest.raises(BundleError, match=message):
+        ncpl.load(copy)
+
+
+def test_no_bundle_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="holds no bundle"):
+        ncpl.load(tmp_path)
+
+
+def test_the_card_names_what_it_was_made_from(bundle: Bundle, folder: Path) -> None:
+    text = (folder / "README.md").read_text()
+    assert bundle.snapshot_id in text
+    assert bundle.config.sha256() in text
+    assert "1517 runs of steplaw" in text
+    assert "Chinchilla, refit" in text
