@@ -69,7 +69,7 @@ def fetch(
         )
     target = cache / file.sha256[:2] / file.sha256 / file.name
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{file.name}.part")
+    part = target.with_name(f"{target.name}.part")
     limits = httpx.Timeout(READ_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS)
     reason = "no answer"
     with httpx.Client(timeout=limits, follow_redirects=True, max_redirects=5) as client:
