@@ -112,6 +112,11 @@ class Curves:
         when = np.concatenate([share * step[0], (step[1:] + step[:-1])[changed] / 2])
         # a drop between two rows sits in the middle of the area, as of the steps
         at_area = np.concatenate([share**2 * area[0], (area[1:] + area[:-1])[changed] / 2])
+        # a lone jump between two constant stretches happens at the row that shows the new rate
+        moves = np.concatenate([[0.0], np.abs(size), [0.0]])
+        jump = (moves[changed] == 0) & (moves[changed + 2] == 0)
+        when[warmup_knots:][jump] = step[1:][changed][jump]
+        at_area[warmup_knots:][jump] = area[1:][changed][jump]
         index = np.concatenate([np.full(warmup_knots, -1), changed])
         later, which = np.nonzero(np.arange(len(step))[:, None] > index[None, :])
         return (
