@@ -1,7 +1,7 @@
 """The folder a catalog lives in: put a file only if it is absent, read it, list it.
 
-Everything a catalog needs of its storage is in these few operations, so that a bucket with
-conditional writes can stand in for a local folder.
+Everything a catalog needs of its storage is in the few operations of `Storage`, so that a bucket
+with conditional writes (catalog/bucket.py) stands in for a local folder.
 """
 
 from __future__ import annotations
@@ -9,21 +9,81 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 from ncpl_data.catalog.errors import ConflictError, InputError, IntegrityError
 
 TEMPORARY_PREFIX = ".tmp-"
+LOCK_SUFFIX = ".lock"
 NO_LINK_ERRNOS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK}
+LOCK_WAIT_SECONDS = 10.0
+LOCK_STALE_SECONDS = 60.0
+"""A lock is held for one rename; an older one was left by a killed writer."""
+
+
+class Storage(Protocol):
+    """Where a catalog's files lie. Names are relative, with forward slashes."""
+
+    @property
+    def place(self) -> str:
+        """Folder or address, for messages."""
+
+    @property
+    def local_root(self) -> Path:
+        """The folder that holds every file `path` returns."""
+
+    def path(self, name: str) -> Path:
+        """Return where a file can be read."""
+
+    def names(self, prefix: str) -> list[str]:
+        """Return the names of the finished files of one sub-folder, sorted."""
+
+    def ages(self, prefix: str) -> Iterator[tuple[str, float]]:
+        """Yield name and age in seconds of every file below a sub-folder, temporary ones too."""
+
+    def read(self, name: str) -> bytes:
+        """Return a file's bytes."""
+
+    def temporary(self, name: str) -> Path:
+        """Return a fresh local path, to be written and then put under the name."""
+
+    def put_if_absent(self, name: str, temporary: Path) -> bool:
+        """Move a finished temporary file to a name; return False if the name is taken."""
+
+    def put_content(self, name: str, temporary: Path) -> None:
+        """Move a finished temporary file to a name that says its content."""
+
+    def put_bytes_if_absent(self, name: str, content: bytes) -> bool:
+        """Write bytes under a name; return False if the name is taken."""
+
+    def remove_if_older(self, name: str, seconds: float) -> bool:
+        """Remove a file unless a writer touched it meanwhile; return whether it is gone."""
 
 
 class LocalFolder:
     """A folder on a local file system."""
 
-    def __init__(self, root: Path) -> None:
-        """Take the folder's path; it need not exist before the first write."""
+    def __init__(self, root: Path, *, has_links: bool = True) -> None:
+        """Take the folder's path; it need not exist before the first write.
+
+        `has_links` false goes straight to the lock file, as on a mount without hard links.
+        """
         self.root = root
+        self.has_links = has_links
+
+    @property
+    def place(self) -> str:
+        """The folder, for messages."""
+        return str(self.root)
+
+    @property
+    def local_root(self) -> Path:
+        """The folder that holds every file `path` returns."""
+        return self.root
 
     def path(self, name: str) -> Path:
         """Return where a file lies.
@@ -45,6 +105,36 @@ class LocalFolder:
             for entry in folder.iterdir()
             if not entry.name.startswith(TEMPORARY_PREFIX)
         )
+
+    def ages(self, prefix: str) -> Iterator[tuple[str, float]]:
+        """Yield name and age in seconds of every file below a sub-folder, temporary ones too."""
+        for entry in sorted(self.path(prefix).rglob("*")):
+            with contextlib.suppress(FileNotFoundError):  # another process removed it meanwhile
+                if entry.is_file():
+                    age = time.time() - entry.stat().st_mtime
+                    yield entry.relative_to(self.root).as_posix(), age
+
+    def remove_if_older(self, name: str, seconds: float) -> bool:
+        """Remove a file unless a writer touched it meanwhile; return whether it is gone.
+
+        It is moved aside first and put back if it turns out young: a writer that finds the name
+        taken makes the file young again before it commits to it.
+        """
+        target = self.path(name)
+        aside = target.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}")
+        try:
+            target.rename(aside)
+            if time.time() - aside.stat().st_mtime < seconds:
+                with contextlib.suppress(FileExistsError):
+                    os.link(aside, target)
+                aside.unlink()
+                return False
+            aside.unlink()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise write_error(target, error) from error
+        return True
 
     def read(self, name: str) -> bytes:
         """Return a file's bytes."""
@@ -72,6 +162,8 @@ class LocalFolder:
         try:
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
+            if not self.has_links:
+                return put_under_lock(target, temporary)
             try:
                 os.link(temporary, target)
             except FileExistsError:
@@ -79,7 +171,7 @@ class LocalFolder:
             except OSError as error:
                 if error.errno not in NO_LINK_ERRNOS:
                     raise
-                return self.put_under_lock(target, temporary)
+                return put_under_lock(target, temporary)
             sync_folder(target.parent)
             return True
         except OSError as error:
@@ -87,25 +179,21 @@ class LocalFolder:
         finally:
             temporary.unlink(missing_ok=True)
 
-    def put_under_lock(self, target: Path, temporary: Path) -> bool:
-        """Take a name on a mount without hard links: whoever creates the lock file may rename."""
-        lock = target.with_name(f"{TEMPORARY_PREFIX}{target.name}.lock")
+    def put_content(self, name: str, temporary: Path) -> None:
+        """Move a finished temporary file to a name that says its content.
+
+        A file of that name holds the same bytes, so a rename over it loses nothing; it also makes
+        the file young again, so that `gc` spares what a writer is about to commit.
+        """
+        target = self.path(name)
         try:
-            os.close(os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        except FileExistsError as error:
-            if target.exists():
-                return False
-            raise ConflictError(
-                f"{lock} is held by another writer; if none is running, remove it and try again"
-            ) from error
-        try:
-            if target.exists():
-                return False
-            temporary.rename(target)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(target)
             sync_folder(target.parent)
-            return True
-        finally:
-            lock.unlink(missing_ok=True)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise write_error(target, error) from error
 
     def put_bytes_if_absent(self, name: str, content: bytes) -> bool:
         """Write bytes under a name; return False if the name is taken."""
@@ -116,6 +204,41 @@ class LocalFolder:
             temporary.unlink(missing_ok=True)
             raise write_error(temporary, error) from error
         return self.put_if_absent(name, temporary)
+
+
+def put_under_lock(target: Path, temporary: Path) -> bool:
+    """Take a name on a mount without hard links: whoever creates the lock file may rename.
+
+    Raises ConflictError if others hold the lock all the time.
+    """
+    lock = target.with_name(f"{TEMPORARY_PREFIX}{target.name}{LOCK_SUFFIX}")
+    until = time.monotonic() + LOCK_WAIT_SECONDS
+    while not take_lock(lock):
+        if target.exists():
+            return False
+        if time.monotonic() > until:
+            raise ConflictError(f"{lock} is held by another writer; try again")
+        time.sleep(0.01)
+    try:
+        if target.exists():
+            return False
+        temporary.rename(target)
+        sync_folder(target.parent)
+        return True
+    finally:
+        lock.unlink(missing_ok=True)
+
+
+def take_lock(lock: Path) -> bool:
+    """Create a lock file; return False if it is held. One a killed writer left is cleared."""
+    try:
+        os.close(os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    except FileExistsError:
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - lock.stat().st_mtime > LOCK_STALE_SECONDS:
+                lock.rename(lock.with_name(f"{lock.name}-{uuid.uuid4().hex}"))
+        return False
+    return True
 
 
 def sync_folder(folder: Path) -> None:

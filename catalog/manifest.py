@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from ncpl_data.catalog.errors import InputError, IntegrityError
-from ncpl_data.catalog.folder import LocalFolder
+from ncpl_data.catalog.folder import Storage
 
 FORMAT = "ncpl-catalog/1"
 TABLES = ("runs", "curves", "evals", "rejects", "ingests")
@@ -35,6 +35,14 @@ class DataFile:
     max_run_id: str | None = None
 
 
+DATA_FILE_KEYS = {f.name for f in fields(DataFile)}
+
+
+def data_file(entry: Mapping[str, Any]) -> DataFile:
+    """Return a file entry; keys of later minor releases are passed over."""
+    return DataFile(**{key: value for key, value in entry.items() if key in DATA_FILE_KEYS})
+
+
 @dataclass(frozen=True)
 class Manifest:
     """The state of a catalog after one commit."""
@@ -49,6 +57,8 @@ class Manifest:
     )
     sources: Mapping[str, Any] = field(default_factory=dict)
     """Data sheet of each source that was ingested, by name."""
+    cursors: Mapping[str, Any] = field(default_factory=dict)
+    """How far each source was read, in the source's own terms, by name."""
 
     def to_json(self) -> bytes:
         """Return the manifest as its file's bytes."""
@@ -60,6 +70,7 @@ class Manifest:
             "schema_version": self.schema_version,
             "tables": {t: [asdict(f) for f in files] for t, files in self.tables.items()},
             "sources": self.sources,
+            "cursors": self.cursors,
         }
         return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False).encode()
 
@@ -81,8 +92,9 @@ class Manifest:
                 operation=data["operation"],
                 created_at=data["created_at"],
                 schema_version=data["schema_version"],
-                tables={t: tuple(DataFile(**f) for f in data["tables"][t]) for t in TABLES},
+                tables={t: tuple(data_file(f) for f in data["tables"][t]) for t in TABLES},
                 sources=data["sources"],
+                cursors=data.get("cursors", {}),
             )
         except (ValueError, KeyError, TypeError) as error:
             if isinstance(error, InputError):
@@ -93,7 +105,7 @@ class Manifest:
             ) from error
 
 
-def versions(folder: LocalFolder) -> list[int]:
+def versions(folder: Storage) -> list[int]:
     """Return the numbers of all manifests, ascending."""
     found = [NAME.fullmatch(name) for name in folder.names("manifests")]
     return sorted(int(match[1]) for match in found if match)
@@ -104,7 +116,7 @@ def manifest_name(version: int) -> str:
     return f"manifests/{version:010d}.json"
 
 
-def read_manifest(folder: LocalFolder, version: int | None = None) -> Manifest | None:
+def read_manifest(folder: Storage, version: int | None = None) -> Manifest | None:
     """Return one manifest, by default the newest; None where the catalog is still empty."""
     known = versions(folder)
     if version is None:
@@ -113,7 +125,7 @@ def read_manifest(folder: LocalFolder, version: int | None = None) -> Manifest |
         version = known[-1]
     elif version not in known:
         raise InputError(
-            f"{folder.root} has no manifest {version}; it has "
+            f"{folder.place} has no manifest {version}; it has "
             f"{f'{known[0]} to {known[-1]}' if known else 'none'}"
         )
     name = manifest_name(version)

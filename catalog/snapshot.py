@@ -22,15 +22,10 @@ import pyarrow.compute as pc
 from ncpl_data.catalog.card import snapshot_card
 from ncpl_data.catalog.errors import InputError, IntegrityError
 from ncpl_data.catalog.folder import sync_folder, write_error
+from ncpl_data.catalog.parquet import file_sha256, read_parquet, write_parquet
 from ncpl_data.catalog.query import connect, run_sql
 from ncpl_data.catalog.splits import COLUMNS, assign_splits
-from ncpl_data.catalog.store import (
-    Catalog,
-    file_sha256,
-    now,
-    read_parquet,
-    write_parquet,
-)
+from ncpl_data.catalog.store import Catalog, now
 from ncpl_data.schema.load import SCHEMA_VERSION
 from ncpl_data.schema.validate import check_document
 

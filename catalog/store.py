@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
+import random
+import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,16 +13,25 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from ncpl_data.catalog.errors import ConflictError, IntegrityError
-from ncpl_data.catalog.folder import LocalFolder, write_error
+from ncpl_data.catalog.bucket import open_storage
+from ncpl_data.catalog.errors import ConflictError
+from ncpl_data.catalog.folder import write_error
 from ncpl_data.catalog.manifest import DataFile, Manifest, manifest_name, read_manifest
+from ncpl_data.catalog.parquet import (
+    MAX_FILE_ROWS,
+    at_run_boundaries,
+    file_sha256,
+    fit_schema,
+    read_parquet,
+    write_parquet,
+)
 from ncpl_data.catalog.record import Run, Skipped, canonical_json
 from ncpl_data.catalog.tables import curves_table, evals_table, runs_table, table_schemas
 from ncpl_data.schema.load import SCHEMA_VERSION
 
 MAX_COMMIT_TRIES = 50
+MAX_PAUSE_SECONDS = 0.5
 RUN_TABLES = ("runs", "curves", "evals")
 
 Files = dict[str, tuple[DataFile, ...]]
@@ -59,15 +69,18 @@ class Outcome:
 class Catalog:
     """A folder of immutable Parquet files and the manifests that list them."""
 
-    def __init__(self, root: Path, version: int | None = None) -> None:
-        """Open a catalog, by default at its newest state; the folder may not exist yet."""
-        self.folder = LocalFolder(root)
+    def __init__(self, root: Path | str, version: int | None = None) -> None:
+        """Open a catalog, by default at its newest state; it may not exist yet.
+
+        `root` is a folder, or s3://bucket/prefix for a store with conditional writes.
+        """
+        self.folder = open_storage(root)
         self.version = version
 
     @property
     def root(self) -> Path:
-        """The catalog's folder."""
-        return self.folder.root
+        """The catalog's folder; for a bucket, the local folder its files are read through."""
+        return self.folder.local_root
 
     def manifest(self) -> Manifest:
         """Return the current state; version 0 where nothing was ever written."""
@@ -87,7 +100,7 @@ class Catalog:
         source: str | None = None,
         manifest: Manifest | None = None,
     ) -> pa.Table:
-        """Return one table, whole or of one source.
+        """Return one table, whole or of one source, in memory.
 
         Raises IntegrityError if a file is missing or can not be read.
         """
@@ -97,8 +110,10 @@ class Catalog:
             files = tuple(f for f in files if f.source == source)
         if columns is not None:
             schema = pa.schema([schema.field(c) for c in columns])
-        parts = [read_parquet(self.folder.path(f.path), columns) for f in files]
-        return pa.concat_tables(parts, promote_options="default") if parts else schema.empty_table()
+        parts = [
+            fit_schema(read_parquet(self.folder.path(f.path), schema.names), schema) for f in files
+        ]
+        return pa.concat_tables(parts) if parts else schema.empty_table()
 
     def upsert(
         self,
@@ -109,6 +124,7 @@ class Catalog:
         origin: str,
         skipped: Iterable[Skipped] = (),
         sheet: Mapping[str, Any] | None = None,
+        cursor: Any = None,
         dry_run: bool = False,
         tool_version: str = "",
     ) -> Outcome:
@@ -116,12 +132,14 @@ class Catalog:
 
         New runs are added, changed ones replace their row, curves and evaluations, equal ones
         are left alone. The owner's record replaces a third party's copy; a copy never replaces
-        the owner's. Nothing is written where nothing changed.
+        the owner's. Nothing is written where nothing changed. `cursor` is any JSON value that
+        says how far the source was read; it is committed together with the runs.
         """
         rejects = list(skipped)
         incoming = {run.run_id: run for run in runs}
         if len(incoming) != len(runs):
             raise ValueError(f"{source}: {len(runs)} runs share {len(incoming)} ids")
+        new_files = NewFiles()
 
         def prepare(manifest: Manifest) -> tuple[Files | None, Outcome]:
             outcome, replaced = self.compare(manifest, incoming, source)
@@ -130,18 +148,19 @@ class Catalog:
             same_rejects = reject_rows.equals(
                 self.read("rejects", source=source, manifest=manifest).sort_by("ref")
             )
-            if dry_run or (not outcome.added and not outcome.updated and same_rejects):
+            same_cursor = cursor is None or manifest.cursors.get(source) == cursor
+            is_same = not outcome.added and not outcome.updated and same_rejects and same_cursor
+            if dry_run or is_same:
                 return None, outcome
-            changed = [incoming[i] for i in (*outcome.added, *outcome.updated)]
+            changed = (*outcome.added, *outcome.updated)
+            if new_files.run_ids != changed:  # another writer's commit seldom changes what is new
+                tables = run_tables([incoming[i] for i in changed])
+                new_files.files = {t: self.write(t, source, rows) for t, rows in tables.items()}
+                new_files.run_ids = changed
             files = dict(manifest.tables)
-            tables = {
-                "runs": runs_table(sorted(changed, key=lambda r: r.run_id)),
-                "curves": curves_table(changed),
-                "evals": evals_table(changed),
-            }
             for name in RUN_TABLES:
                 kept = self.without(files[name], name, source, replaced)
-                files[name] = (*kept, *self.write(name, source, tables[name]))
+                files[name] = (*kept, *new_files.files[name])
             if not same_rejects:
                 kept = tuple(f for f in files["rejects"] if f.source != source)
                 files["rejects"] = (*kept, *self.write("rejects", source, reject_rows))
@@ -149,7 +168,9 @@ class Catalog:
             files["ingests"] = (*files["ingests"], *self.write("ingests", source, row))
             return files, outcome
 
-        return self.commit(prepare, operation, {} if sheet is None else {source: sheet})
+        sheets = {} if sheet is None else {source: sheet}
+        cursors = {} if cursor is None else {source: cursor}
+        return self.commit(prepare, operation, sheets, cursors)
 
     def compare(
         self, manifest: Manifest, incoming: Mapping[str, Run], source: str
@@ -182,13 +203,14 @@ class Catalog:
         self,
         prepare: Callable[[Manifest], tuple[Files | None, Outcome]],
         operation: str,
-        sheets: Mapping[str, Any],
+        sheets: Mapping[str, Any] | None = None,
+        cursors: Mapping[str, Any] | None = None,
     ) -> Outcome:
         """Prepare a change on the newest state and make it the next manifest, or try again.
 
         Raises ConflictError if other writers kept winning.
         """
-        for _ in range(MAX_COMMIT_TRIES):
+        for attempt in range(MAX_COMMIT_TRIES):
             manifest = self.manifest()
             files, outcome = prepare(manifest)
             if files is None:
@@ -199,13 +221,17 @@ class Catalog:
                 created_at=now(),
                 schema_version=SCHEMA_VERSION,
                 tables=files,
-                sources={**manifest.sources, **sheets},
+                sources={**manifest.sources, **(sheets or {})},
+                cursors={**manifest.cursors, **(cursors or {})},
             )
             name = manifest_name(following.version)
             if self.folder.put_bytes_if_absent(name, following.to_json()):
                 return replace(outcome, version=following.version)
+            # Another writer was first: let the others finish, each for another while.
+            time.sleep(random.random() * min(0.02 * 2**attempt, MAX_PAUSE_SECONDS))
         raise ConflictError(
-            f"{self.root}: other writers committed first {MAX_COMMIT_TRIES} times; try again"
+            f"{self.folder.place}: other writers committed first {MAX_COMMIT_TRIES} times; "
+            "try again"
         )
 
     def without(
@@ -213,50 +239,74 @@ class Catalog:
     ) -> tuple[DataFile, ...]:
         """Return a table's files without the rows of some runs.
 
-        Only files of the source whose key range holds one of the runs are read and rewritten.
+        Only files of the source that hold one of the runs are rewritten.
         """
         if not run_ids:
             return files
+        gone = pa.array(sorted(run_ids), type=pa.string())
         kept: list[DataFile] = []
         for file in files:
             if file.source != source or not overlaps(file, run_ids):
                 kept.append(file)
                 continue
-            rows = read_parquet(self.folder.path(file.path))
-            gone = pc.is_in(rows["run_id"], value_set=pa.array(sorted(run_ids)))
-            rest = rows.filter(pc.invert(gone))
-            if rest.num_rows == rows.num_rows:
+            path = self.folder.path(file.path)
+            if not pc.any(pc.is_in(read_parquet(path, ["run_id"])["run_id"], gone)).as_py():
                 kept.append(file)
-            else:
-                kept.extend(self.write(table, source, rest))
+                continue
+            rows = read_parquet(path)
+            rest = rows.filter(pc.invert(pc.is_in(rows["run_id"], gone)))
+            kept.extend(self.write(table, source, rest))
         return tuple(kept)
 
     def write(self, table: str, source: str, rows: pa.Table) -> tuple[DataFile, ...]:
-        """Write rows as one new file named by its content; return it, or nothing if empty."""
+        """Write sorted rows as new files named by their content; return them."""
         if rows.num_rows == 0:
             return ()
-        temporary = self.folder.temporary(f"data/{table}/new")
-        try:
-            write_parquet(rows, temporary)
-            digest = file_sha256(temporary)
-            size = temporary.stat().st_size
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise write_error(temporary, error) from error
+        written = []
+        for part in at_run_boundaries(rows, MAX_FILE_ROWS):
+            temporary = self.folder.temporary(f"data/{table}/new")
+            try:
+                write_parquet(part, temporary)
+                keys = pc.min_max(part["run_id"]).as_py() if "run_id" in part.column_names else {}
+                written.append(self.put_file(table, source, temporary, part.num_rows, keys))
+            except OSError as error:
+                temporary.unlink(missing_ok=True)
+                raise write_error(temporary, error) from error
+        return tuple(written)
+
+    def put_file(
+        self, table: str, source: str, temporary: Path, n_rows: int, keys: Mapping[str, str]
+    ) -> DataFile:
+        """Move a finished temporary file to its name by content and return its entry."""
+        digest, size = file_sha256(temporary), temporary.stat().st_size
         name = f"data/{table}/{source}-{digest[:24]}.parquet"
-        self.folder.put_if_absent(name, temporary)
-        keys = pc.min_max(rows["run_id"]).as_py() if "run_id" in rows.column_names else {}
-        return (
-            DataFile(
-                path=name,
-                sha256=digest,
-                bytes=size,
-                rows=rows.num_rows,
-                source=source,
-                min_run_id=keys.get("min"),
-                max_run_id=keys.get("max"),
-            ),
+        self.folder.put_content(name, temporary)
+        return DataFile(
+            path=name,
+            sha256=digest,
+            bytes=size,
+            rows=n_rows,
+            source=source,
+            min_run_id=keys.get("min"),
+            max_run_id=keys.get("max"),
         )
+
+
+@dataclass
+class NewFiles:
+    """What one upsert has written already, kept over its tries to commit."""
+
+    run_ids: tuple[str, ...] | None = None
+    files: dict[str, tuple[DataFile, ...]] = field(default_factory=dict)
+
+
+def run_tables(runs: Sequence[Run]) -> dict[str, pa.Table]:
+    """Return the rows of runs for each table they have rows in, sorted."""
+    return {
+        "runs": runs_table(sorted(runs, key=lambda r: r.run_id)),
+        "curves": curves_table(runs),
+        "evals": evals_table(runs),
+    }
 
 
 def now() -> str:
@@ -269,35 +319,6 @@ def overlaps(file: DataFile, run_ids: set[str]) -> bool:
     if file.min_run_id is None or file.max_run_id is None:
         return True
     return any(file.min_run_id <= run_id <= file.max_run_id for run_id in run_ids)
-
-
-def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """Return one Parquet file.
-
-    Raises IntegrityError if it is missing or damaged.
-    """
-    try:
-        return pq.read_table(path, columns=columns, partitioning=None)
-    except FileNotFoundError as error:
-        raise IntegrityError(f"{path} is missing, although a manifest lists it") from error
-    except (pa.ArrowInvalid, OSError) as error:
-        raise IntegrityError(f"{path} can not be read as Parquet: {error}") from error
-
-
-def write_parquet(rows: pa.Table, path: Path) -> None:
-    """Write a table the way every file of ours is written.
-
-    Content-defined chunking keeps a re-upload of a grown table small.
-    """
-    pq.write_table(
-        rows, path, compression="zstd", use_content_defined_chunking=True, store_schema=False
-    )
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def count_reasons(skipped: Sequence[Skipped]) -> dict[str, int]:
