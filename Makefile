@@ -1,0 +1,68 @@
+# `make help` lists the targets. Needs Python 3.11 or newer, make and a package index;
+# once installed, everything works offline.
+
+PYTHON ?= python3
+VENV ?= .venv
+DEMO ?= demo
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# One thread a test process: several processes share the cores.
+RUN := OMP_NUM_THREADS=1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check fmt docs bench golden clean
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(VENV)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $(PYTHON) is older than 3.11; name another: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/demo: $(VENV)/python pyproject.toml setup.py constraints.txt
+	$(PIP) -e '.[plot,fast]'
+	@touch $@
+
+$(VENV)/dev: $(VENV)/python pyproject.toml setup.py constraints.txt
+	$(PIP) -e '.[dev]'
+	@touch $@
+
+setup: $(VENV)/dev ## Make the virtual environment with everything a developer needs
+
+demo: $(VENV)/demo ## Ingest the shipped runs, freeze them, train NCPL, print the scores, draw a plot
+	$(BIN)/ncpl-data ingest steplaw --offline --catalog $(DEMO)/catalog
+	$(BIN)/ncpl-data query --catalog $(DEMO)/catalog \
+	  "select split, count(*) as runs from splits group by 1 order by 2 desc"
+	$(BIN)/ncpl-data snapshot --catalog $(DEMO)/catalog
+	$(BIN)/ncpl-train --catalog $(DEMO)/catalog --preset demo --out $(DEMO)/bundle \
+	  --plot $(DEMO)/predicted_vs_measured.png
+	@echo "plot: $(DEMO)/predicted_vs_measured.png   bundle: $(DEMO)/bundle"
+
+test: $(VENV)/dev ## Run all tests
+	$(RUN) $(BIN)/python -m pytest -n 2 --dist worksteal
+
+check: $(VENV)/dev .typecheck/ncpl_data ## Format, lint, import contracts, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	MYPYPATH=.typecheck $(BIN)/mypy -p ncpl_data -p ncpl
+
+# Type checkers can not follow a namespace whose parts are mapped folders; these links show them.
+.typecheck/ncpl_data:
+	@mkdir -p $@
+	@for part in schema catalog ingest; do ln -sfn ../../$$part $@/$$part; done
+
+fmt: $(VENV)/dev ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/dev ## Write the generated pages
+	$(BIN)/python -m ncpl_data.schema.describe schema/FIELDS.md
+
+bench: $(VENV)/dev ## Measure speed, each as a ratio to a stated limit
+	$(RUN) $(BIN)/python -m pytest tests/bench -m bench -q -s
+
+clean: ## Remove the environment and what the demo wrote
+	rm -rf $(VENV) $(DEMO) .typecheck build *.egg-info

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from click.testing import Result
+
+from ncpl_data.catalog.store import Catalog
+from ncpl_data.ingest.cli import main
+
+Runner = Callable[..., Result]
+COUNTS = "select split, count(*) as runs from splits group by 1 order by 1"
+
+
+def test_help_of_every_command_has_an_example(run_command: Runner) -> None:
+    for name, command in main.commands.items():
+        text = run_command(main, name, "--help").stdout
+        assert f"ncpl-data {name}" in text.split("Example", 1)[-1], name
+        assert "--json" in text or hasattr(command, "commands"), name
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, ncpl_data.ingest.cli as c\n"
+        "heavy = {'torch', 'polars', 'pyarrow', 'duckdb', 'numpy', 'jsonschema', 'httpx'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_query_writes_every_format(run_command: Runner, filled: Catalog, tmp_path: Path) -> None:
+    def query(*args: object) -> str:
+        result = run_command(main, "query", COUNTS, "--catalog", filled.root, *args)
+        assert result.exit_code == 0
+        return result.stdout
+
+    expected = [
+        {"split": "id", "runs": 370},
+        {"split": "ood", "runs": 694},
+        {"split": "train", "runs": 1517},
+    ]
+    assert "train  1,517" in query()
+    assert json.loads(query("--json")) == expected
+    assert [json.loads(line) for line in query("--format", "jsonl").splitlines()] == expected
+    rows = list(csv.DictReader(io.StringIO(query("--format", "csv"))))
+    assert [{"split": r["split"], "runs": int(r["runs"])} for r in rows] == expected
+    out = tmp_path / "rows.parquet"
+    query("--format", "parquet", "--out", out)
+    assert pq.read_table(out).to_pylist() == expected
+
+
+def test_json_is_one_object_on_stdout(run_command: Runner, filled: Catalog) -> None:
+    for args in (
+        ("sources",),
+        ("sources", "steplaw"),
+        ("ingest", "steplaw", "--offline", "--catalog", filled.root),
+        ("snapshot", "--catalog", filled.root),
+        ("snapshot", "list", "--catalog", filled.root),
+        ("snapshot", "verify", "--catalog", filled.root),
+    ):
+        result = run_command(main, *args, "--json")
+        assert result.exit_code == 0, result.stderr
+        assert isinstance(json.loads(result.stdout), dict)
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (("ingest", "nowhere"), 1, 'there is no source "nowhere"; known: '),
+        (("ingest",), 2, "name the sources"),
+        (("ingest", "--all", "--from", "x"), 2, "--from goes with exactly one source"),
+        (("sources", "nowhere"), 1, 'there is no source "nowhere"'),
+        (("query", "selct 1"), 1, "the query failed"),
+        (("query", "select 1", "--format", "parquet"), 2, "needs --out"),
+        (("snapshot",), 1, "ingest a source first"),
+        (("snapshot", "--split", "best"), 1, 'no split policy "best"'),
+        (("snapshot", "--name", "../up"), 1, "can not be part of a folder's name"),
+        (("snapshot", "verify", "gone"), 1, "0 snapshots"),
+    ],
+)
+def test_wrong_use_is_one_sentence_and_a_code(
+    run_command: Runner, tmp_path: Path, args: tuple[str, ...], code: int, message: str
+) -> None:
+    if args == ("snapshot", "--split", "best"):
+        run_command(main, "ingest", "steplaw", "--offline")
+    result = run_command(main, *args)
+    assert result.exit_code == code
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_max_rejects_and_dry_run_write_nothing(run_command: Runner, tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    result = run_command(
+        main, "ingest", "steplaw", "--offline", "--dry-run", "--strict", "--catalog", folder
+    )
+    assert "2,819 added" in result.stdout
+    assert not folder.exists()
