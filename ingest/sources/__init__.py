@@ -6,9 +6,14 @@ from collections.abc import Mapping
 
 from ncpl_data.catalog.errors import InputError
 from ncpl_data.ingest.base import Source
-from ncpl_data.ingest.sources import steplaw
+from ncpl_data.ingest.sources import (
+    multipower,
+    steplaw,
+)
 
-SOURCES: Mapping[str, Source] = {module.SOURCE.name: module.SOURCE for module in (steplaw,)}
+SOURCES: Mapping[str, Source] = {
+    module.SOURCE.name: module.SOURCE for module in (steplaw, multipower)
+}
 
 
 def find_source(name: str) -> Source:
