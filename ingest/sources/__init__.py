@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from ncpl_data.catalog.errors import InputError
 from ncpl_data.ingest.base import Source
 from ncpl_data.ingest.sources import (
+    marin,
     multipower,
     steplaw,
 )
 
 SOURCES: Mapping[str, Source] = {
-    module.SOURCE.name: module.SOURCE for module in (steplaw, multipower)
+    module.SOURCE.name: module.SOURCE for module in (steplaw, marin, multipower)
 }
 
 

@@ -1,0 +1,400 @@
+"""Marin optimizer study: eleven optimizers, four sizes, full configurations and final losses."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ncpl_data.catalog.errors import RawFileError
+from ncpl_data.catalog.record import Curve, Evaluation, Run, Skipped
+from ncpl_data.ingest.base import Origin, RawFile, Source
+from ncpl_data.ingest.packed import read_packed
+from ncpl_data.ingest.studies import marin as study
+
+NAME = "marin"
+CITATION = (
+    "Wen et al. 2025, Fantastic Pretraining Optimizers and Where to Find Them, arXiv:2509.02046; "
+    "marin-community/marin issue 1290"
+)
+URL = "https://github.com/WhenWen/marin"
+REVISION = "97cfef3590679c41908f5b9432d853b0228aac8c"
+TITLE = "final losses of 2,042 named runs and 123 evaluation curves, gathered from the result files"
+
+DIVERGED_ABOVE_NATS = 6.0
+"""The study's own bound for a failed run (bad_run in utils_simp.py)."""
+MAX_LOSS = 1e6
+"""A final loss above this (one is 1.4e14) says that the run diverged and nothing else."""
+
+RUNS_FILE, CURVES_FILE, SPLIT_FILE = (
+    "runs.jsonl",
+    "eval_curves.jsonl",
+    "marin_keys_model_split.json",
+)
+
+Row = Mapping[str, Any]
+
+LOGGED = "logged"
+STATUS_ORIGIN = {"kind": "derived", "rule": "diverged if the final loss is NaN or above 6 nats"}
+BUDGET_ORIGIN = {"kind": "derived", "rule": "ratio x 20 x non-embedding parameters"}
+TOKENS_ORIGIN = {"kind": "derived", "rule": "batch x sequence x steps"}
+SIZE_ORIGIN = {"kind": "derived", "rule": "layers x (3 x width x d_ff + 4 x width^2)"}
+TOTAL_ORIGIN = {"kind": "derived", "rule": "blocks + 2 x vocabulary x width"}
+RATIO_ORIGIN = {"kind": "derived", "rule": "min_lr_ratio x learning_rate"}
+SECOND_ORIGIN = {"kind": "derived", "rule": "logged ratio x learning_rate"}
+DECAY_ORIGIN = {"kind": "derived", "rule": "decay x steps"}
+DIGEST_ORIGIN = {"kind": "derived", "rule": "the only run name whose digest fits the configuration"}
+
+
+def read_shipped(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
+    """Yield the runs of the shipped form: both files in one."""
+    contents = read_packed(files["marin.parquet"], NAME)
+    return read(contents[RUNS_FILE], contents[CURVES_FILE], files[SPLIT_FILE].read_bytes())
+
+
+def read_lines(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
+    """Yield the runs of the two files of JSON lines."""
+    return read(*(files[name].read_bytes() for name in (RUNS_FILE, CURVES_FILE, SPLIT_FILE)))
+
+
+def read(runs: bytes, curves: bytes, split: bytes) -> Iterator[Run | Skipped]:
+    """Yield one run a line, in file order, then the runs of which only the curve is known."""
+    rows = [row for _, row in json_lines(runs, RUNS_FILE)]
+    lines = list(json_lines(curves, CURVES_FILE))
+    named = [name for names in json.loads(split).values() for name in names]
+    owners = {line: curve_owner(row, rows, named) for line, row in lines}
+    by_run = {owners[line]: row for line, row in lines}
+    for row in rows:
+        yield named_run(row, by_run.get(row["wandb_id"]))
+    known = {row["wandb_id"] for row in rows}
+    for line, row in lines:
+        if owners[line] not in known:
+            yield curve_run(row, owners[line], line)
+
+
+def json_lines(content: bytes, file: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number, object) of a file of JSON lines.
+
+    Raises RawFileError for a line that is not a JSON object.
+    """
+    for number, line in enumerate(content.splitlines(), 1):
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            value = error
+        if not isinstance(value, dict):
+            raise RawFileError(
+                f"{NAME} {file} line {number}: found {line[:60]!r}, expected a JSON object; the "
+                "file is cut off or altered. Take it again, or use the shipped copy",
+                source=NAME,
+                file=file,
+                line=number,
+            )
+        yield number, value
+
+
+def required(row: Row, key: str, file: str) -> Any:
+    """Return a value every line must have.
+
+    Raises RawFileError if it is missing.
+    """
+    if key not in row:
+        name = row.get("wandb_id") or row.get("source") or "a line"
+        raise RawFileError(
+            f'{NAME} {file}: {name} has no "{key}"; the file is cut off or altered. Take it '
+            "again, or use the shipped copy",
+            source=NAME,
+            file=file,
+        )
+    return row[key]
+
+
+def curve_owner(row: Row, rows: Sequence[Row], named: Sequence[str]) -> str | None:
+    """Return the name of the run a curve belongs to; the file of curves has no names.
+
+    Of the runs of the same optimizer, size and budget whose digest fits the curve's
+    configuration, the one that ends at the same loss; of two such (one is a re-run whose loss is
+    bit-equal), the one whose digest fits as the curve spells it. Without a loss to compare, the
+    one published name whose digest fits.
+    """
+    steps = train_steps(row, CURVES_FILE)
+    last = row["eval_paloma_c4_en_loss"][-1]
+    optimizer = study.OPTIMIZERS[row["optimizer"]]
+    group = f"sweep-{row['size']}-{row['data_tag']}-{row['optimizer'][:4]}"
+    losses = {other["wandb_id"]: other["loss"] for other in rows}
+    found: list[tuple[bool, str]] = []
+    unmeasured: list[str] = []
+    for name in dict.fromkeys((*losses, *named)):
+        if not name.startswith(group):
+            continue
+        loss = losses.get(name)
+        if loss is not None and not (isinstance(loss, float) and abs(loss - last) < 1e-9):
+            continue
+        fit = study.verify_digest(name, optimizer, row["config"], steps)
+        if fit in ("exact", "respelled"):
+            if loss is None:
+                unmeasured.append(name)
+            else:
+                found.append((fit != "exact", name))
+    if found:
+        return min(found)[1]
+    return unmeasured[0] if len(unmeasured) == 1 else None
+
+
+def train_steps(row: Row, file: str) -> int:
+    """Return the planned steps: tokens // (sequence x batch), as the launcher has it."""
+    batch = required(required(row, "config", file), "train_batch_size", file)
+    return int(required(row, "tokens", file)) // (study.SEQUENCE_LENGTH * int(batch))
+
+
+def named_run(row: Row, curve: Row | None) -> Run:
+    """Return the run of one line of the file of runs, with its curve if there is one."""
+    name = required(row, "wandb_id", RUNS_FILE)
+    optimizer = study.OPTIMIZERS[required(row, "optimizer", RUNS_FILE)]
+    steps = required(row, "steps", RUNS_FILE)
+    config = required(row, "config", RUNS_FILE)
+    fit = study.verify_digest(name, optimizer, config, steps)
+    flags = []
+    notes = None
+    loss = required(row, "loss", RUNS_FILE)
+    extra: dict[str, Any] = {"marin.digest": fit or "unchecked"}
+    if fit == "wrong":
+        flags.append("digest_contradicts_config")
+    if fit is None:
+        flags.append("digest_unchecked")
+    if row.get("ambiguous"):
+        # The result file named no run: the loss is one of two runs of this configuration.
+        flags.append("loss_of_a_twin")
+        extra["marin.twin_loss"] = loss
+        notes = "The loss at hand may be that of another run of the same configuration."
+        loss = None
+    elif not isinstance(loss, float) or not math.isfinite(loss) or loss > MAX_LOSS:
+        extra["marin.logged_loss"] = str(loss)
+        loss = math.nan
+    return build(
+        row,
+        run_id=f"{NAME}/{name}",
+        name=name,
+        steps=steps,
+        loss=loss,
+        curve=curve,
+        record=required(row, "source", RUNS_FILE),
+        extra=extra,
+        flags=flags,
+        notes=notes,
+        named_by=LOGGED,
+    )
+
+
+def curve_run(row: Row, name: str | None, line: int) -> Run:
+    """Return a run of which only the curve and the configuration are known."""
+    native = name or f"curve-{row['size']}-{row['data_tag']}-{row['optimizer']}-{line}"
+    return build(
+        row,
+        run_id=f"{NAME}/{native}",
+        name=name,
+        steps=train_steps(row, CURVES_FILE),
+        loss=row["eval_paloma_c4_en_loss"][-1],
+        curve=row,
+        record=row["source"],
+        extra={"marin.digest": "unchecked" if name is None else "exact"},
+        flags=["known_by_curve_only"],
+        notes="Not in the result files; known by its evaluation curve.",
+        named_by=DIGEST_ORIGIN,
+    )
+
+
+def build(
+    row: Row,
+    *,
+    run_id: str,
+    name: str | None,
+    steps: int,
+    loss: float | None,
+    curve: Row | None,
+    record: str,
+    extra: dict[str, Any],
+    flags: list[str],
+    notes: str | None,
+    named_by: Any,
+) -> Run:
+    """Return a run from what both files state. A loss that is NaN stands for a diverged run."""
+    config: Row = row["config"]
+    batch = int(config["train_batch_size"])
+    hyper = study.hyperparameter_fields(config, steps)
+    known = loss is not None and math.isfinite(loss)
+    status = None
+    if loss is not None:
+        status = "finished" if loss <= DIVERGED_ABOVE_NATS else "diverged"
+    metric: dict[str, Any] = {
+        "name": study.METRIC,
+        "split": "validation",
+        "dataset": "paloma/c4_en",
+        "unit": "nats_per_token",
+        "smoothing": "none",
+    }
+    if known:
+        metric |= {"step": steps - 1, "value": loss}  # steps are counted from 0
+    nominal = int(row["tokens"])
+    commit, _, path = record.partition(":")
+    return Run(
+        run_id=run_id,
+        source=NAME,
+        source_run=name,
+        optimizer=study.OPTIMIZERS[row["optimizer"]],
+        **study.DECLARED,
+        **study.model_fields(row["size"]),
+        **hyper,
+        train_steps=steps,
+        train_tokens=batch * study.SEQUENCE_LENGTH * steps,
+        nominal_train_tokens=nominal,
+        status=status,
+        final_loss=loss if known else None,
+        final_loss_metric=study.METRIC,
+        final_loss_unit="nats_per_token",
+        final_step=steps if status == "finished" else None,
+        metrics=(metric,),
+        citation=CITATION,
+        url=f"{URL}/blob/{commit}/{path}",
+        file=path,
+        record=record,
+        is_copy=False,
+        notes=notes,
+        flags=tuple(flags) or None,
+        extra=extra,
+        origins=origins(hyper, named_by),
+        raw_config={"group": row["optimizer"], "changed": row.get("changed"), **config},
+        curves=() if curve is None else (read_curve(curve, batch),),
+        evals=() if curve is None else evaluations(curve, steps),
+    )
+
+
+def origins(hyper: Mapping[str, Any], named_by: Any) -> dict[str, Any]:
+    """Return the origin of each value of a run."""
+    found: dict[str, Any] = dict.fromkeys(study.DECLARED, "declared")
+    shape = ("n_layers", "d_model", "d_ff", "n_heads", "n_kv_heads")
+    found |= dict.fromkeys(shape, "declared")
+    found |= dict.fromkeys(hyper, LOGGED)
+    found |= dict.fromkeys(("optimizer", "train_steps", "final_loss", "final_loss_metric"), LOGGED)
+    found |= dict.fromkeys(("final_loss_unit", "metrics", "extra", "notes"), LOGGED)
+    found |= {
+        "source_run": named_by,
+        "params_non_embedding": SIZE_ORIGIN,
+        "params_total": TOTAL_ORIGIN,
+        "train_tokens": TOKENS_ORIGIN,
+        "nominal_train_tokens": BUDGET_ORIGIN,
+        "status": STATUS_ORIGIN,
+        "final_step": STATUS_ORIGIN,
+    }
+    if "min_learning_rate" in hyper:
+        found["min_learning_rate"] = RATIO_ORIGIN
+    if "learning_rate_groups" in hyper:
+        found["learning_rate_groups"] = SECOND_ORIGIN
+    if "decay_steps" in hyper:
+        found["decay_steps"] = DECAY_ORIGIN
+    if "lr_schedule" not in hyper and hyper["schedule"] == "cosine":
+        found["schedule"] = "declared"  # Levanter's default, left alone by these launchers
+    return found
+
+
+def read_curve(row: Row, batch: int) -> Curve:
+    """Return the evaluation curve of one line.
+
+    Raises RawFileError where the points break the laws of a curve.
+    """
+    step = np.asarray(required(row, "step", CURVES_FILE), dtype=np.int64)
+    value = np.asarray(required(row, "eval_paloma_c4_en_loss", CURVES_FILE), dtype=np.float64)
+    try:
+        return Curve(study.METRIC, step, value, step * (batch * study.SEQUENCE_LENGTH))
+    except ValueError as error:
+        raise RawFileError(
+            f"{NAME} {CURVES_FILE}: {row['optimizer']} {row['size']} {row['data_tag']}: {error}",
+            source=NAME,
+            file=CURVES_FILE,
+        ) from error
+
+
+def evaluations(row: Row, steps: int) -> tuple[Evaluation, ...]:
+    """Return the downstream accuracies of one line, measured at the end."""
+    return tuple(
+        Evaluation(task=task, kind="accuracy", value=value, step=steps)
+        for task, value in sorted(row["lm_eval_acc"].items())
+    )
+
+
+SPLIT = RawFile(
+    SPLIT_FILE,
+    "10f697c72aa8058c25263d9868e126ae86ba39e1d1e858ae34406b4272ed2fbc",
+    211_269,
+    url="https://raw.githubusercontent.com/zhqwqwq/Configuration-to-Performance-Scaling-Law/"
+    f"4f6e64b0144ec0fa8070a4398e3aebe33a8b11b1/processed_data/keys/{SPLIT_FILE}",
+    bundled=f"ncpl_data.catalog:data/{SPLIT_FILE}",
+)
+
+SOURCE = Source(
+    name=NAME,
+    title="Marin optimizer study (Fantastic Pretraining Optimizers and Where to Find Them)",
+    owner="Marin project (Wen et al.)",
+    licence="Apache-2.0",
+    citation=CITATION,
+    url=URL,
+    origins=(
+        Origin(
+            name="shipped",
+            title=TITLE,
+            licence="Apache-2.0",
+            citation=CITATION,
+            url=URL,
+            revision=REVISION,
+            files=(
+                RawFile(
+                    "marin.parquet",
+                    "5bbb7f325b5b958b18c26aa6c64bd99437b10e5f88e8a57c3ae3d3694daee157",
+                    97_716,
+                    bundled="ncpl_data.ingest:data/marin/marin.parquet",
+                ),
+                SPLIT,
+            ),
+            n_runs=2_046,
+            read=read_shipped,
+        ),
+        Origin(
+            name="lines",
+            title=f"{TITLE}, as JSON lines",
+            licence="Apache-2.0",
+            citation=CITATION,
+            url=URL,
+            revision=REVISION,
+            files=(
+                RawFile(
+                    RUNS_FILE,
+                    "acf022c46ed85e5e06482891abe059f72c27c1db1d0dacdc1c5b13ca7bb50af1",
+                    1_538_164,
+                ),
+                RawFile(
+                    CURVES_FILE,
+                    "8248b303fd81904157ba9b72e1e278db5bdc86a8bbf225112888e3bdfe8dd044",
+                    215_360,
+                ),
+                SPLIT,
+            ),
+            n_runs=2_046,
+            read=read_lines,
+        ),
+    ),
+    traps=(
+        "the last evaluation is at step steps - 1 (5,119 of 5,120)",
+        "the tag in a name is billions of tokens rounded down; 10B is 130m x 4 and 520m x 1",
+        "the optimizer in a name runs into free text (soapere, muonz): take the longest known tag",
+        "hyperparameters are spelled as Python prints them: the digest of 1 and 1.0 differ",
+        "tiny epsilons have three spellings (1e-25, 9.999999999999999e-26, 1e-30)",
+        "18 losses were found by configuration, not by name: they may be a twin's",
+        "diverged runs carry NaN as text, or losses up to 1.4e14",
+        "the evaluation curves have no run name",
+        "decay = 0 means no decay at all, decay = 1 the whole run",
+    ),
+)
