@@ -25,7 +25,7 @@ JITTER = 1e-8
 class Kernel:
     """Fitted numbers of the kernel, in standardized units."""
 
-    lengthscale_F: Tensor
+    lengthscale: Tensor
     scale: Tensor
     """Standard deviation of the smooth part."""
     noise: Tensor
@@ -34,7 +34,7 @@ class Kernel:
 
     def smooth(self, a_nF: Tensor, b_mF: Tensor) -> Tensor:
         """Return the Matern-5/2 covariance of two sets of rows, shape (n, m)."""
-        distance = math.sqrt(5) * _distance(a_nF / self.lengthscale_F, b_mF / self.lengthscale_F)
+        distance = math.sqrt(5) * _distance(a_nF / self.lengthscale, b_mF / self.lengthscale)
         return self.scale**2 * (1 + distance + distance**2 / 3) * torch.exp(-distance)
 
     def full(self, a_nF: Tensor, b_mF: Tensor) -> Tensor:
@@ -52,21 +52,21 @@ class GaussianProcess:
     """A fitted process: predicts a mean and a standard deviation for new rows."""
 
     kernel: Kernel
-    centre_F: Array
-    spread_F: Array
+    centre: Array
+    spread: Array
     level: float
     unit: float
     """Mean and standard deviation of the fitted values, nats."""
-    rows_nF: Tensor
-    solved_n: Tensor
-    factor_nn: Tensor
+    rows: Tensor
+    solved: Tensor
+    factor: Tensor
 
     def predict(self, features_nF: Array) -> tuple[Array, Array]:
         """Return means and standard deviations (noise included), in the unit of the values."""
-        x = torch.from_numpy((features_nF - self.centre_F) / self.spread_F)
-        cross = self.kernel.full(x, self.rows_nF)
-        mean = cross @ self.solved_n
-        explained = torch.linalg.solve_triangular(self.factor_nn, cross.T, upper=False)
+        x = torch.from_numpy((features_nF - self.centre) / self.spread)
+        cross = self.kernel.full(x, self.rows)
+        mean = cross @ self.solved
+        explained = torch.linalg.solve_triangular(self.factor, cross.T, upper=False)
         prior = self.kernel.scale**2 + self.kernel.drift**2 * ((x**2).sum(1) + 1)
         variance = prior - (explained**2).sum(0) + self.kernel.noise**2
         deviation = variance.clamp_min(1e-12).sqrt()
@@ -119,7 +119,7 @@ def _maximize(
     first[n_features:] = torch.tensor([0.0, math.log(0.1), math.log(0.3)])
     if start is not None:
         rest = torch.stack([start.scale, start.noise, start.drift])
-        first = torch.cat([start.lengthscale_F, rest]).log()
+        first = torch.cat([start.lengthscale, rest]).log()
     logs = first.clone().requires_grad_(True)
     optimizer = torch.optim.LBFGS(
         [logs], max_iter=iterations, history_size=20, line_search_fn="strong_wolfe"
