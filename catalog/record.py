@@ -228,7 +228,7 @@ class Run:
             place = document
             for key in f.path[:-1]:
                 place = place.setdefault(key, {})
-            place[f.path[-1]] = plain(value)
+            place[f.path[-1]] = dict(value) if f.kind == "json" else plain(value)
         if self.curves:
             document["curves"] = [curve_document(c) for c in self.curves]
         if self.evals:
@@ -254,7 +254,7 @@ class Run:
             )
             for c in document.get("curves") or ()
         ]
-        evals = [Evaluation(**e) for e in document.get("evals") or ()]
+        evals = [evaluation(e) for e in document.get("evals") or ()]
         return cls(**values, curves=tuple(curves), evals=tuple(evals))
 
     @classmethod
@@ -295,6 +295,12 @@ def curve_document(curve: Curve) -> dict[str, Any]:
         document["tokens"] = curve.tokens.tolist()
     document["value"] = curve.value.tolist()
     return document
+
+
+def evaluation(document: Record) -> Evaluation:
+    """Return an evaluation of a valid document: 1 is 1.0 where a number is meant."""
+    kinds = {"value": float, "stderr": float, "step": int, "n_shots": int}
+    return Evaluation(**{k: kinds.get(k, str)(v) for k, v in drop_none(document).items()})
 
 
 def plain(value: Any) -> Any:

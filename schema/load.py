@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.validators import extend
 from referencing import Registry, Resource
 
 SCHEMA_VERSION = "1.0"
@@ -46,7 +49,23 @@ def registry() -> Registry[Any]:
     return Registry().with_resources((str(r.id()), r) for r in resources)
 
 
+def strict_pattern(
+    _validator: Any, pattern: str, instance: Any, _schema: Any
+) -> Iterator[ValidationError]:
+    """Yield an error if a text does not match a pattern.
+
+    Python's `$` also matches before a final line break; a schema's `$` does not.
+    """
+    if isinstance(instance, str):
+        match = re.search(pattern, instance)
+        if match is None or (pattern.endswith("$") and match.end() != len(instance)):
+            yield ValidationError(f"not of the form {pattern}")
+
+
+StrictValidator = extend(Draft202012Validator, {"pattern": strict_pattern})
+
+
 @cache
 def validator(name: str) -> Draft202012Validator:
     """Return the validator of one schema file."""
-    return Draft202012Validator(load_schema(name), registry=registry())
+    return StrictValidator(load_schema(name), registry=registry())

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from jsonschema import ValidationError
 
-from ncpl_data.schema.load import load_schema, validator
+from ncpl_data.schema.aliases import known_names, pointer_for
+from ncpl_data.schema.hints import value_hint
+from ncpl_data.schema.load import validator
 
 MAX_PROBLEMS = 100
 """A broken document is described by at most this many problems."""
@@ -39,46 +40,17 @@ class Problem:
         return asdict(self)
 
 
-class DuplicateKeyError(ValueError):
-    """A JSON object names one key twice, so one of its values would be lost."""
-
-
-def parse_json(text: str) -> Any:
-    """Return the value of a JSON text.
-
-    Raises ValueError for what JSON itself forbids (NaN, Infinity) and for what would lose data
-    (a key given twice, a number too large for a double).
-    """
-
-    def refuse_constant(name: str) -> Any:
-        raise ValueError(f"{name} is not a JSON number; leave the value out or use null")
-
-    def parse_float(text: str) -> float:
-        value = float(text)
-        if math.isinf(value):
-            raise ValueError(f"the number {text[:40]} is too large")
-        return value
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for key, value in pairs:
-            if key in found:
-                raise DuplicateKeyError(f'the key "{key[:80]}" is given twice in one object')
-            found[key] = value
-        return found
-
-    return json.loads(
-        text, parse_constant=refuse_constant, parse_float=parse_float, object_pairs_hook=unique
-    )
-
-
 def shorten(value: Any, limit: int = 80) -> str:
     """Return a value as short JSON."""
+    if isinstance(value, str):
+        value = value[: limit + 1]
+    elif isinstance(value, (list, dict)) and len(value) > limit:
+        return f"{'a list' if isinstance(value, list) else 'an object'} of {len(value):,} items"
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
-def nearest(name: str, known: list[str]) -> str | None:
+def nearest(name: str, known: Sequence[str]) -> str | None:
     """Return the known name most like this one, if any is alike."""
     close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
     return close[0] if close else None
@@ -88,25 +60,35 @@ def describe_unknown_keys(error: ValidationError) -> Iterator[Problem]:
     """Yield one problem for each key the schema does not know."""
     known = list(error.schema.get("properties", {}))
     pointer = pointer_of(error)
-    for key in sorted(set(error.instance) - set(known))[:MAX_PROBLEMS]:
-        close = nearest(key, known)
-        section = next((s for s in sections_with(key) if pointer != f"/{s}"), None)
-        if close:
-            hint = f'Did you mean "{close}"?'
-        elif section:
-            hint = f'"{key}" belongs in "{section}".'
-        else:
-            hint = 'Other fields go to "extra", under a namespace of yours, as in "acme.name".'
+    for key in sorted(set(error.instance) - set(known), key=str)[:MAX_PROBLEMS]:
         yield Problem(
-            f"{pointer}/{escape(key)}", "unknown", f'the field "{key[:80]}"', "a known field", hint
+            f"{pointer}/{escape(key)}",
+            "unknown",
+            f'the field "{key[:80]}"',
+            "a known field",
+            unknown_key_hint(key, pointer, known),
         )
 
 
-def sections_with(key: str) -> Iterator[str]:
-    """Yield the sections of a run that have a field of this name."""
-    for name in ("model", "optimizer", "schedule", "data", "system", "outcome", "provenance"):
-        if key in load_schema(name)["properties"]:
-            yield name
+def unknown_key_hint(key: str, pointer: str, known: Sequence[str]) -> str:
+    """Return where an unknown key belongs, as far as its name tells."""
+    key = key[:100]
+    meant = pointer_for(key)
+    if meant is not None:
+        place, _, name = meant.rpartition("/")
+        if place == pointer and name in known:
+            return f'Did you mean "{name}"?'
+        if name == key:
+            return f'"{key}" belongs in "{place or "/"}".'
+        if pointer == "" or place.startswith("/"):
+            return f'Did you mean "{name}" in "{place or "/"}"?'
+    close = nearest(key, known)
+    if close:
+        return f'Did you mean "{close}"?'
+    elsewhere = nearest(key, list(known_names()))
+    if elsewhere and difflib.SequenceMatcher(None, key.lower(), elsewhere).ratio() > 0.8:
+        return f'Did you mean "{known_names()[elsewhere]}"?'
+    return 'Other fields go to "extra", under a namespace of yours, as in "acme.name".'
 
 
 def escape(key: str) -> str:
@@ -156,13 +138,18 @@ def describe(error: ValidationError) -> Iterator[Problem]:
             )
         return
     if error.validator == "oneOf" and error.context:
-        # The alternative that fits the value's own type tells the user most.
-        fitting = [e for e in error.context if e.validator != "type" or e.absolute_path]
-        for inner in (fitting or error.context)[:1]:
+        # The alternative that takes the value's own type tells the user most.
+        others = {e.schema_path[0] for e in error.context if e.validator == "type" and not e.path}
+        fitting = [e for e in error.context if e.schema_path[0] not in others]
+        for inner in fitting or error.context[:1]:
             yield from describe(inner)
         return
     yield Problem(
-        pointer_of(error), str(error.validator), shorten(error.instance), expected_of(error)
+        pointer_of(error),
+        str(error.validator),
+        shorten(error.instance),
+        expected_of(error),
+        value_hint(pointer_of(error), str(error.validator), error.instance, error.validator_value),
     )
 
 

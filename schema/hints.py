@@ -1,0 +1,126 @@
+"""What most likely went wrong with a value: units, spellings, types."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Any
+
+RATIO_FIELDS = ("warmup_steps", "decay_steps")
+COUNT = re.compile(r"([-+]?[0-9][0-9_,]*(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)\s*([kKmMbBgGtT]?)")
+SUFFIXES = {"k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
+
+SPELLINGS = {
+    "completed": "finished",
+    "complete": "finished",
+    "done": "finished",
+    "success": "finished",
+    "crashed": "failed",
+    "killed": "truncated",
+    "stopped": "truncated",
+    "nan": "diverged",
+    "nats": "nats_per_token",
+    "nats/token": "nats_per_token",
+    "cross_entropy": "nats_per_token",
+    "bits": "bits_per_token",
+    "bpb": "bits_per_byte",
+    "bits/byte": "bits_per_byte",
+    "ppl": "perplexity",
+    "acc": "accuracy",
+    "pretraining": "pretrain",
+    "pre-training": "pretrain",
+    "continued_pretraining": "cpt",
+    "midtraining": "cpt",
+    "finetune": "sft",
+    "fine-tuning": "sft",
+    "rlhf": "rl",
+    "decoder-only": "decoder",
+    "encoder-decoder": "encoder_decoder",
+    "val": "validation",
+    "valid": "validation",
+    "eval": "validation",
+}
+"""Words people use for the values of our enumerations."""
+
+
+def value_hint(pointer: str, rule: str, value: Any, wanted: Any) -> str | None:
+    """Return one sentence on how to mend a value, if its shape tells; None if it does not."""
+    name = pointer.rsplit("/", 1)[-1]
+    if isinstance(value, str):
+        value = value[:200]  # long enough for any hint, short enough to compare
+    if name in RATIO_FIELDS and is_number(value) and 0 < value < 1:
+        return f"A value below 1 is a ratio; {name} counts steps: multiply it by train_steps."
+    if rule == "enum" and isinstance(value, str):
+        return enum_hint(value, [w for w in wanted if isinstance(w, str)])
+    if rule == "type":
+        return type_hint(name, value, wanted)
+    if name.endswith("_frac") and is_number(value) and value > 1:
+        return "A share lies between 0 and 1; divide a percentage by 100."
+    if rule == "pattern" and isinstance(value, str):
+        return pattern_hint(name, value, str(wanted))
+    if name == "learning_rate" and is_number(value) and value > 100:
+        return "Is this a token count or a step?"
+    return None
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is a number; true and false are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def enum_hint(value: str, wanted: list[str]) -> str | None:
+    """Return the value of an enumeration a word most likely means."""
+    meant = SPELLINGS.get(value.lower().strip())
+    if meant not in wanted:
+        close = difflib.get_close_matches(value.lower().strip(), wanted, n=1, cutoff=0.6)
+        meant = close[0] if close else None
+    return f'Did you mean "{meant}"?' if meant else None
+
+
+def type_hint(name: str, value: Any, wanted: Any) -> str | None:
+    """Return how to write a value of the wrong type."""
+    types = wanted if isinstance(wanted, list) else [wanted]
+    is_numeric = "number" in types or "integer" in types
+    if is_numeric and isinstance(value, str):
+        number = count_of(value)
+        if number is not None:
+            text = f"{number:.0f}" if number == int(number) else f"{number:g}"
+            return f"Write the number {text}, without quotes."
+        return "Leave the field out if the value is not known."
+    if is_numeric and isinstance(value, list) and name == "learning_rate":
+        return 'Peak rates of several parameter groups go to "learning_rate_groups".'
+    if is_numeric and isinstance(value, bool):
+        return "true and false are no numbers."
+    if "integer" in types and is_number(value):
+        return f"{name} is a whole number."
+    if "string" in types and is_number(value):
+        return f'Write it as text: "{value}".'
+    if "boolean" in types:
+        return "Write true or false, without quotes."
+    return None
+
+
+def count_of(text: str) -> float | None:
+    """Return the number a text such as "1.5B" means, or None."""
+    match = COUNT.fullmatch(text.strip())
+    if match is None or len(text) > 40:
+        return None
+    number = float(match[1].replace(",", "").replace("_", ""))
+    return number * SUFFIXES.get(match[2].lower(), 1.0)
+
+
+def pattern_hint(name: str, value: str, pattern: str) -> str | None:
+    """Return how to spell a text of the wrong form."""
+    if value != value.strip():
+        return "Remove the space or line break at its ends."
+    if re.search(pattern, value.lower()):
+        return f'Write it in lower case: "{value.lower()}".'
+    if name == "run_id" and "/" not in value:
+        return f'Put the source before it: "<source>/{value[:60]}".'
+    if name == "schema_version":
+        return 'This program reads version "1.0".'
+    if name == "file" and (".." in value or value.startswith("/") or ":" in value):
+        return "Name a file in the document's own folder or below it."
+    if name == "url":
+        return "Start it with https://."
+    return None
