@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from ncpl_data.catalog.errors import InputError
 from ncpl_data.ingest.base import Source
 from ncpl_data.ingest.sources import (
+    lr_scheduling,
     marin,
     multipower,
     steplaw,
 )
 
 SOURCES: Mapping[str, Source] = {
-    module.SOURCE.name: module.SOURCE for module in (steplaw, marin, multipower)
+    module.SOURCE.name: module.SOURCE for module in (steplaw, marin, multipower, lr_scheduling)
 }
 
 

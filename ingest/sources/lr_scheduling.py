@@ -1,0 +1,432 @@
+"""Learning-rate schedules of Schaipp et al.: cosine and warmup-stable-decay runs with curves."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ncpl_data.catalog.errors import RawFileError
+from ncpl_data.catalog.record import Curve, Run, Skipped
+from ncpl_data.ingest.base import Origin, RawFile, Source
+
+NAME = "lr_scheduling"
+CITATION = (
+    "Schaipp et al. 2025, The Surprising Agreement Between Convex Optimization Theory and "
+    "Learning-Rate Scheduling for Large Model Training (ICML 2025)"
+)
+URL = "https://github.com/fabian-sp/lr-scheduling"
+REVISION = "8ace3a327a396fbd4998ff7615d54012eba71573"
+
+FINAL = "validation/final_loss"  # the long last evaluation of the training code
+HISTORIES = {
+    # metric: (group, key, split, unit); a group's steps are its key "iter"
+    "train/loss": ("train", "train_loss", "train", "nats_per_token"),  # one batch, raw
+    "train/learning_rate": ("train", "train_lr", "train", "other"),
+    "train/grad_norm": ("train", "grad_norm", "train", "other"),
+    "validation/loss": ("val", "val_loss", "validation", "nats_per_token"),  # 32 batches
+    "validation/loss_weight_averaged": ("wa", "val_loss_wa", "validation", "nats_per_token"),
+    FINAL: ("final-val", "final_val_loss", "validation", "nats_per_token"),
+}
+KEPT_SUMMARY = ("iter", "parameters", "final-val/loss", "val/loss", "train/loss", "iter_dt")
+LOGGED = (
+    "source_run",
+    "seed",
+    "n_layers",
+    "d_model",
+    "n_heads",
+    "vocab_size",
+    "dropout",
+    "init_std",
+    "model_family",
+    "params_total",
+    "optimizer",
+    "learning_rate",
+    "weight_decay",
+    "adam_beta1",
+    "adam_beta2",
+    "grad_clip_norm",
+    "warmup_steps",
+    "train_steps",
+    "sequence_length",
+    "dataset",
+    "tokenizer",
+    "precision",
+    "n_devices",
+    "step_time_seconds",
+    "final_loss",
+    "final_loss_metric",
+    "final_loss_unit",
+    "final_step",
+    "metrics",
+)
+RESUMED = re.compile(r".*/exps/(?P<name>[^/]+)/ckpts/(?P<step>\d+)")
+
+COMPACT = pa.schema(
+    [
+        ("path", pa.string()),
+        ("blob", pa.string()),
+        ("name", pa.string()),
+        ("config", pa.string()),
+        ("summary", pa.string()),
+        *(
+            (f"{group}/{key}", pa.list_(kind))
+            for group, keys in {
+                "train": {
+                    "iter": pa.int32(),
+                    "train_loss": pa.float32(),
+                    "train_lr": pa.float64(),
+                    "grad_norm": pa.float64(),
+                },
+                "val": {"iter": pa.int32(), "val_loss": pa.float32()},
+                "wa": {"iter": pa.int32(), "val_loss_wa": pa.float32()},
+                "final-val": {"iter": pa.int32(), "final_val_loss": pa.float32()},
+            }.items()
+            for key, kind in keys.items()
+        ),
+    ]
+)
+"""The shipped form. Upstream's losses are 32-bit numbers written out, so nothing is lost."""
+
+
+def read_jsonl(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
+    """Yield one run a line of the packed log: the original JSON with its path and git blob id."""
+    path = files["runs.jsonl.zst"]
+    try:
+        text = pa.input_stream(path, compression="zstd").read()
+        records = [json.loads(line) for line in text.splitlines()]
+    except (OSError, ValueError) as error:
+        raise RawFileError(
+            f"{NAME} {path.name}: not compressed JSON lines ({error}). Take it again from the "
+            "source",
+            source=NAME,
+            file=path.name,
+        ) from error
+    yield from runs_of(records)
+
+
+def read_shipped(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
+    """Yield one run a row of the shipped table."""
+    path = files["lr_scheduling.parquet"]
+    try:
+        table = pq.read_table(path, columns=COMPACT.names)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise RawFileError(
+            f"{NAME} {path.name}: not the shipped table ({error}). Install the program again",
+            source=NAME,
+            file=path.name,
+        ) from error
+    lists = [f.name for f in COMPACT if pa.types.is_list(f.type)]
+    flat = {name: table[name].combine_chunks() for name in lists}
+    offsets = {name: flat[name].offsets.to_numpy() for name in lists}
+    values = {name: flat[name].values.to_numpy(zero_copy_only=False) for name in lists}
+    records = []
+    for i, row in enumerate(table.drop_columns(lists).to_pylist()):
+        history: dict[str, dict[str, Any]] = {}
+        for name in lists:
+            group, key = name.split("/")
+            part = values[name][offsets[name][i] : offsets[name][i + 1]]
+            history.setdefault(group, {})[key] = part
+        summary, config = json.loads(row["summary"]), json.loads(row["config"])
+        records.append(row | {"config": config, "summary": summary, "history": history})
+    yield from runs_of(records)
+
+
+def compact(records: Iterable[Mapping[str, Any]]) -> pa.Table:
+    """Return records as the shipped table: every field read here, and no other."""
+    rows = []
+    for record in records:
+        row = {key: record[key] for key in ("path", "blob", "name")}
+        row["config"] = json.dumps(record["config"], sort_keys=True)
+        row["summary"] = json.dumps({key: record["summary"][key] for key in KEPT_SUMMARY})
+        for field in COMPACT:
+            if pa.types.is_list(field.type):
+                group, key = field.name.split("/")
+                row[field.name] = list(record["history"].get(group, {}).get(key, ()))
+        rows.append(row)
+    return pa.Table.from_pylist(rows, schema=COMPACT)
+
+
+def write_compact(records: Iterable[Mapping[str, Any]], path: Path) -> None:
+    """Write the shipped table."""
+    lists = {f.name: f.type.value_type for f in COMPACT if pa.types.is_list(f.type)}
+    pq.write_table(
+        compact(records),
+        path,
+        compression="zstd",
+        compression_level=19,
+        use_dictionary=False,
+        use_byte_stream_split=[f"{n}.list.element" for n, t in lists.items() if t != pa.int32()],
+        column_encoding={
+            f"{n}.list.element": "DELTA_BINARY_PACKED" for n, t in lists.items() if t == pa.int32()
+        },
+        write_statistics=False,
+        store_schema=False,
+    )
+
+
+def runs_of(records: Iterable[Mapping[str, Any]]) -> Iterator[Run]:
+    """Yield one run a record."""
+    for record in records:
+        try:
+            yield run_of(record)
+        except (KeyError, TypeError, ValueError) as error:
+            raise RawFileError(
+                f"{NAME} {record.get('path')}: {type(error).__name__} {error}; expected the keys "
+                "path, blob, name, config, summary, history of the project's logs",
+                source=NAME,
+                file=str(record.get("path")),
+            ) from error
+
+
+def run_of(record: Mapping[str, Any]) -> Run:
+    """Return the run of one log."""
+    config, summary = record["config"], record["summary"]
+    history = record["history"]
+    found: dict[str, Any] = {}
+    schedule = schedule_of(config)
+    by_config = {"kind": "derived", "rule": SCHEDULE_RULE}
+    found |= dict.fromkeys(schedule, by_config)
+    size = size_of(config, summary["parameters"])
+    by_count = {
+        "kind": "derived",
+        "rule": "the logged parameter count is exactly one embedding table plus blocks of gated "
+        "feed-forward width 8/3 d_model, rounded up to multiple_of",
+    }
+    found |= dict.fromkeys(size, by_count)
+    resumed = RESUMED.fullmatch(config["resume_from"] or "")
+    sequences = config["batch_size"] * config["acc_steps"] * config["world_size"]
+    steps, length = config["iterations"], config["sequence_length"]
+    per_step = sequences * length
+    curves, n_dropped = curves_of(history, per_step)
+    starts = int(curves[0].step[0])
+    flags = []
+    if n_dropped:
+        flags.append("segments_joined")
+    if starts > config["log_interval"] and not resumed:
+        flags.append("log_starts_late")
+    found |= dict.fromkeys(LOGGED, "logged")
+    found |= dict.fromkeys(("stage", "modality", "architecture"), "declared")
+    found["batch_size_sequences"] = {
+        "kind": "derived",
+        "rule": "batch_size x acc_steps x world_size",
+    }
+    found["train_tokens"] = {"kind": "derived", "rule": "batch x sequence x steps"}
+    found["status"] = {"kind": "derived", "rule": "the summary stands at the planned last step"}
+    if resumed:
+        by_resume = {"kind": "derived", "rule": "checkpoint path in resume_from"}
+        found |= {"parent_run_id": by_resume, "branch_step": by_resume}
+    return Run(
+        run_id=f"{NAME}/{record['name']}",
+        source=NAME,
+        source_run=record["name"],
+        parent_run_id=f"{NAME}/{resumed['name']}" if resumed else None,
+        branch_step=int(resumed["step"]) if resumed else None,
+        stage="pretrain",
+        modality="text",
+        architecture="decoder",
+        seed=config["seed"],
+        model_family=config["model"],
+        n_layers=config["n_layer"],
+        d_model=config["n_embd"],
+        n_heads=config["n_head"],
+        vocab_size=config["vocab_size"],
+        dropout=float(config["dropout"]),
+        init_std=config["init_std"],
+        params_total=summary["parameters"],
+        optimizer=config["opt"],
+        learning_rate=config["lr"],
+        weight_decay=config["weight_decay"],
+        adam_beta1=config["beta1"],
+        adam_beta2=config["beta2"],
+        grad_clip_norm=float(config["grad_clip"]),
+        warmup_steps=config["warmup_steps"],
+        train_steps=steps,
+        batch_size_sequences=sequences,
+        sequence_length=length,
+        train_tokens=per_step * steps,
+        dataset=config["dataset"],
+        tokenizer=config["tokenizer"],
+        precision=config["dtype"],
+        n_devices=config["world_size"],
+        step_time_seconds=summary["iter_dt"],
+        status="finished" if summary["iter"] >= steps else "truncated",
+        final_loss=summary["final-val/loss"],
+        final_loss_metric=FINAL,
+        final_loss_unit="nats_per_token",
+        final_step=summary["iter"],
+        metrics=metrics_of(curves, summary),
+        citation=CITATION,
+        url=URL,
+        file=record["path"],
+        record=f"blob {record['blob']}",
+        is_copy=False,
+        flags=tuple(flags) or None,
+        origins=found,
+        raw_config={k: v for k, v in config.items() if k != "wandb_entity"},
+        curves=curves,
+        **schedule,
+        **size,
+    )
+
+
+SCHEDULE_RULE = (
+    "scheduler, wsd_fract_decay, cos_final_lr and wsd_final_lr_scale of the configuration; the "
+    "logged rates agree"
+)
+
+
+def schedule_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return shape, decay length and last rate of the schedule.
+
+    The rate logged at the very last step is the one after the end (0 even in constant runs), so
+    the last rate is taken from the configuration.
+    """
+    peak, steps = config["lr"], config["iterations"]
+    if config["scheduler"] == "cos":
+        last = config.get("cos_final_lr", -1)
+        return {"schedule": "cosine", "min_learning_rate": last if last > 0 else 0.1 * peak}
+    frac = config["wsd_fract_decay"]
+    if frac == 0 and config["scheduler"] == "wsd":
+        return {"schedule": "constant", "min_learning_rate": peak}
+    return {
+        "schedule": config["scheduler"],
+        "decay_steps": round(frac * steps),
+        "min_learning_rate": config["wsd_final_lr_scale"] * peak,
+    }
+
+
+def size_of(config: Mapping[str, Any], params_total: int) -> dict[str, Any]:
+    """Return what the logged parameter count settles, if it is the count of a Llama block."""
+    width, layers, vocabulary = config["n_embd"], config["n_layer"], config["vocab_size"]
+    multiple = config["multiple_of"]
+    d_ff = multiple * -(-int(8 * width / 3) // multiple)
+    blocks = layers * (4 * width * width + 3 * width * d_ff + 2 * width) + width
+    if params_total != vocabulary * width + blocks:
+        return {}
+    return {"d_ff": d_ff, "is_embedding_tied": True, "params_non_embedding": blocks}
+
+
+def curves_of(history: Mapping[str, Any], tokens_per_step: int) -> tuple[tuple[Curve, ...], int]:
+    """Return the curves of a log and how many repeated points were left out."""
+    curves, n_dropped = [], 0
+    for metric, (group, key, _, _) in HISTORIES.items():
+        values = np.asarray(history.get(group, {}).get(key, ()), dtype=np.float64)
+        if len(values) == 0:
+            continue
+        steps = np.asarray(history[group]["iter"], dtype=np.int64)
+        keep = joined(steps)
+        n_dropped += len(steps) - len(keep)
+        curves.append(Curve(metric, steps[keep], values[keep], steps[keep] * tokens_per_step))
+    return tuple(curves), n_dropped
+
+
+def joined(steps: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return the positions of the points that make one history, in order of step.
+
+    A run that was restarted from its own checkpoint logs several segments, in either order, that
+    overlap. The segment that reaches furthest is the one that lived on; the others give the
+    points before its first step.
+    """
+    cuts = np.flatnonzero(np.diff(steps) <= 0) + 1
+    segments = np.split(np.arange(len(steps)), cuts)
+    segments.sort(key=lambda s: (-int(steps[s[-1]]), int(steps[s[0]])))
+    kept: list[Any] = []
+    first = np.iinfo(np.int64).max
+    for segment in segments:
+        part = segment[steps[segment] < first]
+        if len(part):
+            kept.append(part)
+            first = int(steps[part[0]])
+    return np.concatenate(kept[::-1])
+
+
+def metrics_of(curves: tuple[Curve, ...], summary: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    """Return every metric with its last value."""
+    found = [
+        {
+            "name": curve.metric,
+            "split": HISTORIES[curve.metric][2],
+            "unit": HISTORIES[curve.metric][3],
+            "smoothing": "none",
+            "step": int(curve.step[-1]),
+            "value": float(curve.value[-1]),
+        }
+        for curve in curves
+        if curve.metric != FINAL
+    ]
+    found.append(
+        {
+            "name": FINAL,
+            "split": "validation",
+            "unit": "nats_per_token",
+            "smoothing": "none",
+            "step": summary["iter"],
+            "value": summary["final-val/loss"],
+        }
+    )
+    return tuple(found)
+
+
+SOURCE = Source(
+    name=NAME,
+    title="Learning-rate schedules: 235 cosine and warmup-stable-decay runs with curves",
+    owner="Schaipp, Haegele, Taylor, Simsekli, Bach",
+    licence="MIT",
+    citation=CITATION,
+    url=URL,
+    origins=(
+        Origin(
+            name="shipped",
+            title="the 235 logs as one table: configuration, summary, losses, rates",
+            licence="MIT",
+            citation=CITATION,
+            url=URL,
+            revision=REVISION,
+            files=(
+                RawFile(
+                    "lr_scheduling.parquet",
+                    "d134d4ff7f2b1da46fc7b64275849004541879b58206070c8ca64e013d235519",
+                    962_757,
+                    bundled="ncpl_data.ingest:data/lr_scheduling/lr_scheduling.parquet",
+                ),
+            ),
+            n_runs=235,
+            read=read_shipped,
+        ),
+        Origin(
+            name="packed",
+            title="the 235 JSON files packed as JSON lines, with path and git blob id (--from)",
+            licence="MIT",
+            citation=CITATION,
+            url=URL,
+            revision=REVISION,
+            files=(
+                RawFile(
+                    "runs.jsonl.zst",
+                    "cc3cbcebc45de3d2c541fc115be2cb6f8346c3bebcb35c1453d94bcaed047b0f",
+                    5_697_478,
+                ),
+            ),
+            n_runs=235,
+            read=read_jsonl,
+        ),
+    ),
+    traps=(
+        "145 runs continue another run from a checkpoint; the tail alone is logged by 133 of them",
+        "restarted runs log overlapping segments, in either order: 134,685 train points hold "
+        "repeats, the segment that reaches the end wins",
+        "tokens per step = batch_size x acc_steps x world_size x sequence_length",
+        "the rate logged at the last step is 0 even in constant runs",
+        "cos_final_lr -1 or absent means a tenth of the peak",
+        "three validation losses: 32 batches (val), the same on averaged weights (wa), and the "
+        "long last evaluation (final-val), which is the run's loss",
+        "train loss is one batch, not smoothed",
+    ),
+)
