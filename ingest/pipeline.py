@@ -59,23 +59,25 @@ def locate(
     """
     if folder is not None:
         return locate_in_folder(source, folder, accept_changed=accept_changed)
-    reasons: list[str] = []
+    cache = cache_folder()
+    errors: list[SourceUnreachableError] = []
     for origin in source.origins:
         bundled = origin.bundled_paths()
         if bundled is not None:
-            if reasons:
-                notify(f"{source.name}: the owner's files are not to be had: {reasons[0]}")
-            return Located(origin, bundled, "the copy shipped with this program", is_pinned=True)
+            if errors:
+                why = "not in the cache" if offline else "not to be had from here"
+                notify(f"{source.name}: the owner's files are {why}, so another's copy is read")
+            return Located(origin, bundled, "this package", is_pinned=True)
         try:
-            cache = cache_folder()
             paths = {
-                f.name: fetch(f, cache, source=source.name, offline=offline) for f in origin.files
+                f.name: f.bundled_path() or fetch(f, cache, source=source.name, offline=offline)
+                for f in origin.files
             }
         except SourceUnreachableError as error:
-            reasons.append(str(error))
+            errors.append(error)
             continue
         return Located(origin, paths, f"{origin.url} at {origin.revision[:12]}", is_pinned=True)
-    raise SourceUnreachableError(" ".join(reasons))
+    raise errors[0]
 
 
 def locate_in_folder(source: Source, folder: Path, *, accept_changed: bool) -> Located:
@@ -171,7 +173,7 @@ def ingest(
     located = locate(
         source, folder=folder, offline=offline, accept_changed=accept_changed, notify=notify
     )
-    notify(f"{source.name}: reading {located.origin.title} from {located.how}")
+    notify(f"{source.name}: reading from {located.how}: {located.origin.title}")
     runs: list[Run] = []
     skipped: list[Skipped] = []
     for item in check(located.origin.read(located.paths), located):
