@@ -7,6 +7,7 @@ Format for other readers: catalog/FORMAT.md.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -72,7 +73,7 @@ class Manifest:
             "sources": self.sources,
             "cursors": self.cursors,
         }
-        return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False).encode()
+        return render(content | {"sha256": digest(content)})
 
     @classmethod
     def from_json(cls, content: bytes, name: str) -> Manifest:
@@ -82,6 +83,9 @@ class Manifest:
         """
         try:
             data = json.loads(content)
+            given = data.pop("sha256", None)
+            if given is not None and given != digest(data):
+                raise ValueError("its sha256 is not that of its content")
             if data["format"] != FORMAT:
                 raise InputError(
                     f'{name} is of format "{data["format"]}"; this program reads "{FORMAT}". '
@@ -103,6 +107,16 @@ class Manifest:
                 f"{name} is damaged ({error}); restore it from a copy, or remove it to go back "
                 "to the manifest before it"
             ) from error
+
+
+def render(content: Mapping[str, Any]) -> bytes:
+    """Return the bytes of a manifest's file."""
+    return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False).encode()
+
+
+def digest(content: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a manifest without its own digest."""
+    return hashlib.sha256(render(content)).hexdigest()
 
 
 def versions(folder: Storage) -> list[int]:

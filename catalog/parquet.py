@@ -123,8 +123,16 @@ class PartWriter:
         finally:
             self.close()
 
+    def end_file_if_large(self, n_rows: int) -> None:
+        """Let the next rows, which are of other runs, start a new file if this one is large."""
+        self.flush()
+        if self.rows >= n_rows:
+            self.close()
+
     def next_path(self) -> Path:
-        """Return the path of the next file."""
+        """Return the path of the next file, for a file that is put there whole."""
+        self.flush()
+        self.close()
         path = self.folder / f"{self.prefix}-{len(self.paths):05d}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         self.paths.append(path)
@@ -157,7 +165,6 @@ class PartWriter:
             return
         if self.writer is None:
             self.writer = open_writer(self.next_path(), self.schema)
-            self.rows = 0
         self.writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
         self.rows += rows.num_rows
         if "run_id" in rows.column_names:
@@ -168,3 +175,4 @@ class PartWriter:
         if self.writer is not None:
             self.writer.close()
             self.writer = None
+        self.rows = 0

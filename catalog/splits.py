@@ -1,9 +1,14 @@
-"""Split policies: which run is trained on and which is held out."""
+"""Split policies: which run is trained on and which is held out.
+
+A policy is a name, some with an argument: `ncpl`, `group-hash`, `compute:1e20`, `source:marin`.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -12,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from ncpl_data.catalog.errors import InputError, IntegrityError
+from ncpl_data.catalog.twins import physical_runs
 
 SPLITS_SCHEMA = pa.schema(
     [
@@ -30,11 +36,16 @@ COLUMNS = [
     "nominal_train_tokens",
     "train_tokens",
     "same_as",
+    "status",
+    "final_loss",
 ]
 """Columns of `runs` that a policy may look at."""
 
 # The reference code calls its held-out parts in_val (same sizes) and ood_val (larger models).
 NCPL_PARTS = {"train": "train", "in_val": "id", "ood_val": "ood"}
+PUBLISHED_SOURCES = ("steplaw", "marin")
+HELD_OUT_FRAC = 0.2
+"""Share of groups that a drawn split keeps for `id`."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +62,15 @@ class Assignment:
 Row = Mapping[str, Any]
 
 
+def tokens_of(row: Row) -> int | None:
+    """Return the token budget of a run."""
+    tokens = row["nominal_train_tokens"] or row["train_tokens"]
+    return None if tokens is None else int(tokens)
+
+
 def split_group(row: Row) -> str:
     """Return the group of a run: its optimizer, size and token budget."""
-    tokens = row["nominal_train_tokens"] or row["train_tokens"]
-    return f"{row['optimizer']}/{row['params_non_embedding']}/{tokens}"
+    return f"{row['optimizer']}/{row['params_non_embedding']}/{tokens_of(row)}"
 
 
 @cache
@@ -65,15 +81,17 @@ def ncpl_names(source: str) -> Mapping[str, str]:
     (MIT), arXiv 2602.10300. Groups of (optimizer, size, tokens) go whole to one part; models
     above 430 million non-embedding parameters are out of distribution.
     """
-    if source not in ("steplaw", "marin"):
+    if source not in PUBLISHED_SOURCES:
         return {}
     file = files("ncpl_data.catalog") / "data" / f"{source}_keys_model_split.json"
     parts = json.loads(file.read_text("utf-8"))
     return {name: NCPL_PARTS[part] for part, names in parts.items() for name in names}
 
 
-def assign_ncpl(rows: Iterable[Row], seed: int | None) -> list[Assignment]:  # noqa: ARG001 - every policy takes a seed; a published split has none
+def assign_ncpl(rows: Sequence[Row], argument: str, seed: int | None) -> list[Assignment]:
     """Return the published split. Runs it does not name are on no side."""
+    if argument or seed is not None:
+        raise InputError("the split ncpl is a published one: it takes no argument and no seed")
     found = []
     for row in rows:
         split = ncpl_names(row["source"]).get(row["source_run"])
@@ -82,13 +100,113 @@ def assign_ncpl(rows: Iterable[Row], seed: int | None) -> list[Assignment]:  # n
     return found
 
 
-POLICIES: Mapping[str, Callable[[Iterable[Row], int | None], list[Assignment]]] = {
+def assign_group_hash(rows: Sequence[Row], argument: str, seed: int | None) -> list[Assignment]:
+    """Return a split that hashes whole groups: four of five to train, the rest to id."""
+    if argument:
+        raise InputError("the split group-hash takes no argument; vary it with --seed")
+    found = []
+    for group, members in grouped(rows).items():
+        split = "id" if is_held_out(group, seed) else "train"
+        found += [Assignment(row["run_id"], split, group) for row in members]
+    return found
+
+
+def assign_compute(rows: Sequence[Row], argument: str, seed: int | None) -> list[Assignment]:
+    """Return a split by training compute, 6 x parameters x tokens, in FLOP.
+
+    Groups with a run above the bound are ood; below it, whole groups are drawn for id.
+    """
+    try:
+        bound = float(argument)
+    except ValueError:
+        bound = math.nan
+    if not 0 < bound < math.inf:
+        raise InputError(
+            f'the split compute needs a bound in FLOP, found "{argument}"; '
+            "for example --split compute:1e20"
+        )
+    known = [row for row in rows if row["params_non_embedding"] and tokens_of(row)]
+    found = []
+    for group, members in grouped(known).items():
+        most = max(6.0 * row["params_non_embedding"] * (tokens_of(row) or 0) for row in members)
+        split = "ood" if most > bound else "id" if is_held_out(group, seed) else "train"
+        found += [Assignment(row["run_id"], split, group) for row in members]
+    return found
+
+
+def assign_source(rows: Sequence[Row], argument: str, seed: int | None) -> list[Assignment]:
+    """Return a split that leaves one source out: it is ood, with every twin of its runs."""
+    sources = sorted({row["source"] for row in rows})
+    if argument not in sources:
+        raise InputError(
+            f'the split source needs the source to leave out, found "{argument}"; '
+            f"selected are: {', '.join(sources)}. For example --split source:{sources[0]}"
+        )
+    usable = [row for row in rows if is_outcome(row)]
+    physical = physical_runs(rows)
+    left_out = {physical[row["run_id"]] for row in rows if row["source"] == argument}
+    inside = [row for row in usable if physical[row["run_id"]] not in left_out]
+    found = [
+        Assignment(row["run_id"], "ood", f"{argument}:{split_group(row)}")
+        for row in usable
+        if physical[row["run_id"]] in left_out
+    ]
+    for group, members in grouped(inside).items():
+        split = "id" if is_held_out(group, seed) else "train"
+        found += [Assignment(row["run_id"], split, group) for row in members]
+    return found
+
+
+POLICIES: Mapping[str, Callable[[Sequence[Row], str, int | None], list[Assignment]]] = {
     "ncpl": assign_ncpl,
+    "group-hash": assign_group_hash,
+    "compute": assign_compute,
+    "source": assign_source,
 }
+
+
+def is_outcome(row: Row) -> bool:
+    """Return whether a run has the outcome that is learned: it ended, with a loss."""
+    return row["final_loss"] is not None and row["status"] in (None, "finished")
+
+
+def is_held_out(group: str, seed: int | None) -> bool:
+    """Return whether a group is drawn for id. The draw depends on its name and the seed alone."""
+    digest = hashlib.sha256(f"{seed or 0}/{group}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") < HELD_OUT_FRAC * 2.0**64
+
+
+def grouped(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Return the runs with an outcome in groups that no split may cut.
+
+    Runs of one optimizer, size and token budget belong together, and so do twins, even where
+    their sources count parameters or tokens in two ways. A run without size or budget stands
+    alone with its twins. Runs without an outcome still link their twins.
+    """
+    physical = physical_runs(rows)
+    names = {
+        row["run_id"]: split_group(row)
+        if row["params_non_embedding"] and tokens_of(row)
+        else f"run/{physical[row['run_id']]}"
+        for row in rows
+    }
+    joint = physical_runs(
+        {"run_id": names[row["run_id"]], "same_as": [f"\0{physical[row['run_id']]}"]}
+        for row in rows
+    )
+    smallest: dict[str, str] = {}
+    for name, root in joint.items():
+        smallest[root] = min(name, smallest.get(root, name))
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        if is_outcome(row):
+            found.setdefault(smallest[joint[names[row["run_id"]]]], []).append(row)
+    return found
 
 
 def check_leaks(assignments: Iterable[Assignment], rows: Iterable[Row]) -> None:
     """Raise IntegrityError if one group, or one physical run, is on two sides."""
+    physical = physical_runs(rows)
     by_group: dict[str, Assignment] = {}
     by_run: dict[str, Assignment] = {}
     for one in assignments:
@@ -98,16 +216,12 @@ def check_leaks(assignments: Iterable[Assignment], rows: Iterable[Row]) -> None:
                 f"the split leaks: {other.run_id} is in {other.split} and {one.run_id} in "
                 f"{one.split}, although both are of group {one.split_group}"
             )
-        by_run[one.run_id] = one
-    for row in rows:
-        here = by_run.get(row["run_id"])
-        for twin in row["same_as"] or ():
-            there = by_run.get(twin)
-            if here and there and here.split != there.split:
-                raise IntegrityError(
-                    f"the split leaks: {here.run_id} ({here.split}) and {there.run_id} "
-                    f"({there.split}) are the same physical run"
-                )
+        twin = by_run.setdefault(physical.get(one.run_id, one.run_id), one)
+        if twin.split != one.split:
+            raise IntegrityError(
+                f"the split leaks: {twin.run_id} ({twin.split}) and {one.run_id} ({one.split}) "
+                "are the same physical run"
+            )
 
 
 def assign_splits(runs: pa.Table, policy: str, seed: int | None = None) -> pa.Table:
@@ -115,12 +229,17 @@ def assign_splits(runs: pa.Table, policy: str, seed: int | None = None) -> pa.Ta
 
     Raises InputError for an unknown policy, IntegrityError for a split that leaks.
     """
-    if policy not in POLICIES:
-        raise InputError(f'there is no split policy "{policy}"; known: {", ".join(POLICIES)}')
-    rows = runs.to_pylist()
-    assignments = POLICIES[policy](rows, seed)
+    name, _, argument = policy.partition(":")
+    if name not in POLICIES:
+        raise InputError(f'there is no split policy "{name}"; known: {", ".join(POLICIES)}')
+    rows = runs.select(COLUMNS).to_pylist()
+    assignments = POLICIES[name](rows, argument, seed)
     check_leaks(assignments, rows)
-    assignments.sort(key=lambda a: a.run_id)
+    return splits_table(assignments, policy)
+
+
+def splits_table(assignments: Iterable[Assignment], policy: str) -> pa.Table:
+    """Return assignments as the table `splits`, sorted by run."""
     return pa.Table.from_pylist(
         [
             {
@@ -129,7 +248,7 @@ def assign_splits(runs: pa.Table, policy: str, seed: int | None = None) -> pa.Ta
                 "split": a.split,
                 "split_group": a.split_group,
             }
-            for a in assignments
+            for a in sorted(assignments, key=lambda a: a.run_id)
         ],
         schema=SPLITS_SCHEMA,
     )

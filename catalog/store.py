@@ -74,6 +74,7 @@ class Catalog:
 
         `root` is a folder, or s3://bucket/prefix for a store with conditional writes.
         """
+        self.location = root
         self.folder = open_storage(root)
         self.version = version
 
@@ -81,6 +82,10 @@ class Catalog:
     def root(self) -> Path:
         """The catalog's folder; for a bucket, the local folder its files are read through."""
         return self.folder.local_root
+
+    def at(self, version: int) -> Catalog:
+        """Return the same catalog at one manifest; at its newest for 0, an empty catalog."""
+        return Catalog(self.location, version or None)
 
     def manifest(self) -> Manifest:
         """Return the current state; version 0 where nothing was ever written."""

@@ -91,7 +91,7 @@ def split_text(policy: str, by_source: dict[str, dict[str, int]]) -> str:
 @output_options
 def list_command(catalog_folder: Path, console: Console) -> None:
     """List the snapshots of the catalog, oldest first."""
-    from ncpl_data.catalog.snapshot import list_snapshots
+    from ncpl_data.catalog.frozen import list_snapshots
 
     rows: list[dict[str, Any]] = [
         {
@@ -113,7 +113,7 @@ def list_command(catalog_folder: Path, console: Console) -> None:
 @output_options
 def verify(which: str, catalog_folder: Path, console: Console) -> None:
     """Check every file of a snapshot against its manifest, and the content against the id."""
-    from ncpl_data.catalog.snapshot import find_snapshot, verify_snapshot
+    from ncpl_data.catalog.frozen import find_snapshot, verify_snapshot
 
     path = find_snapshot(catalog_folder / "snapshots", which)
     manifest = verify_snapshot(path)

@@ -1,0 +1,213 @@
+"""A frozen snapshot on disk: its id, its manifest, finding it, verifying it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ncpl_data.catalog.errors import InputError, IntegrityError
+from ncpl_data.catalog.parquet import file_sha256, read_parquet
+from ncpl_data.schema.load import SCHEMA_VERSION
+from ncpl_data.schema.validate import check_document
+
+FORMAT = "ncpl-snapshot/1"
+MANIFEST = "manifest.json"
+CHECKSUMS = "SHA256SUMS"
+TABLES = ("runs", "curves", "evals", "splits")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A snapshot on disk."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+    is_new: bool = True
+
+    @property
+    def id(self) -> str:
+        """The hash of the logical content."""
+        return str(self.manifest["id"])
+
+    @property
+    def label(self) -> str:
+        """The folder's name: label and first twelve digits of the id."""
+        return self.path.name
+
+
+def snapshot_id(runs: pa.Table, splits: pa.Table, selection: Mapping[str, Any]) -> str:
+    """Return the id of a selection: runs by content, splits, and how both were chosen.
+
+    `runs` needs the columns run_id and run_hash; a run's hash covers its curves and evaluations.
+    """
+    digest = hashlib.sha256()
+    head = {"format": FORMAT, "schema_version": SCHEMA_VERSION, "policy": selection["policy"]}
+    digest.update(json.dumps(head | {"seed": selection["seed"]}, sort_keys=True).encode())
+    for row in sorted(zip(runs["run_id"].to_pylist(), runs["run_hash"].to_pylist(), strict=True)):
+        digest.update("\0".join(("run", *row, "")).encode())
+    columns = [splits[name].to_pylist() for name in ("run_id", "split", "split_group")]
+    for split in sorted(zip(*columns, strict=True)):
+        digest.update("\0".join(("split", *split, "")).encode())
+    return digest.hexdigest()
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Return a snapshot's manifest.
+
+    Raises IntegrityError if it is missing, damaged or of another format.
+    """
+    try:
+        content: dict[str, Any] = json.loads((path / MANIFEST).read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise IntegrityError(f"{path} is no snapshot: it has no {MANIFEST}") from error
+    except (ValueError, OSError) as error:
+        raise IntegrityError(f"{path / MANIFEST} can not be read: {error}") from error
+    problems = check_document(content, "snapshot")
+    if problems:
+        raise IntegrityError(f"{path / MANIFEST}: {problems[0]}")
+    return content
+
+
+def list_folders(folder: Path) -> list[Path]:
+    """Return the finished snapshot folders in a folder, damaged ones too, by name."""
+    if not folder.is_dir():
+        return []
+    return sorted(e for e in folder.iterdir() if e.is_dir() and not e.name.startswith("."))
+
+
+def list_snapshots(folder: Path) -> list[Snapshot]:
+    """Return the snapshots of a folder, oldest first."""
+    found = [
+        Snapshot(entry, read_manifest(entry), is_new=False)
+        for entry in list_folders(folder)
+        if (entry / MANIFEST).is_file()
+    ]
+    return sorted(found, key=lambda s: (s.manifest["created_at"], s.label))
+
+
+def find_snapshot(folder: Path, wanted: str) -> Path:
+    """Return the folder of a snapshot: a path, a label, the start of an id, or "latest"."""
+    if (Path(wanted) / MANIFEST).is_file():
+        return Path(wanted)
+    known = list_snapshots(folder)
+    if wanted == "latest" and known:
+        return known[-1].path
+    matches = [s for s in known if s.id.startswith(wanted) or s.label == wanted]
+    if len(matches) != 1:
+        raise InputError(
+            f'{len(matches)} snapshots of {folder} match "{wanted}"; there are: '
+            + (", ".join(s.label for s in known) or "none; take one: ncpl-data snapshot")
+        )
+    return matches[0].path
+
+
+def verify_snapshot(path: Path) -> dict[str, Any]:
+    """Check every file of a snapshot against its manifest and return the manifest.
+
+    Raises IntegrityError that names what is missing, altered, too much, or not of the id.
+    """
+    problems = list(snapshot_problems(path))
+    if problems:
+        where, detail = problems[0]
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise IntegrityError(
+            f"snapshot {path.name}: {where} {detail}{more}. Restore it or take it again: "
+            "ncpl-data snapshot"
+        )
+    return read_manifest(path)
+
+
+def snapshot_problems(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield (file, what is wrong with it) for one snapshot."""
+    try:
+        manifest = read_manifest(path)
+    except IntegrityError as error:
+        yield MANIFEST, str(error)
+        return
+    listed = {f["path"]: f for files in manifest["tables"].values() for f in files}
+    damaged = set()
+    for name, entry in listed.items():
+        place = path / name
+        if not place.is_file():
+            damaged.add(name)
+            yield name, "is missing"
+        elif (found := file_sha256(place)) != entry["sha256"]:
+            damaged.add(name)
+            yield (
+                name,
+                f"is not what the manifest says (sha256 {found[:16]}..., expected "
+                f"{entry['sha256'][:16]}...)",
+            )
+        elif (n_rows := pq.read_metadata(place).num_rows) != entry["rows"]:
+            yield name, f"has {n_rows:,} rows, the manifest says {entry['rows']:,}"
+    yield from checksum_problems(path, {name: entry["sha256"] for name, entry in listed.items()})
+    for place in sorted(path.rglob("*.parquet")):
+        name = place.relative_to(path).as_posix()
+        if name not in listed:
+            yield name, "is not in the manifest; readers that list the folder would read it"
+    if damaged:
+        return
+    tables = {
+        table: pa.concat_tables(
+            [read_parquet(path / f["path"], columns) for f in manifest["tables"][table]]
+        )
+        for table, columns in (
+            ("runs", ["run_id", "run_hash"]),
+            ("splits", ["run_id", "split", "split_group"]),
+        )
+    }
+    identity = snapshot_id(tables["runs"], tables["splits"], manifest["selection"])
+    if identity != manifest["id"]:
+        yield (
+            MANIFEST,
+            f"says id {manifest['id'][:12]}, but the content has id {identity[:12]}",
+        )
+
+
+def write_checksums(path: Path, known: Mapping[str, str]) -> None:
+    """Write the SHA-256 of every file of a snapshot, in the format of sha256sum.
+
+    `known` holds digests that need no second reading.
+    """
+    names = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
+    lines = [f"{known.get(n) or file_sha256(path / n)}  {n}\n" for n in names if n != CHECKSUMS]
+    (path / CHECKSUMS).write_text("".join(lines), encoding="utf-8")
+
+
+def checksum_problems(path: Path, checked: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the files of a snapshot that are not what its checksums say.
+
+    `checked` are the digests of files that were compared already.
+    """
+    try:
+        lines = (path / CHECKSUMS).read_text("utf-8").splitlines()
+    except (FileNotFoundError, UnicodeDecodeError):
+        yield CHECKSUMS, "is missing or damaged"
+        return
+    named = set()
+    for line in lines:
+        expected, _, name = line.partition("  ")
+        place = path / name
+        named.add(name)
+        if not name or not place.resolve().is_relative_to(path.resolve()):
+            yield CHECKSUMS, f'names "{name[:80]}", which is no file of the snapshot'
+        elif name in checked:
+            if checked[name] != expected:
+                yield CHECKSUMS, f"has another sha256 for {name} than the manifest"
+        elif not place.is_file():
+            yield name, f"is missing, or its name in {CHECKSUMS} is damaged"
+        elif file_sha256(place) != expected:
+            yield (
+                name,
+                f"is not what {CHECKSUMS} says (sha256 {file_sha256(place)[:16]}..., expected "
+                f"{expected[:16]}...)",
+            )
+    for name in sorted({MANIFEST, *checked} - named):
+        yield CHECKSUMS, f"does not name {name}"

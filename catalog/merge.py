@@ -1,0 +1,104 @@
+"""The rows of many sorted files as one sorted stream, in bounded memory."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from ncpl_data.catalog.errors import IntegrityError
+from ncpl_data.catalog.manifest import DataFile
+from ncpl_data.catalog.tables import table_schemas
+
+SORT_KEYS = {
+    "runs": ("run_id",),
+    "curves": ("run_id", "metric", "step"),
+    "evals": ("run_id", "task", "kind", "step", "value"),
+    "rejects": ("ref",),
+    "ingests": ("at", "ingest_id"),
+}
+MEMORY_LIMIT = "1500MB"
+BATCH_ROWS = 131_072
+
+
+@contextlib.contextmanager
+def engine(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a connection that sorts more than memory holds, spilling into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    spill = tempfile.mkdtemp(prefix=".tmp-spill-", dir=folder)
+    con = duckdb.connect(":memory:")
+    try:
+        con.execute(f"set memory_limit = '{MEMORY_LIMIT}'")
+        con.execute(f"set temp_directory = {literal(spill)}")
+        yield con
+    finally:
+        con.close()
+        shutil.rmtree(spill, ignore_errors=True)
+
+
+def literal(text: str) -> str:
+    """Return a text as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def scan(con: duckdb.DuckDBPyConnection, paths: Sequence[Path], schema: pa.Schema) -> str:
+    """Return SQL that reads files with exactly the columns of a schema, as a subquery.
+
+    A column that no file has is null. No path may be a glob, so their special letters are quoted.
+    """
+    if not paths:
+        raise ValueError("no file to read")
+    listed = ", ".join(literal(glob_free(path)) for path in paths)
+    named = ", filename = true" if "filename" in schema.names else ""
+    source = f"read_parquet([{listed}], union_by_name = true{named})"
+    known = {row[0] for row in con.execute(f"describe select * from {source}").fetchall()}
+    columns = [f'"{n}"' if n in known else f'null as "{n}"' for n in schema.names]
+    return f"(select {', '.join(columns)} from {source})"
+
+
+def glob_free(path: Path) -> str:
+    """Return a path with the letters that mean a pattern put in brackets."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in str(path.resolve()))
+
+
+def rows_of(con: duckdb.DuckDBPyConnection, sql: str, schema: pa.Schema) -> Iterator[pa.Table]:
+    """Yield the rows of a query in batches, with the types of a schema.
+
+    Raises IntegrityError if a file can not be read.
+    """
+    try:
+        reader = con.sql(sql).to_arrow_reader(BATCH_ROWS)
+        for batch in reader:
+            yield pa.Table.from_batches([batch]).cast(schema)
+    except (duckdb.Error, pa.ArrowException) as error:
+        raise IntegrityError(f"a data file can not be read: {str(error)[:500]}") from error
+
+
+def order_by(table: str) -> str:
+    """Return the ORDER BY clause of a table."""
+    return "order by " + ", ".join(f"{key} nulls first" for key in SORT_KEYS[table])
+
+
+def clusters(files: Iterable[DataFile]) -> list[list[DataFile]]:
+    """Return files in groups: the key ranges of two groups never overlap, groups ascend."""
+    groups: list[list[DataFile]] = []
+    end = ""
+    for file in sorted(files, key=lambda f: (f.min_run_id or "", f.max_run_id or "", f.path)):
+        if groups and (file.min_run_id is None or file.min_run_id <= end):
+            groups[-1].append(file)
+            end = max(end, file.max_run_id or "")
+        else:
+            groups.append([file])
+            end = file.max_run_id or ""
+    return groups
+
+
+def merged(con: duckdb.DuckDBPyConnection, table: str, paths: Sequence[Path]) -> Iterator[pa.Table]:
+    """Yield the rows of a table's files in the table's order."""
+    schema = table_schemas()[table]
+    yield from rows_of(con, f"from {scan(con, paths, schema)} {order_by(table)}", schema)
