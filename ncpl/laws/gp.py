@@ -6,7 +6,8 @@ Legend: n rows, F features, k columns of the drift.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -52,14 +53,16 @@ class GaussianProcess:
     """A fitted process: predicts a mean and a standard deviation for new rows."""
 
     kernel: Kernel
-    centre: Array
-    spread: Array
+    centre: Array | float
+    spread: Array | float
     level: float
     unit: float
     """Mean and standard deviation of the fitted values, nats."""
     rows: Tensor
     solved: Tensor
     factor: Tensor
+    weight: Tensor
+    """Trust in each row: below one where it was far off."""
 
     def predict(self, features_nF: Array) -> tuple[Array, Array]:
         """Return means and standard deviations (noise included), in the unit of the values."""
@@ -103,7 +106,47 @@ def fit_gp(
         kernel = _maximize(x[some], y[some], weight[some], iterations // 2, kernel)
     factor = _factor(kernel, x, weight)
     solved = torch.cholesky_solve(y[:, None], factor)[:, 0]
-    return GaussianProcess(kernel, centre, spread, level, unit, x, solved, factor)
+    return GaussianProcess(kernel, centre, spread, level, unit, x, solved, factor, weight)
+
+
+def left_out_scale(
+    process: GaussianProcess,
+    values_n: Array,
+    groups: Sequence[str | None],
+    *,
+    share: float,
+    n_folds: int = 5,
+) -> float:
+    """Return how many standard deviations hold `share` of left-out rows.
+
+    Whole groups are left out, as in the split, with the kernel kept; at least the normal quantile
+    is returned, so that a lucky fold cannot narrow the intervals.
+    """
+    y = torch.from_numpy((values_n - process.level) / process.unit)
+    names = np.array([g or "" for g in groups])
+    distinct = sorted(set(names.tolist()))
+    fold_of = {name: i % n_folds for i, name in enumerate(distinct)}
+    fold_n = np.array([fold_of[name] for name in names])
+    scores = []
+    for fold in range(min(n_folds, len(distinct))):
+        inside, outside = torch.from_numpy(fold_n != fold), torch.from_numpy(fold_n == fold)
+        x = process.rows[inside]
+        factor = _factor(process.kernel, x, process.weight[inside])
+        solved = torch.cholesky_solve(y[inside][:, None], factor)[:, 0]
+        part = replace(
+            process,
+            rows=x,
+            solved=solved,
+            factor=factor,
+            centre=0.0,
+            spread=1.0,
+            level=0.0,
+            unit=1.0,
+        )
+        mean, deviation = part.predict(process.rows[outside].numpy())
+        scores.append(np.abs(mean - y[outside].numpy()) / deviation)
+    normal = float(torch.special.ndtri(torch.tensor((1 + share) / 2, dtype=torch.float64)))
+    return max(normal, float(np.quantile(np.concatenate(scores), share)))
 
 
 def _factor(kernel: Kernel, x_nF: Tensor, weight_n: Tensor) -> Tensor:

@@ -6,25 +6,27 @@ import numpy as np
 
 from ncpl.laws.base import Array, Inputs, Law, Parameter, columns_of
 
-ROUNDS = 40
-"""Fixed-point rounds; each shrinks the error by about alpha_S / alpha_B times the batch share."""
+ROUNDS = 8
+"""Newton rounds; the equation is increasing in log L, so they converge from any start."""
 
 
 def log_loss(theta_KP: Array, inputs: Inputs) -> Array:
-    """Return log predictions (K, n); the loss stands on both sides, so it is iterated in log space.
+    """Return log predictions (K, n); the loss stands on both sides and is solved for in log space.
 
     S_min = S / (1 + B_crit(L) / B) with B_crit = B* / L^(1/alpha_B): a lower loss needs a larger
-    batch. Half steps keep the iteration stable where 1/alpha_B is large.
+    batch.
     """
     log_nc, alpha_n, log_sc, alpha_s, log_b, alpha_b = columns_of(theta_KP)
-    log_batch = np.log(inputs["batch_tokens"])
-    log_steps = np.log(inputs["train_steps"])
+    log_share = log_b - np.log(inputs["batch_tokens"])
     size = np.exp(alpha_n * (log_nc - np.log(inputs["params_non_embedding"])))
-    log_l = np.log(size + np.exp(alpha_s * (log_sc - log_steps)))
+    fast = np.exp(alpha_s * (log_sc - np.log(inputs["train_steps"])))
+    log_l = np.log(size + fast)
     for _ in range(ROUNDS):
-        batch_ratio = np.exp(np.clip(log_b - log_l / alpha_b - log_batch, -50, 50))
-        time = np.exp(alpha_s * (log_sc - log_steps + np.log1p(batch_ratio)))
-        log_l = 0.5 * log_l + 0.5 * np.log(size + time)
+        ratio = np.exp(np.clip(log_share - log_l / alpha_b, -50, 50))
+        time = fast * np.exp(alpha_s * np.log1p(ratio))
+        total = size + time
+        slope = 1 + time / total * alpha_s / alpha_b * ratio / (1 + ratio)
+        log_l = log_l - (log_l - np.log(total)) / slope
     return np.asarray(log_l)
 
 

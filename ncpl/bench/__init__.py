@@ -1,0 +1,1 @@
+"""The leaderboard: every law, baseline and bundle on one frozen split."""

@@ -1,0 +1,62 @@
+"""Published numbers on the same split: quoted, never recomputed, and marked as such."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PAPER = "NCPL paper (arXiv 2602.10300), table 1"
+FIGURES = "NCPL paper, figures: another checkpoint than table 1"
+LOSSCAST = "dangxingyu/losscast-bench"
+
+
+@dataclass(frozen=True)
+class Quoted:
+    """One published row; None where the source gives no number."""
+
+    source: str
+    split: str
+    method: str
+    where: str
+    mae: float | None = None
+    rmse: float | None = None
+    spearman: float | None = None
+    choice_gap_percent: float | None = None
+    saw_test: str = "not stated"
+
+
+_NCPL = "NCPL, Qwen3-1.7B fine-tuned"
+_SCRATCH = "NCPL, Qwen3-1.7B from scratch"
+_SMALL = "NCPL, 135M from scratch"
+_TREES = "LossCast-Bench trees"
+_BLEND = "yes: blend weight chosen on the OOD rows"
+_LAW_SEES = "yes: fitted on every group"
+
+QUOTED: tuple[Quoted, ...] = (
+    Quoted("steplaw", "id", _NCPL, FIGURES, 0.0097, 0.0155, 0.996, 0.08),
+    Quoted("steplaw", "ood", _NCPL, PAPER, 0.0223, 0.0345, 0.984, 0.42),
+    Quoted("steplaw", "ood", _SCRATCH, PAPER, 0.0225, 0.0313, 0.988),
+    Quoted("steplaw", "ood", _SMALL, PAPER, 0.0199, 0.0284, 0.991),
+    Quoted("steplaw", "ood", "XGBoost of the paper", PAPER, 0.0246, 0.0332, 0.986),
+    Quoted("steplaw", "id", "Chinchilla of the paper", FIGURES, 0.0704),
+    Quoted("steplaw", "ood", "Chinchilla of the paper", PAPER, 0.0440, 0.0670, 0.914),
+    Quoted("steplaw", "ood", _TREES, LOSSCAST, 0.0169, 0.0278, 0.988, saw_test=_BLEND),
+    Quoted(
+        "steplaw", "id", "Step Law of the paper", PAPER, choice_gap_percent=0.18, saw_test=_LAW_SEES
+    ),
+    Quoted(
+        "steplaw",
+        "ood",
+        "Step Law of the paper",
+        PAPER,
+        choice_gap_percent=0.09,
+        saw_test=_LAW_SEES,
+    ),
+    Quoted("marin", "id", _NCPL, FIGURES, 0.0114, 0.0181, 0.979),
+    Quoted("marin", "ood", _NCPL, PAPER, 0.0168, 0.0239, 0.930),
+    Quoted("marin", "ood", _SCRATCH, PAPER, 0.0207, 0.0301, 0.932),
+    Quoted("marin", "ood", _SMALL, PAPER, 0.0266, 0.0347, 0.942),
+    Quoted("marin", "ood", "XGBoost of the paper", PAPER, 0.0325, 0.0375, 0.923),
+    Quoted("marin", "id", "Chinchilla of the paper", FIGURES, 0.0566),
+    Quoted("marin", "ood", "Chinchilla of the paper", PAPER, 0.0240, 0.0326, 0.767),
+    Quoted("marin", "ood", _TREES, LOSSCAST, 0.0157, 0.0228, 0.925, saw_test=_BLEND),
+)
