@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ncpl_data.catalog.errors import RawFileError
-from ncpl_data.catalog.record import Run, Skipped
+from ncpl_data.catalog.record import Curve, Run, Skipped
 from ncpl_data.ingest.base import CsvRow, Origin, RawFile, Source, csv_rows, sha256_of
+from ncpl_data.ingest.studies import losscast
+from ncpl_data.ingest.studies.steplaw import (
+    DECLARED,
+    LAST_BATCH,
+    RUN_NAME,
+    SEQUENCE_LENGTH,
+    TARGET,
+    Shape,
+    dense_id,
+    dense_size,
+    parse_name,
+)
 
 NAME = "steplaw"
 CITATION = "Li et al. 2025, Predictable Scale: Part I, Step Law, arXiv:2503.04715"
@@ -22,35 +35,12 @@ UPSTREAM_REVISION = "32a8f4cc50247695fb56cc6c9117abdf67c97763"
 SCALEBENCH_URL = "https://github.com/PlanarG/active-sl"
 SCALEBENCH_REVISION = "e0a58ffde4f6fdfb20880d47d6d180fdbcb1440d"
 
-SEQUENCE_LENGTH = 2048  # D = bs * ti * 2048 in every row; stated in the mixture-of-experts file
 DIVERGED_ABOVE_NATS = 4.0
 """Every run that trained ends below 3.71, every other one above 4: no run lies between."""
 
 MAX_ROUNDING = 0.003
 """The token budget D is rounded; the largest deviation of a named run is .22%."""
 
-TARGET = "train/loss_smoothed"
-LAST_BATCH = "train/loss"
-
-# Said of all runs by the paper; LossCast-Bench's copy of the logs (commit 7ab8291c) agrees.
-DECLARED: Mapping[str, Any] = {
-    "optimizer": "adamw",
-    "weight_decay": 0.1,
-    "adam_beta1": 0.9,
-    "adam_beta2": 0.95,
-    "adam_epsilon": 1e-8,
-    "grad_clip_norm": 1.0,
-    "schedule": "cosine",
-    "warmup_steps": 2000,
-    "stage": "pretrain",
-    "modality": "text",
-    "architecture": "decoder",
-}
-
-RUN_NAME = re.compile(
-    r"step2v2_0618_h(?P<h>\d+)_ffnh(?P<ffnh>\d+)_numh(?P<numh>\d+)_numl(?P<numl>\d+)"
-    r"_lr(?P<lr>[\d.]+[eE][+-]\d+)_bs(?P<bs>\d+)_ti(?P<ti>\d+)_mlr(?P<mlr>[\d.]+[eE][+-]?\d+)"
-)
 MOE_NAME = re.compile(r"step2v2_0801_(?P<id>.+)_mlr(?P<mlr>[\d.]+[eE][+-]?\d+)(_gg)?")
 
 DENSE_COLUMNS = "h,ffnh,numh,numl,lr,bs,ti,loss,smooth loss,exp_name,D,N"
@@ -58,24 +48,6 @@ MOE_COLUMNS = (
     "seq_len,topk,nume,moeh,sed,h,ffnh,numh,numl,lr,bs,ti,loss,smooth loss,average_iter_time,"
     "final_iter,exp_name,numld,N,Na,D,total_time"
 )
-
-Shape = tuple[int, int, int, int]
-"""Width, feed-forward width, heads, layers."""
-
-
-def dense_id(shape: Shape, learning_rate: float, batch: int, steps: int) -> str:
-    """Return the identity of a dense run; upstream spells one name in several ways."""
-    h, ffnh, numh, numl = shape
-    return (
-        f"{NAME}/dense_h{h}_ffnh{ffnh}_numh{numh}_numl{numl}"
-        f"_lr{learning_rate:.3e}_bs{batch}_ti{steps}"
-    )
-
-
-def dense_size(shape: Shape) -> int:
-    """Return the non-embedding parameters of a dense shape: layers x (4 h^2 + 3 h ffn)."""
-    h, ffnh, _, numl = shape
-    return numl * (4 * h * h + 3 * h * ffnh)
 
 
 def dense_flags(train_steps: int) -> tuple[str, ...] | None:
@@ -133,9 +105,40 @@ def origins(logged: str, **others: Any) -> dict[str, Any]:
     return found | {"status": STATUS_ORIGIN, "train_tokens": TOKENS_ORIGIN} | others
 
 
+CURVE_ORIGIN = {
+    "kind": "logged",
+    "evidence": f"{losscast.CITATION} at {losscast.REVISION}: smoothed train loss by run name",
+}
+"""The project's repository has no curves; LossCast-Bench copied 2,277 from its W&B project."""
+
+
+def read_curves(path: Path) -> dict[str, Curve]:
+    """Return the smoothed loss curves by run; upstream spells one name in several ways.
+
+    Steps count from 0 and there is no point at step 0.
+    """
+    found = {}
+    for name, record in losscast.steplaw_curves(path).items():
+        named = parse_name(name)
+        if named is not None:
+            tokens_per_step = named.batch_size_sequences * SEQUENCE_LENGTH
+            found[named.run_id] = record.curve(TARGET, tokens_per_step)
+    return found
+
+
+def with_curve(run: Run, curves: Mapping[str, Curve]) -> Run:
+    """Return a run with its curve, if there is one."""
+    curve = curves.get(run.run_id)
+    if curve is None:
+        return run
+    return replace(run, curves=(curve,), origins={**(run.origins or {}), "curves": CURVE_ORIGIN})
+
+
 def read_upstream(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
     """Yield one run a row of the project's two CSV files, in file order."""
-    yield from read_dense(files["dense_lr_bs_loss.csv"])
+    curves = read_curves(files[losscast.SHIPPED.name])
+    for run in read_dense(files["dense_lr_bs_loss.csv"]):
+        yield with_curve(run, curves)
     yield from read_moe(files["moe_lr_bs_loss.csv"])
 
 
@@ -248,11 +251,12 @@ def read_scalebench(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
     floor(tokens / (batch x 2048)), which holds for all 2,178 named runs of a round token budget.
     """
     named = NamedRuns(files["steplaw_keys_model_split.json"])
+    curves = read_curves(files[losscast.SHIPPED.name])
     for part in ("train", "test"):
         path = files[f"{part}-00000-of-00001.parquet"]
         digest = sha256_of(path)
         for number, row in enumerate(parquet_rows(path)):
-            yield scalebench_run(row, named, path.name, digest, number)
+            yield with_curve(scalebench_run(row, named, path.name, digest, number), curves)
 
 
 def parquet_rows(path: Path) -> list[dict[str, Any]]:
@@ -415,6 +419,7 @@ SOURCE = Source(
                     "653d585244a7b227423007e8b796bc16d76f6d24eb87b1919b8f048a91897b92",
                     232_920,
                 ),
+                losscast.SHIPPED,
             ),
             n_runs=2_619,
             read=read_upstream,
@@ -446,6 +451,7 @@ SOURCE = Source(
                     "steplaw_keys_model_split.json",
                     bundled="ncpl_data.catalog:data/steplaw_keys_model_split.json",
                 ),
+                losscast.SHIPPED,
             ),
             n_runs=2_819,
             read=read_scalebench,
@@ -460,5 +466,7 @@ SOURCE = Source(
         "D is rounded: 403 named runs have up to .22% fewer or more tokens than D",
         "runs shorter than the declared warm-up of 2,000 steps exist",
         "the final learning rate stands only in the run name",
+        "no curves upstream: 2,277 come from LossCast-Bench; their steps count from 0",
+        "44 runs of the published split, all under 2,000 steps, have no curve anywhere",
     ),
 )

@@ -25,7 +25,10 @@ def shipped() -> dict[str, Run]:
 
 @pytest.fixture
 def excerpt(fixtures: Path) -> dict[str, Run]:
-    paths = {file.name: fixtures / "steplaw" / file.name for file in UPSTREAM.files}
+    paths = {
+        file.name: file.bundled_path() or fixtures / "steplaw" / file.name
+        for file in UPSTREAM.files
+    }
     return {run.run_id: run for run in UPSTREAM.read(paths) if isinstance(run, Run)}
 
 
@@ -132,7 +135,7 @@ def damaged(tmp_path: Path, fixtures: Path, change: Callable[[str], str]) -> Pat
     """Return a folder with the excerpt, its dense file changed."""
     folder = tmp_path / "raw"
     folder.mkdir()
-    for file in UPSTREAM.files:
+    for file in (file for file in UPSTREAM.files if file.bundled is None):
         text = (fixtures / "steplaw" / file.name).read_text("utf-8")
         (folder / file.name).write_text(
             change(text) if file.name.startswith("dense") else text, encoding="utf-8"
