@@ -80,11 +80,22 @@ def from_packed(read: Read, source: str) -> Callable[[Mapping[str, Path]], Itera
     return read_files
 
 
-def from_originals(read: Read) -> Callable[[Mapping[str, Path]], Iterator[Run | Skipped]]:
-    """Return a reader of the upstream files themselves."""
+def from_originals(
+    read: Read, also: str | None = None
+) -> Callable[[Mapping[str, Path]], Iterator[Run | Skipped]]:
+    """Return a reader of the upstream files themselves.
+
+    `also` is a pattern of files that are read where the same folder holds them.
+    """
 
     def read_files(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
-        return read({name: path.read_bytes() for name, path in files.items()})
+        contents = {name: path.read_bytes() for name, path in files.items()}
+        if also is not None:
+            name, path = next(iter(files.items()))
+            root = path.parents[name.count("/")]
+            for found in sorted(root.glob(also)):
+                contents[found.relative_to(root).as_posix()] = found.read_bytes()
+        return read(contents)
 
     return read_files
 
@@ -177,10 +188,13 @@ def packed_origins(
     n_runs: int,
     packed: RawFile,
     pins: str,
+    folder: str = "",
+    also: str | None = None,
 ) -> tuple[Origin, Origin]:
     """Return the two places of one set of files: shipped in one, and each at its owner's.
 
-    The shipped bytes are the owner's, so they come first: there is nothing to download.
+    The shipped bytes are the owner's, so they come first: there is nothing to download. `folder`
+    is where the files lie in the repository, `also` a pattern of further files to read.
     """
     raw_url = url.replace("https://github.com/", "https://raw.githubusercontent.com/")
     shipped = Origin(
@@ -194,5 +208,6 @@ def packed_origins(
         n_runs=n_runs,
         read=from_packed(read, source),
     )
-    files = pinned_files(pins, f"{raw_url}/{revision}")
-    return shipped, replace(shipped, name="upstream", files=files, read=from_originals(read))
+    files = pinned_files(pins, f"{raw_url}/{revision}{folder}")
+    upstream = replace(shipped, name="upstream", files=files, read=from_originals(read, also))
+    return shipped, upstream

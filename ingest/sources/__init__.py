@@ -10,11 +10,13 @@ from ncpl_data.ingest.sources import (
     lr_scheduling,
     marin,
     multipower,
+    overtraining,
     steplaw,
 )
 
 SOURCES: Mapping[str, Source] = {
-    module.SOURCE.name: module.SOURCE for module in (steplaw, marin, multipower, lr_scheduling)
+    module.SOURCE.name: module.SOURCE
+    for module in (steplaw, marin, multipower, lr_scheduling, overtraining)
 }
 
 
