@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from operator import lt
 from typing import Any
 
@@ -132,7 +133,7 @@ def check_schedule(document: Section) -> Iterator[Problem]:
         )
     for name in ("learning_rate_knots", "batch_ramp"):
         steps = [entry["step"] for entry in schedule.get(name) or ()]
-        for index, (step, after) in enumerate(zip(steps, steps[1:], strict=False)):
+        for index, (step, after) in enumerate(pairwise(steps)):
             if after <= step:
                 yield Problem(
                     f"/schedule/{name}/{index + 1}/step",
@@ -168,7 +169,7 @@ def check_model(document: Section) -> Iterator[Problem]:
         )
     encoder, decoder = model.get("n_encoder_layers"), model.get("n_decoder_layers")
     layers = model.get("n_layers")
-    if None not in (encoder, decoder, layers) and encoder + decoder != layers:
+    if encoder is not None and decoder is not None and layers not in (None, encoder + decoder):
         yield Problem(
             "/model/n_layers",
             "parts",
@@ -330,8 +331,8 @@ def check_curves(document: Section) -> Iterator[Problem]:
     declared = {m["name"] for m in outcome.get("metrics") or ()}
     declared.add(outcome.get("final_loss_metric"))
     seen: set[str] = set()
-    for index, curve in enumerate(curves):
-        pointer, metric, steps = f"/curves/{index}", curve["metric"], curve["step"]
+    for number, curve in enumerate(curves):
+        pointer, metric, steps = f"/curves/{number}", curve["metric"], curve["step"]
         if metric in seen:
             yield Problem(f"{pointer}/metric", "duplicate", f"{metric} again", "each metric once")
         seen.add(metric)
@@ -342,11 +343,9 @@ def check_curves(document: Section) -> Iterator[Problem]:
                 f"{metric}, which outcome.metrics does not declare",
                 "its name and unit in outcome.metrics",
             )
-        before = len(seen)
-        for problem in check_points(curve, pointer):
-            before = 0
-            yield problem
-        if before:
+        broken = list(check_points(curve, pointer))
+        yield from broken
+        if not broken:
             yield from check_reach(document, curve, pointer)
             if metric == outcome.get("final_loss_metric"):
                 yield from check_end(document, curve, steps)
@@ -376,12 +375,12 @@ def check_points(curve: Section, pointer: str) -> Iterator[Problem]:
                 else None,
             )
     if not math.isfinite(sum(values)):
-        at = next((i for i, v in enumerate(values) if not math.isfinite(v)), None)
-        if at is not None:
+        infinite = [i for i, value in enumerate(values) if not math.isfinite(value)]
+        for first in infinite[:1]:
             yield Problem(
-                f"{pointer}/value/{at}",
+                f"{pointer}/value/{first}",
                 "number",
-                str(values[at]),
+                str(values[first]),
                 "a finite number",
                 "Leave out points without a value; status says how the run ended.",
             )

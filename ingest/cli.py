@@ -6,8 +6,11 @@ import click
 
 from ncpl_data.ingest.commands.ingest import ingest
 from ncpl_data.ingest.commands.query import query
+from ncpl_data.ingest.commands.rejects import rejects
 from ncpl_data.ingest.commands.snapshot import snapshot
 from ncpl_data.ingest.commands.sources import sources
+from ncpl_data.ingest.commands.submit import submit
+from ncpl_data.ingest.commands.validate import validate
 
 EPILOG = """\b
 A first session:
@@ -25,5 +28,5 @@ def main() -> None:
     """Open pretraining logs as one trusted catalog."""
 
 
-for command in (sources, ingest, query, snapshot):
+for command in (sources, ingest, validate, submit, rejects, query, snapshot):
     main.add_command(command)

@@ -52,6 +52,8 @@ class Document:
     """The document's text, to find lines in."""
     yaml_index: int | None = None
     """Number of the document in a YAML text; None for JSON."""
+    raw: bytes | None = None
+    """What was read, where it could not be parsed."""
 
     def line_of(self, pointer: str) -> int | None:
         """Return the line of one of the run's values in its file."""
@@ -196,7 +198,7 @@ def line_documents(raw: bytes, name: str, folder: Path, number: int) -> Iterator
     try:
         content = parse_json(decode(raw.strip()))
     except TextError as error:
-        yield unreadable(name, error, number)
+        yield unreadable(name, error, number, raw)
         return
     yield from split(Document(name, content, line=number, folder=folder))
 
@@ -216,16 +218,16 @@ def read_whole(content: bytes, name: str, folder: Path, suffix: str) -> Iterator
         else:
             yield from split(Document(name, parse_json(text), line=1, folder=folder, text=text))
     except TextError as error:
-        yield unreadable(name, error, error.line)
+        yield unreadable(name, error, error.line, content)
 
 
-def unreadable(name: str, error: TextError, line: int | None) -> Document:
+def unreadable(name: str, error: TextError, line: int | None, raw: bytes) -> Document:
     """Return a document whose text is not one of ours."""
     problem = Problem("", error.rule, str(error), "one JSON or YAML document")
     if "Extra data" in str(error):
         hint = "One document a line? Then let the file's name end in .jsonl."
         problem = Problem("", error.rule, str(error), problem.expected, hint)
-    return Document(file=name, problem=problem, line=line)
+    return Document(file=name, problem=problem, line=line, raw=raw)
 
 
 def split(document: Document) -> Iterator[Document]:

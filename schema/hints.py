@@ -50,16 +50,14 @@ def value_hint(pointer: str, rule: str, value: Any, wanted: Any) -> str | None:
         value = value[:200]  # long enough for any hint, short enough to compare
     if name in RATIO_FIELDS and is_number(value) and 0 < value < 1:
         return f"A value below 1 is a ratio; {name} counts steps: multiply it by train_steps."
-    if rule == "enum" and isinstance(value, str):
-        return enum_hint(value, [w for w in wanted if isinstance(w, str)])
-    if rule == "type":
-        return type_hint(name, value, wanted)
     if name.endswith("_frac") and is_number(value) and value > 1:
         return "A share lies between 0 and 1; divide a percentage by 100."
+    if rule == "type":
+        return type_hint(name, value, wanted)
+    if rule == "enum" and isinstance(value, str):
+        return enum_hint(value, [w for w in wanted if isinstance(w, str)])
     if rule == "pattern" and isinstance(value, str):
         return pattern_hint(name, value, str(wanted))
-    if name == "learning_rate" and is_number(value) and value > 100:
-        return "Is this a token count or a step?"
     return None
 
 
@@ -80,24 +78,28 @@ def enum_hint(value: str, wanted: list[str]) -> str | None:
 def type_hint(name: str, value: Any, wanted: Any) -> str | None:
     """Return how to write a value of the wrong type."""
     types = wanted if isinstance(wanted, list) else [wanted]
-    is_numeric = "number" in types or "integer" in types
-    if is_numeric and isinstance(value, str):
-        number = count_of(value)
-        if number is not None:
-            text = f"{number:.0f}" if number == int(number) else f"{number:g}"
-            return f"Write the number {text}, without quotes."
-        return "Leave the field out if the value is not known."
-    if is_numeric and isinstance(value, list) and name == "learning_rate":
-        return 'Peak rates of several parameter groups go to "learning_rate_groups".'
-    if is_numeric and isinstance(value, bool):
-        return "true and false are no numbers."
-    if "integer" in types and is_number(value):
-        return f"{name} is a whole number."
+    if "number" in types or "integer" in types:
+        return number_hint(name, value)
     if "string" in types and is_number(value):
         return f'Write it as text: "{value}".'
     if "boolean" in types:
         return "Write true or false, without quotes."
     return None
+
+
+def number_hint(name: str, value: Any) -> str | None:
+    """Return how to write a number that was given as something else."""
+    if isinstance(value, str):
+        number = count_of(value)
+        if number is None:
+            return "Leave the field out if the value is not known."
+        text = f"{number:.0f}" if number == int(number) else f"{number:g}"
+        return f"Write the number {text}, without quotes."
+    if isinstance(value, list) and name == "learning_rate":
+        return 'Peak rates of several parameter groups go to "learning_rate_groups".'
+    if isinstance(value, bool):
+        return "true and false are no numbers."
+    return f"{name} is a whole number." if isinstance(value, float) else None
 
 
 def count_of(text: str) -> float | None:
@@ -111,16 +113,19 @@ def count_of(text: str) -> float | None:
 
 def pattern_hint(name: str, value: str, pattern: str) -> str | None:
     """Return how to spell a text of the wrong form."""
-    if value != value.strip():
-        return "Remove the space or line break at its ends."
-    if re.search(pattern, value.lower()):
-        return f'Write it in lower case: "{value.lower()}".'
-    if name == "run_id" and "/" not in value:
-        return f'Put the source before it: "<source>/{value[:60]}".'
-    if name == "schema_version":
-        return 'This program reads version "1.0".'
-    if name == "file" and (".." in value or value.startswith("/") or ":" in value):
-        return "Name a file in the document's own folder or below it."
-    if name == "url":
-        return "Start it with https://."
-    return None
+    leaves_folder = ".." in value or value.startswith("/") or ":" in value
+    hints = (
+        (value != value.strip(), "Remove the space or line break at its ends."),
+        (re.search(pattern, value.lower()), f'Write it in lower case: "{value.lower()}".'),
+        (
+            name == "run_id" and "/" not in value,
+            f'Put the source before it: "<source>/{value[:60]}".',
+        ),
+        (name == "schema_version", 'This program reads version "1.0".'),
+        (
+            name == "file" and leaves_folder,
+            "Name a file in the document's own folder or below it.",
+        ),
+        (name == "url", "Start it with https://."),
+    )
+    return next((hint for applies, hint in hints if applies), None)

@@ -288,53 +288,50 @@ def line_of(text: str, pointer: str, first_line: int = 1) -> int:
     Where the pointer names a missing value, the line is that of the nearest object around it.
     """
     wanted = [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
-    stack: list[list[Any]] = []  # one [key or index, is object] for each open bracket
     best_depth, best_at = -1, 0
-    key: str | None = None
+    for at, path in places(text):
+        is_prefix = len(path) <= len(wanted) and all(
+            str(a)[:200] == b for a, b in zip(path, wanted, strict=False)
+        )
+        if is_prefix and len(path) > best_depth:
+            best_depth, best_at = len(path), at
+    return first_line + text.count("\n", 0, best_at)
+
+
+def places(text: str) -> Iterator[tuple[int, list[Any]]]:
+    """Yield (offset, path) of each key and value of a JSON text; the path is live, not a copy."""
+    path: list[Any] = []
+    in_object: list[bool] = []
     expects_key = False
     for match in TOKEN.finditer(text):
         token = match[0]
         if token == ":":
             expects_key = False
-            continue
-        if token == ",":
-            if stack and stack[-1][1]:
-                expects_key = True
-            elif stack:
-                stack[-1][0] += 1
-            continue
-        if token in "}]":
-            if stack:
-                stack.pop()
+        elif token == ",":
+            expects_key = bool(in_object) and in_object[-1]
+            if in_object and not expects_key:
+                path[-1] += 1
+        elif token in "}]":
+            if path:
+                path.pop()
+                in_object.pop()
             expects_key = False
-            continue
-        if expects_key:
-            try:
-                key = json.loads(token)
-            except ValueError:
-                key = token
-            stack[-1][0] = key
-            depth = matching_depth(stack, wanted)
-            if depth > best_depth:
-                best_depth, best_at = depth, match.start()
-            continue
-        depth = matching_depth(stack, wanted)
-        if depth > best_depth:
-            best_depth, best_at = depth, match.start()
-        if token == "{":
-            stack.append([None, True])
-            expects_key = True
-        elif token == "[":
-            stack.append([0, False])
-    return first_line + text.count("\n", 0, best_at)
+        else:
+            if expects_key:
+                path[-1] = unquoted(token)
+            yield match.start(), path
+            if token in "{[" and not expects_key:
+                in_object.append(token == "{")
+                path.append(None if token == "{" else 0)
+                expects_key = token == "{"
 
 
-def matching_depth(stack: list[list[Any]], wanted: list[str]) -> int:
-    """Return how many steps of a pointer the current place has gone; -1 if it went elsewhere."""
-    if len(stack) > len(wanted):
-        return -1
-    steps = (str(level[0])[:200] for level in stack)
-    return len(stack) if all(a == b for a, b in zip(steps, wanted, strict=False)) else -1
+def unquoted(token: str) -> str:
+    """Return the text of a JSON string, or the token itself where it is none."""
+    try:
+        return str(json.loads(token))
+    except ValueError:
+        return token
 
 
 def yaml_line_of(text: str, pointer: str, index: int = 0) -> int | None:

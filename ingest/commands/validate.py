@@ -1,0 +1,64 @@
+"""`ncpl-data validate`: what is wrong with run documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ncpl_data.ingest.console import EXIT_INVALID, Console, output_options
+
+MAX_SHOWN = 200
+
+EPILOG = """\b
+Examples:
+  ncpl-data validate run.json            one document, JSON or YAML
+  ncpl-data validate runs.jsonl logs/    many, and every document in a folder
+  cat runs.jsonl | ncpl-data validate - --json
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@output_options
+def validate(files: tuple[Path, ...], console: Console) -> int:
+    """Check run documents: JSON, JSON lines or YAML files, folders, or - for standard input.
+
+    Each problem names file, line and place, what was found and what was expected.
+    """
+    from ncpl_data.ingest.validation import invalid_documents
+
+    n_documents, n_invalid = 0, 0
+    problems: list[dict[str, Any]] = []
+    for n_seen, finding in invalid_documents(files):
+        n_documents = n_seen
+        if finding is not None:
+            n_invalid += 1
+            problems += finding.as_dicts()
+    summary = f"{n_documents:,} documents: {n_documents - n_invalid:,} valid, {n_invalid:,} not"
+    console.result(
+        {
+            "documents": n_documents,
+            "valid": n_documents - n_invalid,
+            "invalid": n_invalid,
+            "problems": problems,
+        },
+        "\n".join([*problem_lines(problems), summary]),
+    )
+    return EXIT_INVALID if n_invalid else 0
+
+
+def problem_lines(problems: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return one line for each problem: place, what was found, what was expected, what to do."""
+    lines = []
+    shown = list(problems)
+    for problem in shown[:MAX_SHOWN]:
+        place = problem["file"] + (f":{problem['line']}" if problem["line"] else "")
+        text = f"{place}: {problem['pointer'] or '/'}: found {problem['found']}"
+        text += f"; expected {problem['expected']}"
+        lines.append(f"{text}. {problem['hint']}" if problem["hint"] else text)
+    if len(shown) > MAX_SHOWN:
+        lines.append(f"... and {len(shown) - MAX_SHOWN:,} problems more; all: --json")
+    return lines

@@ -1,0 +1,131 @@
+"""Find the same run under another name: by what it says, not by what it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from ncpl_data.catalog.manifest import Manifest
+from ncpl_data.catalog.record import Curve, Run
+from ncpl_data.catalog.store import Catalog
+from ncpl_data.schema.fields import run_fields
+
+Key = tuple[Any, ...]
+
+KEY = ("final_loss", "learning_rate", "train_steps")
+"""Two runs are compared in full only if they agree in these."""
+
+CONFIGURATION = tuple(
+    f.column
+    for f in run_fields()
+    if f.path[0] in ("model", "optimizer", "schedule", "data")
+    and f.kind in ("integer", "number", "string")
+) + ("seed", "stage", "parent_run_id", "branch_step")
+"""What makes a run this run, apart from what came of it."""
+
+OUTCOME = ("status", "final_loss", "final_loss_metric", "final_loss_unit", "final_step")
+MIN_AGREEING = 4
+"""Values of the configuration both runs state alike; fewer do not make them the same run."""
+
+MIN_DECIMALS = 4
+"""A loss given with fewer digits is shared by runs that are not the same."""
+
+MAX_COMPARED = 200
+"""Runs of one key that are compared in full."""
+
+
+class Twins:
+    """Runs by their key, to look up which of them a new run repeats."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.runs: dict[Key, list[Run]] = {}
+
+    def add(self, run: Run) -> None:
+        """Remember a run."""
+        same_key = self.runs.setdefault(key_of(run), [])
+        if len(same_key) < MAX_COMPARED:
+            same_key.append(run)
+
+    def find(self, run: Run) -> Run | None:
+        """Return a run of another name with the same content, if one is known."""
+        for other in self.runs.get(key_of(run), ()):
+            if other.run_id != run.run_id and not are_linked(run, other) and is_same(run, other):
+                return other
+        return None
+
+
+def key_of(run: Run) -> Key:
+    """Return what two runs must share to be compared."""
+    return tuple(getattr(run, column) for column in KEY)
+
+
+def are_linked(run: Run, other: Run) -> bool:
+    """Return whether one run already says that it is the other."""
+    return other.run_id in (run.same_as or ()) or run.run_id in (other.same_as or ())
+
+
+def is_same(run: Run, other: Run) -> bool:
+    """Return whether two runs agree wherever both speak, in enough to be one physical run."""
+    if contradicts(run, other, (*CONFIGURATION, *OUTCOME)):
+        return False
+    shared = shared_curves(run, other)
+    if not all(agrees for agrees, _ in shared):
+        return False
+    if any(n >= MIN_AGREEING for _, n in shared):
+        return True
+    agreeing = sum(
+        getattr(run, c) is not None and getattr(run, c) == getattr(other, c) for c in CONFIGURATION
+    )
+    if run.final_loss is None:
+        return not run.curves and not other.curves and facts(run) == facts(other)
+    return agreeing >= MIN_AGREEING and has_decimals(run.final_loss)
+
+
+def contradicts(run: Run, other: Run, columns: Iterable[str]) -> bool:
+    """Return whether two runs state different values anywhere."""
+    pairs = ((getattr(run, c), getattr(other, c)) for c in columns)
+    return any(a is not None and b is not None and a != b for a, b in pairs)
+
+
+def facts(run: Run) -> dict[str, Any]:
+    """Return everything a run states about itself, without names and provenance."""
+    stated = {c: getattr(run, c) for c in (*CONFIGURATION, *OUTCOME, "metrics", "evals", "extra")}
+    return {column: value for column, value in stated.items() if value}
+
+
+def shared_curves(run: Run, other: Run) -> list[tuple[bool, int]]:
+    """Return for each metric both runs log whether the curves agree, and in how many points."""
+    curves: Mapping[str, Curve] = {c.metric: c for c in other.curves}
+    # A learning rate is the same in every run of one schedule; it tells nothing.
+    planned = {m["name"] for m in run.metrics or () if m["unit"] == "other"}
+    found = []
+    for curve in run.curves:
+        if curve.metric not in curves or curve.metric in planned:
+            continue
+        twin = curves[curve.metric]
+        _, mine, theirs = np.intersect1d(curve.step, twin.step, return_indices=True)
+        agrees = len(mine) > 0 and bool(np.array_equal(curve.value[mine], twin.value[theirs]))
+        found.append((agrees, len(mine)))
+    return found
+
+
+def has_decimals(value: float) -> bool:
+    """Return whether a number is given finely enough to tell two runs apart."""
+    return round(value, MIN_DECIMALS - 1) != value
+
+
+def stored_candidates(
+    catalog: Catalog, manifest: Manifest, runs: Iterable[Run]
+) -> Iterator[tuple[str, str]]:
+    """Yield (source, run_id) of the stored runs that share the key of an incoming one."""
+    wanted = {key_of(run) for run in runs}
+    rows = catalog.read("runs", ["run_id", "source", *KEY], manifest=manifest).to_pydict()
+    counts: dict[Key, int] = {}
+    for run_id, source, *key in zip(*(rows[c] for c in ("run_id", "source", *KEY)), strict=True):
+        found = tuple(key)
+        if found in wanted and counts.get(found, 0) < MAX_COMPARED:
+            counts[found] = counts.get(found, 0) + 1
+            yield source, run_id

@@ -1,0 +1,79 @@
+"""Runs of the catalog by their id, whole."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ncpl_data.catalog.manifest import Manifest
+from ncpl_data.catalog.record import Curve, Evaluation, Run
+from ncpl_data.catalog.store import Catalog
+
+EVALUATION = ("task", "kind", "value", "step", "n_shots", "stderr")
+
+
+def find_runs(
+    catalog: Catalog, run_ids: Iterable[str], manifest: Manifest | None = None
+) -> dict[str, Run]:
+    """Return the stored runs of some ids with their curves and evaluations; unknown ids lack."""
+    manifest = manifest or catalog.manifest()
+    by_source: dict[str, list[str]] = {}
+    for run_id in run_ids:
+        by_source.setdefault(run_id.partition("/")[0], []).append(run_id)
+    found: dict[str, Run] = {}
+    for source, wanted in by_source.items():
+        if not any(f.source == source for f in manifest.tables["runs"]):
+            continue
+        rows, curves, evals = (
+            rows_of(catalog.read(table, source=source, manifest=manifest), wanted)
+            for table in ("runs", "curves", "evals")
+        )
+        points, results = by_run(curves), by_run(evals)
+        for row in rows.to_pylist():
+            run_id = row["run_id"]
+            evaluations = [
+                Evaluation(**{name: e[name] for name in EVALUATION})
+                for e in (results[run_id].to_pylist() if run_id in results else ())
+            ]
+            own = curves_of(points[run_id]) if run_id in points else []
+            found[run_id] = Run.from_row(row, own, evaluations)
+    return found
+
+
+def rows_of(table: pa.Table, run_ids: Collection[str]) -> pa.Table:
+    """Return the rows of some runs."""
+    return table.filter(pc.is_in(table["run_id"], value_set=pa.array(run_ids, pa.string())))
+
+
+def by_run(table: pa.Table) -> dict[str, pa.Table]:
+    """Return the rows of each run, sorted by step."""
+    keys = [(name, "ascending") for name in ("run_id", "step") if name in table.column_names]
+    table = table.sort_by(keys)
+    if table.num_rows == 0:
+        return {}
+    runs = pc.run_end_encode(table["run_id"].combine_chunks())
+    ends = runs.run_ends.to_pylist()
+    starts = [0, *ends[:-1]]
+    return {
+        run_id: table.slice(start, end - start)
+        for run_id, start, end in zip(runs.values.to_pylist(), starts, ends, strict=True)
+    }
+
+
+def curves_of(points: pa.Table) -> list[Curve]:
+    """Return the curves in the points of one run, sorted by metric."""
+    curves = []
+    for metric in sorted(pc.unique(points["metric"]).to_pylist()):
+        own = points.filter(pc.equal(points["metric"], metric))
+        tokens = own["tokens"]
+        curves.append(
+            Curve(
+                metric,
+                own["step"].to_numpy(),
+                own["value"].to_numpy(),
+                tokens=None if tokens.null_count else tokens.to_numpy(),
+            )
+        )
+    return curves

@@ -1,0 +1,352 @@
+"""From documents to the catalog: examine each, find repeats, show what changes, commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from ncpl_data.catalog.manifest import Manifest
+from ncpl_data.catalog.record import Run
+from ncpl_data.catalog.store import Catalog, Outcome
+from ncpl_data.ingest.checks import check_run
+from ncpl_data.ingest.curve_file import CurveFileError, read_curve_file
+from ncpl_data.ingest.documents import Document, with_provenance
+from ncpl_data.ingest.duplicates import Twins, stored_candidates
+from ncpl_data.ingest.lookup import find_runs
+from ncpl_data.schema.batch import explain
+from ncpl_data.schema.fields import run_fields
+from ncpl_data.schema.validate import Problem, shorten
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One examined document: the run it holds, or what is wrong with it."""
+
+    document: Document
+    run: Run | None
+    problems: tuple[Problem, ...] = ()
+
+    def as_dicts(self) -> Iterator[dict[str, Any]]:
+        """Yield each problem as a JSON object with its place."""
+        for problem in self.problems:
+            yield {
+                "file": self.document.file,
+                "line": self.document.line_of(problem.pointer),
+                "run_id": self.document.run_id,
+                **problem.as_dict(),
+                "pointer": self.document.pointer + problem.pointer,
+            }
+
+
+@dataclass(frozen=True)
+class Change:
+    """One value that a submission adds, changes or removes."""
+
+    run_id: str
+    pointer: str
+    before: Any
+    after: Any
+
+
+@dataclass
+class Submitted:
+    """What a submission did, or would do."""
+
+    added: list[str] = field(default_factory=list)
+    updated: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+    """Of runs that are already in the catalog with other values, replaced or not."""
+    refused: list[Finding] = field(default_factory=list)
+    version: int | None = None
+    """The manifest that holds the result; None where nothing was written."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the result as a JSON object."""
+        return {
+            "added": len(self.added),
+            "updated": len(self.updated),
+            "unchanged": len(self.unchanged),
+            "rejected": len(self.refused),
+            "manifest": self.version,
+            "runs": {"added": self.added, "updated": self.updated},
+            "changes": [asdict(change) for change in self.changes],
+            "problems": [p for finding in self.refused for p in finding.as_dicts()],
+        }
+
+
+def examine(document: Document) -> Finding:
+    """Return a document's run, or every problem it has."""
+    content, problems = checked(document)
+    if problems:
+        return Finding(document, None, tuple(problems))
+    return Finding(document, Run.from_document(content))
+
+
+def checked(document: Document) -> tuple[Any, list[Problem]]:
+    """Return a document with its curves inline, and what is wrong with it."""
+    content = document.content
+    if document.problem is not None:
+        return content, [document.problem]
+    problems = explain(content, "run")
+    if problems:
+        return content, problems
+    curves = content.get("curves")
+    if isinstance(curves, dict):
+        try:
+            if document.folder is None:
+                raise CurveFileError("file", "a curve file", "inline curves")
+            inline = read_curve_file(document.folder, curves["file"])
+        except CurveFileError as error:
+            return content, [error.problem]
+        content = {**content, "curves": inline}
+        problems = explain(content, "run")
+    return content, problems or check_run(content)
+
+
+def submit(
+    documents: Iterable[Document],
+    catalog: Catalog,
+    *,
+    replace: bool = False,
+    dry_run: bool = False,
+    contributor: str | None = None,
+    licence: str | None = None,
+) -> Submitted:
+    """Bring documents into the catalog; refused ones come back with their problems.
+
+    Nothing of a source is written before all its documents are examined, so a killed submission
+    leaves each source as it was or complete. Raises NcplDataError as `Catalog.upsert` does.
+    """
+    done = Submitted()
+    given = {"contributor": contributor, "licence": licence}
+    findings: dict[str, Finding] = {}
+    for document in documents:
+        finding = examine(with_given(document, given))
+        run = finding.run
+        if run is None:
+            done.refused.append(finding)
+        elif run.run_id not in findings:
+            findings[run.run_id] = finding
+        elif same_run(finding, findings[run.run_id]):
+            done.unchanged.append(run.run_id)
+        else:
+            done.refused.append(refuse(finding, [repeated(run, findings[run.run_id].document)]))
+    manifest = catalog.manifest()
+    check_sources(findings, manifest, done)
+    compare_stored(findings, catalog, manifest, done, replace=replace)
+    find_twins(findings, catalog, manifest, done)
+    runs = [finding.run for finding in findings.values() if finding.run is not None]
+    for source, own in by_source(runs).items():
+        outcome = catalog.upsert(
+            own,
+            source=source,
+            operation="submit",
+            origin="submission",
+            sheet=sheet_of(source, own, manifest),
+            dry_run=dry_run,
+            tool_version=version("ncpl"),
+        )
+        collect(done, outcome, own)
+    return done
+
+
+def with_given(document: Document, given: Mapping[str, str | None]) -> Document:
+    """Return a document with the contributor and licence of the command line, where it has none."""
+    stated = {key: value for key, value in given.items() if value is not None}
+    if not stated or not isinstance(document.content, dict):
+        return document
+    content = with_provenance(document.content, stated)
+    return Document(**{**vars(document), "content": content})
+
+
+def same_run(finding: Finding, other: Finding) -> bool:
+    """Return whether two findings hold the same run to the last digit."""
+    assert finding.run is not None
+    assert other.run is not None
+    return finding.run.content_hash() == other.run.content_hash()
+
+
+def refuse(finding: Finding, problems: Sequence[Problem]) -> Finding:
+    """Return a finding that was refused after all."""
+    return Finding(finding.document, None, tuple(problems))
+
+
+def repeated(run: Run, first: Document) -> Problem:
+    """Return the problem of a second document with one id and other values."""
+    return Problem(
+        "/run_id",
+        "duplicate",
+        f'"{run.run_id}" again, with other values than in {first.file}{place(first)}',
+        "one document a run",
+    )
+
+
+def place(document: Document) -> str:
+    """Return where in its file a document stands, for a sentence."""
+    return f" line {document.line}" if document.line else ""
+
+
+def check_sources(findings: dict[str, Finding], manifest: Manifest, done: Submitted) -> None:
+    """Refuse runs under the name of a source that an adapter fills."""
+    from ncpl_data.ingest.sources import SOURCES
+
+    for run_id, finding in list(findings.items()):
+        assert finding.run is not None
+        source = finding.run.source
+        origins = manifest.sources.get(source, {}).get("origins")
+        if source in SOURCES or origins:
+            problem = Problem(
+                "/source",
+                "taken",
+                f'the source "{source}", which ncpl-data ingest {source} fills',
+                "a source name of your own",
+                "If a value of that source is wrong, report it to its adapter.",
+            )
+            done.refused.append(refuse(finding, [problem]))
+            del findings[run_id]
+
+
+def compare_stored(
+    findings: dict[str, Finding],
+    catalog: Catalog,
+    manifest: Manifest,
+    done: Submitted,
+    *,
+    replace: bool,
+) -> None:
+    """Collect what would change in stored runs; without `replace`, refuse changed ones."""
+    runs = {run_id: finding.run for run_id, finding in findings.items()}
+    hashes: dict[str, str] = {}
+    for source in {run.source for run in runs.values() if run is not None}:
+        rows = catalog.read("runs", ["run_id", "run_hash"], source=source, manifest=manifest)
+        hashes.update(zip(rows["run_id"].to_pylist(), rows["run_hash"].to_pylist(), strict=True))
+    changed = [
+        run_id
+        for run_id, run in runs.items()
+        if run is not None and run_id in hashes and hashes[run_id] != run.content_hash()
+    ]
+    stored = find_runs(catalog, changed, manifest)
+    for run_id in changed:
+        run = runs[run_id]
+        assert run is not None
+        changes = list(differences(stored[run_id], run))
+        done.changes += changes
+        if not replace:
+            shown = "; ".join(
+                f"{c.pointer}: {shorten(c.before, 30)} -> {shorten(c.after, 30)}"
+                for c in changes[:5]
+            )
+            problem = Problem(
+                "/run_id",
+                "changed",
+                f"a stored run with other values ({shown or 'curves'})",
+                "the same values as before, or a new id",
+                "To replace the stored run, add --replace.",
+            )
+            done.refused.append(refuse(findings.pop(run_id), [problem]))
+
+
+def differences(before: Run, after: Run) -> Iterator[Change]:
+    """Yield each value in which two versions of a run differ."""
+    old, new = before.row(), after.row()
+    for f in run_fields():
+        a, b = old[f.column], new[f.column]
+        if a != b:
+            yield Change(after.run_id, f.pointer, a, b)
+    old_curves = {c.metric: c for c in before.curves}
+    new_curves = {c.metric: c for c in after.curves}
+    for metric in sorted({*old_curves, *new_curves}):
+        a, b = old_curves.get(metric), new_curves.get(metric)
+        if a is None or b is None:
+            found = [None if c is None else f"{len(c.step):,} points" for c in (a, b)]
+            yield Change(after.run_id, f"/curves/{metric}", *found)
+            continue
+        common = min(len(a.step), len(b.step))
+        unequal = (a.step[:common] != b.step[:common]) | (a.value[:common] != b.value[:common])
+        if unequal.any():
+            at = int(np.argmax(unequal))
+            shown = [f"{c.value[at]:g} at step {c.step[at]}" for c in (a, b)]
+            yield Change(after.run_id, f"/curves/{metric}", *shown)
+        elif len(a.step) != len(b.step):
+            shown = [f"{len(c.step):,} points" for c in (a, b)]
+            yield Change(after.run_id, f"/curves/{metric}", *shown)
+        elif (a.tokens is None) != (b.tokens is None) or (
+            a.tokens is not None and not np.array_equal(a.tokens, b.tokens)  # type: ignore[arg-type]
+        ):
+            yield Change(after.run_id, f"/curves/{metric}/tokens", "other tokens", "these tokens")
+    if sorted(map(repr, before.evals)) != sorted(map(repr, after.evals)):
+        found = [f"{len(run.evals):,} evaluations" for run in (before, after)]
+        yield Change(after.run_id, "/evals", *found)
+
+
+def find_twins(
+    findings: dict[str, Finding], catalog: Catalog, manifest: Manifest, done: Submitted
+) -> None:
+    """Refuse runs that are in the catalog, or in this submission, under another name."""
+    runs = [finding.run for finding in findings.values() if finding.run is not None]
+    candidates = [run_id for _, run_id in stored_candidates(catalog, manifest, runs)]
+    known = Twins()
+    for run in find_runs(catalog, candidates, manifest).values():
+        if run.run_id not in findings:
+            known.add(run)
+    for run in runs:
+        twin = known.find(run)
+        if twin is None:
+            known.add(run)
+            continue
+        where = "of this submission" if twin.run_id in findings else "of the catalog"
+        problem = Problem(
+            "/run_id",
+            "duplicate",
+            f'the run "{twin.run_id}" {where} under another name',
+            "a run that is not there yet",
+            "If it is the same run seen in another place, name that id in same_as; if it is "
+            "another run, state what differs, such as seed.",
+        )
+        done.refused.append(refuse(findings.pop(run.run_id), [problem]))
+
+
+def by_source(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """Return runs by their source."""
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        found.setdefault(run.source, []).append(run)
+    return found
+
+
+def sheet_of(source: str, runs: Sequence[Run], manifest: Manifest) -> dict[str, Any]:
+    """Return the data sheet of a source that is filled by submissions."""
+    known = manifest.sources.get(source, {})
+
+    def joined(name: str, values: Iterable[str | None]) -> str | None:
+        before = (known.get(name) or "").split("; ")
+        return (
+            "; ".join(dict.fromkeys(v for v in (*before, *sorted(set(filter(None, values)))) if v))
+            or None
+        )
+
+    return {
+        "name": source,
+        "title": f"runs submitted as {source}",
+        "owner": joined("owner", (run.contributor for run in runs)) or "not stated",
+        "licence": joined("licence", (run.licence for run in runs)),
+        "citation": joined("citation", (run.citation for run in runs)) or "none given",
+        "url": known.get("url") or next((r.url for r in runs if r.url), None) or "no address given",
+        "revision": None,
+        "origins": [],
+        "traps": [],
+    }
+
+
+def collect(done: Submitted, outcome: Outcome, runs: Sequence[Run]) -> None:
+    """Add what one commit did."""
+    changed = {*outcome.added, *outcome.updated}
+    done.added += outcome.added
+    done.updated += outcome.updated
+    done.unchanged += [run.run_id for run in runs if run.run_id not in changed]
+    done.version = outcome.version or done.version
