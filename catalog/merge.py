@@ -22,6 +22,13 @@ SORT_KEYS = {
     "rejects": ("ref",),
     "ingests": ("at", "ingest_id"),
 }
+SQL_TYPES = {
+    "string": "varchar",
+    "int64": "bigint",
+    "double": "double",
+    "bool": "boolean",
+    "timestamp[us, tz=UTC]": "timestamptz",
+}
 MEMORY_LIMIT = "1500MB"
 BATCH_ROWS = 131_072
 
@@ -57,8 +64,21 @@ def scan(con: duckdb.DuckDBPyConnection, paths: Sequence[Path], schema: pa.Schem
     named = ", filename = true" if "filename" in schema.names else ""
     source = f"read_parquet([{listed}], union_by_name = true{named})"
     known = {row[0] for row in con.execute(f"describe select * from {source}").fetchall()}
-    columns = [f'"{n}"' if n in known else f'null as "{n}"' for n in schema.names]
+    columns = [
+        f'"{f.name}"' if f.name in known else f'null::{sql_type(f.type)} as "{f.name}"'
+        for f in schema
+    ]
     return f"(select {', '.join(columns)} from {source})"
+
+
+def sql_type(kind: pa.DataType) -> str:
+    """Return DuckDB's name of an Arrow type."""
+    if pa.types.is_list(kind):
+        return f"{sql_type(kind.value_type)}[]"
+    if pa.types.is_struct(kind):
+        fields = (kind.field(i) for i in range(kind.num_fields))
+        return f"struct({', '.join(f'{f.name} {sql_type(f.type)}' for f in fields)})"
+    return SQL_TYPES[str(kind)]
 
 
 def glob_free(path: Path) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import duckdb
@@ -10,45 +13,72 @@ import pyarrow as pa
 
 from ncpl_data.catalog.errors import InputError
 from ncpl_data.catalog.manifest import TABLES, Manifest
-from ncpl_data.catalog.splits import COLUMNS, assign_splits
+from ncpl_data.catalog.merge import literal, scan
+from ncpl_data.catalog.splits import (
+    COLUMNS,
+    PUBLISHED_SOURCES,
+    assign_splits,
+)
 from ncpl_data.catalog.store import Catalog
 from ncpl_data.catalog.tables import table_schemas
 from ncpl_data.schema.fields import run_fields
 
 VIEWS = (*TABLES, "sources", "splits")
+MEMORY_LIMIT = "2GB"
 
 
-def connect(catalog: Catalog) -> duckdb.DuckDBPyConnection:
+def connect(
+    catalog: Catalog, sql: str | None = None, *, memory_limit: str = MEMORY_LIMIT
+) -> duckdb.DuckDBPyConnection:
     """Return a connection with the views of one catalog state.
 
-    Other people's SQL may run on it: it reads files of the catalog folder and nothing else, and
-    its settings are locked.
+    Other people's SQL may run on it: it reads data files of the catalog and nothing else, its
+    memory is bounded, and its settings are locked. With `sql` only the views it names are made.
     """
     manifest = catalog.manifest()
     con = duckdb.connect(":memory:")
-    for table in TABLES:
-        create_view(con, catalog, manifest, table)
-    create_table(con, "sources", sources_table(manifest))
-    runs = catalog.read("runs", COLUMNS, manifest=manifest)
-    create_table(con, "splits", assign_splits(runs, "ncpl"))
-    comment_columns(con)
-    folder = str(catalog.root.resolve()).replace("'", "''")
-    con.execute(f"set allowed_directories = ['{folder}']")
+    try:
+        con.execute(f"set memory_limit = {literal(memory_limit)}")
+    except duckdb.Error as error:
+        raise InputError(
+            f'"{memory_limit}" is no amount of memory; expected a number and a unit, such as 4GB'
+        ) from error
+    named = VIEWS if sql is None else [view for view in VIEWS if view in sql.lower()]
+    for view in named:
+        if view == "sources":
+            create_table(con, "sources", sources_table(manifest))
+        elif view == "splits":
+            create_table(con, "splits", published_splits(catalog, manifest))
+        else:
+            create_view(con, catalog, manifest, view)
+    if sql is None or "comment" in sql.lower():
+        comment_columns(con)
+    con.execute(f"set allowed_directories = [{literal(str(catalog.root.resolve()))}]")
+    con.execute("set temp_directory = ''")  # nothing is written, not even to sort
     con.execute("set enable_external_access = false")
     con.execute("set lock_configuration = true")
     return con
+
+
+def published_splits(catalog: Catalog, manifest: Manifest) -> pa.Table:
+    """Return the published split of the sources that have one."""
+    parts = [
+        catalog.read("runs", COLUMNS, source=source, manifest=manifest)
+        for source in PUBLISHED_SOURCES
+    ]
+    return assign_splits(pa.concat_tables(parts), "ncpl")
 
 
 def create_view(
     con: duckdb.DuckDBPyConnection, catalog: Catalog, manifest: Manifest, table: str
 ) -> None:
     """Create the view of one table over its live files; an empty table has no file."""
-    paths = [str(path.resolve()) for path in catalog.paths(table, manifest)]
+    paths = catalog.paths(table, manifest)
+    schema = table_schemas()[table]
     if not paths:
-        create_table(con, table, table_schemas()[table].empty_table())
+        create_table(con, table, schema.empty_table())
         return
-    listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
-    con.execute(f"create view {table} as select * from read_parquet([{listed}])")
+    con.execute(f"create view {table} as from {scan(con, paths, schema)}")
 
 
 def create_table(con: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:
@@ -67,36 +97,80 @@ def sources_table(manifest: Manifest) -> pa.Table:
 
 def comment_columns(con: duckdb.DuckDBPyConnection) -> None:
     """Put meaning and unit on each column of `runs`, where `describe`-like tools find them."""
-    (kind,) = con.execute(
-        "select table_type from information_schema.tables where table_name = 'runs'"
-    ).fetchone() or ("VIEW",)
-    if kind != "VIEW":
+    if not con.execute(
+        "select 1 from information_schema.tables where table_name = 'runs'"
+    ).fetchone():
         return
     for field in run_fields():
         text = field.description + (f" Unit: {field.unit}." if field.unit else "")
-        quoted = text.replace("'", "''")
-        con.execute(f"comment on column runs.{field.column} is '{quoted}'")
+        con.execute(f"comment on column runs.{field.column} is {literal(text)}")
 
 
-def run_sql(con: duckdb.DuckDBPyConnection, sql: str) -> duckdb.DuckDBPyConnection:
-    """Run one reading statement and return its cursor.
+def statement(con: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statement:
+    """Return the one reading statement of a text.
 
     Raises InputError for SQL that is wrong, is more than one statement, or does not only read.
     """
     try:
         statements = con.extract_statements(sql)
-        if len(statements) != 1:
-            raise InputError(f"expected one SQL statement, found {len(statements)}")
-        if statements[0].type != duckdb.StatementType.SELECT:
-            raise InputError(
-                f"only statements that read are allowed, found {statements[0].type.name}; "
-                "start with select, with, from, describe or summarize"
-            )
-        return con.execute(statements[0])
     except duckdb.Error as error:
+        raise query_error(error) from error
+    if len(statements) != 1:
+        raise InputError(f"expected one SQL statement, found {len(statements)}")
+    if statements[0].type != duckdb.StatementType.SELECT:
         raise InputError(
-            f"the query failed: {str(error).strip()} (views: {', '.join(VIEWS)})"
-        ) from error
+            f"only statements that read are allowed, found {statements[0].type.name}; "
+            "start with select, with, from, describe or summarize"
+        )
+    return statements[0]
+
+
+def run_sql(con: duckdb.DuckDBPyConnection, sql: str) -> duckdb.DuckDBPyConnection:
+    """Run one reading statement and return its cursor; rows stream as they are fetched.
+
+    Raises InputError as `statement` does, and for a query that fails.
+    """
+    try:
+        return con.execute(statement(con, sql))
+    except duckdb.Error as error:
+        raise query_error(error) from error
+
+
+def stream_sql(con: duckdb.DuckDBPyConnection, sql: str, batch_rows: int) -> pa.RecordBatchReader:
+    """Run one reading statement and return its rows as Arrow batches, never all in memory."""
+    try:
+        relation = con.sql(statement(con, sql))
+        return relation.to_arrow_reader(batch_rows)
+    except duckdb.Error as error:
+        raise query_error(error) from error
+
+
+def query_error(error: duckdb.Error) -> InputError:
+    """Return a failed query as one message that says what to do."""
+    text = str(error).strip()
+    if isinstance(error, duckdb.InterruptException):
+        return InputError("the query was stopped: it ran longer than --timeout allows")
+    if isinstance(error, duckdb.OutOfMemoryException):
+        first = text.splitlines()[0]
+        return InputError(f"the query needs more memory than --memory-limit allows ({first})")
+    return InputError(f"the query failed: {text} (views: {', '.join(VIEWS)})")
+
+
+@contextlib.contextmanager
+def reading(con: duckdb.DuckDBPyConnection, timeout_seconds: float | None) -> Iterator[None]:
+    """Stop whatever runs on a connection after some seconds; late failures become InputError."""
+    timer = threading.Timer(timeout_seconds or 0.0, con.interrupt)
+    timer.daemon = True
+    if timeout_seconds:
+        timer.start()
+    try:
+        yield
+    except duckdb.Error as error:
+        raise query_error(error) from error
+    except pa.ArrowException as error:  # a failure while Arrow batches were fetched
+        raise InputError(f"the query failed: {str(error).strip()[:500]}") from error
+    finally:
+        timer.cancel()
 
 
 def json_value(value: Any) -> Any:

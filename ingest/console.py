@@ -102,6 +102,17 @@ def catalog_option(command: Command) -> Command:
     return option(command)
 
 
+def at_option(command: Command) -> Command:
+    """Add --at; the command gets the number of a manifest, or None for the newest state."""
+    option = click.option(
+        "--at",
+        type=click.IntRange(min=1),
+        metavar="MANIFEST",
+        help="Read the catalog as it was after this commit.",
+    )
+    return option(command)
+
+
 def resolve_catalog(given: Path | None) -> Path:
     """Return the catalog folder: the given one, NCPL_CATALOG, ./ncpl-catalog, or the user's."""
     if given is not None:

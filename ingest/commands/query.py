@@ -5,16 +5,22 @@ from __future__ import annotations
 import csv
 import json
 import sys
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ncpl_data.ingest.console import Console, catalog_option, output_options, table_text
+from ncpl_data.ingest.console import (
+    Console,
+    at_option,
+    catalog_option,
+    output_options,
+    table_text,
+)
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
 
 BATCH_ROWS = 10_000
 TABLE_ROWS = 100
@@ -26,6 +32,7 @@ Examples:
   ncpl-data query "select split, count(*) from splits group by 1"
   ncpl-data query "select learning_rate, min(final_loss) from runs group by 1" --format csv
   ncpl-data query "summarize runs" --format jsonl
+  ncpl-data query "select count(*) from runs" --at 3        the state after commit 3
 """
 
 
@@ -38,34 +45,56 @@ Examples:
     help="Layout of the rows. Default: table, or json with --json.",
 )
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Stop a query that runs longer.",
+)
+@click.option("--memory-limit", default="2GB", show_default=True, help="Memory a query may use.")
+@at_option
 @catalog_option
 @output_options
 def query(
-    sql: str, layout: str | None, out: Path | None, catalog_folder: Path, console: Console
+    sql: str,
+    layout: str | None,
+    out: Path | None,
+    timeout: float | None,
+    memory_limit: str,
+    at: int | None,
+    catalog_folder: Path,
+    console: Console,
 ) -> None:
     """Run one reading SQL statement (DuckDB) over the catalog.
 
     The statement sees the catalog and nothing else: no files, no network, no settings.
     """
-    from ncpl_data.catalog.query import connect, run_sql
+    from ncpl_data.catalog.errors import InputError
+    from ncpl_data.catalog.query import connect, reading, run_sql, stream_sql
     from ncpl_data.catalog.store import Catalog
 
     layout = layout or ("json" if console.as_json else "table")
     if layout == "parquet" and out is None:
         raise click.UsageError("--format parquet needs --out FILE")
-    con = connect(Catalog(catalog_folder))
+    con = connect(Catalog(catalog_folder, at), sql, memory_limit=memory_limit)
     try:
-        cursor = run_sql(con, sql)
-        if layout == "parquet":
-            assert out is not None
-            write_parquet(cursor, out)
-        elif out is not None:
-            with out.open("w", encoding="utf-8", newline="") as file:
-                write_rows(cursor, layout, file, None)
-        else:
+        with reading(con, timeout):
+            if layout == "parquet":
+                assert out is not None
+                write_parquet(stream_sql(con, sql, BATCH_ROWS), out)
+                return
+            cursor = run_sql(con, sql)
+            if out is not None:
+                with out.open("w", encoding="utf-8", newline="") as file:
+                    write_rows(cursor, layout, file, None)
+                return
             n = write_rows(cursor, layout, sys.stdout, TABLE_ROWS if layout == "table" else None)
             if n > TABLE_ROWS and layout == "table":
                 console.note(f"first {TABLE_ROWS} rows; for all: --format csv")
+    except OSError as error:
+        if out is None:
+            raise
+        raise InputError(f"could not write {out}: {error.strerror or error}") from error
     finally:
         con.close()
 
@@ -107,15 +136,10 @@ def write_rows(
     return n
 
 
-def write_parquet(cursor: duckdb.DuckDBPyConnection, path: Path) -> None:
+def write_parquet(reader: pa.RecordBatchReader, path: Path) -> None:
     """Write a result as one Parquet file, batch by batch."""
     import pyarrow.parquet as pq
 
-    with warnings.catch_warnings():
-        # The other way to an Arrow reader parses the SQL again, past the check that it only reads.
-        warnings.filterwarnings("ignore", "Arrow output on a DB-API result", UserWarning)
-        reader = cursor.to_arrow_reader(BATCH_ROWS)
-    assert reader is not None  # a statement that reads always has a result
     with pq.ParquetWriter(path, reader.schema, compression="zstd") as writer:
         for batch in reader:
             writer.write_batch(batch)
