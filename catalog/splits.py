@@ -44,6 +44,8 @@ COLUMNS = [
 # The reference code calls its held-out parts in_val (same sizes) and ood_val (larger models).
 NCPL_PARTS = {"train": "train", "in_val": "id", "ood_val": "ood"}
 PUBLISHED_SOURCES = ("steplaw", "marin")
+COPYING_SOURCES = ("losscast",)
+"""Sources that hold runs of the published ones under their names."""
 HELD_OUT_FRAC = 0.2
 """Share of groups that a drawn split keeps for `id`."""
 
@@ -77,10 +79,14 @@ def split_group(row: Row) -> str:
 def ncpl_names(source: str) -> Mapping[str, str]:
     """Return the published split of one source: run name to part. Empty for other sources.
 
+    A source that copies the published ones has the names of all of them.
+
     Source: processed_data/keys of zhqwqwq/Configuration-to-Performance-Scaling-Law at 4f6e64b
     (MIT), arXiv 2602.10300. Groups of (optimizer, size, tokens) go whole to one part; models
     above 430 million non-embedding parameters are out of distribution.
     """
+    if source in COPYING_SOURCES:
+        return {n: part for s in PUBLISHED_SOURCES for n, part in ncpl_names(s).items()}
     if source not in PUBLISHED_SOURCES:
         return {}
     file = files("ncpl_data.catalog") / "data" / f"{source}_keys_model_split.json"

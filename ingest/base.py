@@ -206,3 +206,8 @@ class CsvRow:
 def quoted(names: list[str]) -> str:
     """Return names for a message."""
     return ", ".join(f'"{name[:40]}"' for name in names)
+
+
+def repaired(was: Any, evidence: str) -> dict[str, Any]:
+    """Return the origin of a value that replaces, or removes, a wrong one of upstream."""
+    return {"kind": "repaired", "was": was, "evidence": evidence}

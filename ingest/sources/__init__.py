@@ -8,6 +8,7 @@ from ncpl_data.catalog.errors import InputError
 from ncpl_data.ingest.base import Source
 from ncpl_data.ingest.sources import (
     lr_scheduling,
+    losscast,
     marin,
     multipower,
     overtraining,
@@ -16,7 +17,7 @@ from ncpl_data.ingest.sources import (
 
 SOURCES: Mapping[str, Source] = {
     module.SOURCE.name: module.SOURCE
-    for module in (steplaw, marin, multipower, lr_scheduling, overtraining)
+    for module in (steplaw, marin, losscast, multipower, lr_scheduling, overtraining)
 }
 
 

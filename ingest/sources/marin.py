@@ -148,7 +148,7 @@ def curve_owner(row: Row, rows: Sequence[Row], named: Sequence[str]) -> str | No
 def train_steps(row: Row, file: str) -> int:
     """Return the planned steps: tokens // (sequence x batch), as the launcher has it."""
     batch = required(required(row, "config", file), "train_batch_size", file)
-    return int(required(row, "tokens", file)) // (study.SEQUENCE_LENGTH * int(batch))
+    return study.steps_of(int(required(row, "tokens", file)), int(batch))
 
 
 def named_run(row: Row, curve: Row | None) -> Run:

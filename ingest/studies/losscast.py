@@ -6,7 +6,9 @@ read this.
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +79,23 @@ class Record:
 def read_shipped(path: Path) -> Iterator[Record]:
     """Yield the records of the shipped file."""
     yield from read_records(read_packed(path, NAME)[RUNS_FILE])
+
+
+def read_gzip(path: Path) -> Iterator[Record]:
+    """Yield the records of the file as it was gathered, JSON lines in gzip.
+
+    Raises RawFileError if it is not that.
+    """
+    try:
+        content = gzip.decompress(path.read_bytes())
+    except (OSError, EOFError, zlib.error) as error:
+        raise RawFileError(
+            f"{NAME} {path.name}: not a whole gzip file ({error}). Take it again, or use the "
+            "shipped copy",
+            source=NAME,
+            file=path.name,
+        ) from error
+    yield from read_records(content)
 
 
 def read_records(content: bytes) -> Iterator[Record]:

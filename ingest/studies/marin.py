@@ -147,6 +147,11 @@ def budget_of_tag(size: str, tag: str) -> int | None:
     return tokens if tokens // 10**9 == billions else None
 
 
+def steps_of(tokens: int, batch: int) -> int:
+    """Return the planned steps: tokens // (sequence x batch), as the launcher has it."""
+    return tokens // (SEQUENCE_LENGTH * batch)
+
+
 def parse_name(name: str) -> Named | None:
     """Return what a run's name says, or None for a name of another form."""
     match = NAME.fullmatch(name)
@@ -263,7 +268,7 @@ DECLARED: Mapping[str, Any] = {
 }
 
 
-def model_fields(size: str) -> dict[str, int]:
+def model_fields(size: str) -> dict[str, Any]:
     """Return the columns a model size decides."""
     shape = SHAPES[size]
     return {
