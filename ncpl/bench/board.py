@@ -176,12 +176,12 @@ def _row(
     if method.predicts_loss:
         row["bias"] = float(error.mean())
         row["mae_90"] = bootstrap(np.abs(error), part.runs.group, seed)
-        row["by_size"] = _by(part, error, [f"{n / 1e6:.0f}M" for n in part.sizes[0]])
-        row["by_optimizer"] = _by(part, error, part.optimizer)
+        row["by_size"] = _by(error, [f"{n / 1e6:.0f}M" for n in part.sizes[0]])
+        row["by_optimizer"] = _by(error, part.optimizer)
     return rounded(row)
 
 
-def _by(part: Part, error: Array, keys: Sequence[str]) -> list[dict[str, Any]]:
+def _by(error: Array, keys: Sequence[str]) -> list[dict[str, Any]]:
     names = np.array(keys)
     ordered = sorted(set(keys), key=lambda k: (len(k), k))
     return [

@@ -42,7 +42,7 @@ def read_predictions(file: Path) -> pa.Table:
             raise ConfigError(f"{file}: column {name} holds {table[name].type}, expected numbers")
     ids = table["run_id"].to_pylist()
     if len(set(ids)) < len(ids):
-        twice = sorted({i for i in ids if ids.count(i) > 1})[0]
+        twice = min(i for i in ids if ids.count(i) > 1)
         raise ConfigError(f"{file} names run {twice} more than once; keep one row a run")
     return table
 

@@ -1,0 +1,128 @@
+"""Commands of the board: ncpl bench run."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import click
+
+from ncpl.cli import catalog_option, common, snapshot_option
+
+log = logging.getLogger("ncpl.bench")
+
+
+class Pair(click.ParamType):
+    """NAME=PATH, as a name on the board and an existing file or folder."""
+
+    name = "name=path"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, Path]:
+        """Return the name and the path; a usage error where either is missing."""
+        name, _, path = str(value).partition("=")
+        if not name or not path:
+            self.fail(f"{value!r} is not NAME=PATH", param, ctx)
+        if not Path(path).exists():
+            self.fail(f"{path} does not exist", param, ctx)
+        return name, Path(path)
+
+
+@click.group()
+def bench() -> None:
+    """Set every law, baseline and bundle on one board.
+
+    Example: ncpl bench run --split ncpl --out board
+    """
+
+
+@bench.command()
+@snapshot_option
+@catalog_option
+@click.option("--split", default="ncpl", show_default=True, help="Split policy of the snapshot.")
+@click.option("--source", "sources", multiple=True, help="Only this source; may be repeated.")
+@click.option("--method", "names", multiple=True, help="Only methods whose name holds this text.")
+@click.option("--bundle", "bundles", multiple=True, type=Pair(), help="An NCPL bundle folder.")
+@click.option(
+    "--predictions",
+    multiple=True,
+    type=Pair(),
+    help="CSV or Parquet file: run_id, prediction and, for 90% intervals, low and high.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for board.md, board.json, board.html and timing.json.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@common
+def run(
+    *,
+    snapshot: str,
+    catalog: Path | None,
+    split: str,
+    sources: tuple[str, ...],
+    names: tuple[str, ...],
+    bundles: tuple[tuple[str, Path], ...],
+    predictions: tuple[tuple[str, Path], ...],
+    out: Path | None,
+    seed: int,
+    as_json: bool,
+    no_progress: bool,
+) -> None:
+    """Fit every method on the training runs and print how they score on the held-out ones.
+
+    The printed board and its files are the same bytes each time; only timing.json changes.
+
+    Example: ncpl bench run --split ncpl --bundle NCPL=runs/ncpl --out board
+    """
+    import torch
+
+    from ncpl.bench import report
+    from ncpl.bench.board import run_board
+    from ncpl.bench.joined import installed, of_bundle, of_file
+    from ncpl.bench.methods import METHODS
+    from ncpl.data import find_snapshot
+
+    torch.set_num_threads(1)  # sums in one order: the same bytes each time
+    methods = [*METHODS, *installed()]
+    if names:
+        methods = [m for m in methods if any(n.lower() in m.name.lower() for n in names)]
+    methods += [of_bundle(name, path) for name, path in bundles]
+    methods += [of_file(name, path) for name, path in predictions]
+    if not methods:
+        known = "; ".join(m.name for m in METHODS)
+        raise click.UsageError(f"no method's name holds {' or '.join(names)}; there are: {known}")
+
+    def tell(source: str, name: str) -> None:
+        if not no_progress:
+            log.info("%s: %s", source, name)
+
+    board = run_board(
+        find_snapshot(snapshot, catalog),
+        methods,
+        split=split,
+        sources=sources,
+        seed=seed,
+        on_method=tell,
+    )
+    as_text = json.dumps(board.to_json(), indent=1, ensure_ascii=False)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "board.json").write_text(as_text + "\n", encoding="utf-8")
+        (out / "board.md").write_text(report.markdown(board), encoding="utf-8")
+        (out / "board.html").write_text(report.html(board), encoding="utf-8")
+        (out / "timing.json").write_text(
+            json.dumps(board.seconds, indent=1) + "\n", encoding="utf-8"
+        )
+        log.info("written: %s", out)
+    for row in board.seconds:
+        log.debug(
+            "%s: %s: fit %.2f s, predict %.3f s",
+            row["source"], row["method"], row["fit_seconds"], row["predict_seconds"],
+        )  # fmt: skip
+    click.echo(
+        json.dumps(board.to_json(), ensure_ascii=False) if as_json else report.markdown(board)
+    )
