@@ -7,17 +7,28 @@ from collections.abc import Mapping
 from ncpl_data.catalog.errors import InputError
 from ncpl_data.ingest.base import Source
 from ncpl_data.ingest.sources import (
-    lr_scheduling,
+    datablations,
     losscast,
+    lr_scheduling,
     marin,
     multipower,
     overtraining,
+    scalebench,
     steplaw,
 )
 
 SOURCES: Mapping[str, Source] = {
     module.SOURCE.name: module.SOURCE
-    for module in (steplaw, marin, losscast, multipower, lr_scheduling, overtraining)
+    for module in (
+        steplaw,
+        marin,
+        losscast,
+        multipower,
+        lr_scheduling,
+        overtraining,
+        scalebench,
+        datablations,
+    )
 }
 
 
