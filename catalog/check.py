@@ -228,7 +228,7 @@ ROW_LAWS = {
 
 def row_problems(catalog: Catalog, manifest: Manifest) -> Iterator[Problem]:
     """Yield the laws that rows of several files or tables break together."""
-    with engine(catalog.root) as con:
+    with engine(None) as con:
         present = set()
         for table in ("runs", "curves", "evals"):
             paths = catalog.paths(table, manifest)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,6 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from ncpl_data.catalog.errors import IntegrityError
+from ncpl_data.catalog.folder import write_error
 from ncpl_data.catalog.manifest import DataFile
 from ncpl_data.catalog.tables import table_schemas
 
@@ -34,18 +37,30 @@ BATCH_ROWS = 131_072
 
 
 @contextlib.contextmanager
-def engine(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Yield a connection that sorts more than memory holds, spilling into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    spill = tempfile.mkdtemp(prefix=".tmp-spill-", dir=folder)
+def engine(spill_into: Path | None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a connection of bounded memory.
+
+    With a folder to spill into it sorts more than memory holds; without one it writes nothing.
+    """
+    spill = make_spill(spill_into) if spill_into is not None else ""
     con = duckdb.connect(":memory:")
     try:
-        con.execute(f"set memory_limit = '{MEMORY_LIMIT}'")
+        con.execute(f"set memory_limit = {literal(MEMORY_LIMIT)}")
         con.execute(f"set temp_directory = {literal(spill)}")
         yield con
     finally:
         con.close()
-        shutil.rmtree(spill, ignore_errors=True)
+        if spill:
+            shutil.rmtree(spill, ignore_errors=True)
+
+
+def make_spill(folder: Path) -> str:
+    """Return a fresh folder for what a sort can not hold in memory."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return tempfile.mkdtemp(prefix=".tmp-spill-", dir=folder)
+    except OSError as error:
+        raise write_error(folder, error) from error
 
 
 def literal(text: str) -> str:
@@ -96,6 +111,8 @@ def rows_of(con: duckdb.DuckDBPyConnection, sql: str, schema: pa.Schema) -> Iter
         for batch in reader:
             yield pa.Table.from_batches([batch]).cast(schema)
     except (duckdb.Error, pa.ArrowException) as error:
+        if "No space left" in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
         raise IntegrityError(f"a data file can not be read: {str(error)[:500]}") from error
 
 

@@ -10,17 +10,21 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ncpl_data.catalog.errors import InputError
 from ncpl_data.catalog.manifest import TABLES, Manifest
 from ncpl_data.catalog.merge import literal, scan
 from ncpl_data.catalog.splits import (
     COLUMNS,
+    COPYING_SOURCES,
     PUBLISHED_SOURCES,
     assign_splits,
 )
 from ncpl_data.catalog.store import Catalog
 from ncpl_data.catalog.tables import table_schemas
+from ncpl_data.catalog.twins import COLUMNS as TWIN_COLUMNS
+from ncpl_data.catalog.twins import merge_twins
 from ncpl_data.schema.fields import run_fields
 
 VIEWS = (*TABLES, "sources", "splits")
@@ -61,12 +65,18 @@ def connect(
 
 
 def published_splits(catalog: Catalog, manifest: Manifest) -> pa.Table:
-    """Return the published split of the sources that have one."""
+    """Return the published split: one row a physical run, as a snapshot chooses it."""
+    columns = list(dict.fromkeys([*COLUMNS, *TWIN_COLUMNS]))
     parts = [
-        catalog.read("runs", COLUMNS, source=source, manifest=manifest)
-        for source in PUBLISHED_SOURCES
+        catalog.read("runs", columns, source=source, manifest=manifest)
+        for source in (*PUBLISHED_SOURCES, *COPYING_SOURCES)
     ]
-    return assign_splits(pa.concat_tables(parts), "ncpl")
+    rows = pa.concat_tables(parts)
+    splits = assign_splits(rows, "ncpl")
+    assigned = set(splits["run_id"].to_pylist())
+    merged = merge_twins(rows.select(TWIN_COLUMNS).to_pylist(), assigned)
+    dropped = [run_id for one in merged for run_id in one.dropped]
+    return splits.filter(pc.invert(pc.is_in(splits["run_id"], pa.array(dropped, pa.string()))))
 
 
 def create_view(

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import click
 
+from ncpl_data.ingest.commands.check import check
+from ncpl_data.ingest.commands.compact import compact
+from ncpl_data.ingest.commands.coverage import coverage
+from ncpl_data.ingest.commands.gc import gc
 from ncpl_data.ingest.commands.ingest import ingest
 from ncpl_data.ingest.commands.query import query
 from ncpl_data.ingest.commands.rejects import rejects
 from ncpl_data.ingest.commands.snapshot import snapshot
 from ncpl_data.ingest.commands.sources import sources
+from ncpl_data.ingest.commands.stats import stats
 from ncpl_data.ingest.commands.submit import submit
 from ncpl_data.ingest.commands.validate import validate
 
@@ -28,5 +33,18 @@ def main() -> None:
     """Open pretraining logs as one trusted catalog."""
 
 
-for command in (sources, ingest, validate, submit, rejects, query, snapshot):
+for command in (
+    sources,
+    ingest,
+    validate,
+    submit,
+    rejects,
+    query,
+    snapshot,
+    stats,
+    coverage,
+    check,
+    compact,
+    gc,
+):
     main.add_command(command)

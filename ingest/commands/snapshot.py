@@ -7,14 +7,25 @@ from typing import Any
 
 import click
 
-from ncpl_data.ingest.console import Console, catalog_option, output_options, table_text
+from ncpl_data.ingest.console import (
+    EXIT_INVALID,
+    Console,
+    at_option,
+    catalog_option,
+    output_options,
+    table_text,
+)
 
 EPILOG = """\b
 Examples:
   ncpl-data snapshot
   ncpl-data snapshot --where "source = 'steplaw' and n_experts is null" --name dense
   ncpl-data snapshot list
+  ncpl-data snapshot --split compute:1e20 --seed 1
   ncpl-data snapshot verify latest
+  ncpl-data snapshot diff 41b0658 latest
+\b
+Split policies: ncpl (the published one), group-hash, compute:FLOP, source:NAME.
 """
 
 
@@ -28,6 +39,12 @@ Examples:
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder to put the snapshot in. Default: snapshots/ in the catalog.",
 )
+@click.option(
+    "--keep-twins",
+    is_flag=True,
+    help="Keep every row of a run that several sources have. Default: one row a run.",
+)
+@at_option
 @catalog_option
 @output_options
 @click.pass_context
@@ -38,13 +55,16 @@ def snapshot(
     seed: int | None,
     name: str | None,
     out: Path | None,
+    keep_twins: bool,
+    at: int | None,
     catalog_folder: Path,
     console: Console,
 ) -> None:
     """Freeze the catalog into a folder with an id; prints id and path.
 
     The id is the hash of the logical content: the same runs and split give the same id on any
-    machine. What ncpl-train reads is a snapshot, never the catalog.
+    machine. What ncpl-train reads is a snapshot, never the catalog. Of a run that several
+    sources have, the owner's row stands, and takes over curves it lacks.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -52,12 +72,13 @@ def snapshot(
     from ncpl_data.catalog.store import Catalog
 
     taken = take_snapshot(
-        Catalog(catalog_folder),
+        Catalog(catalog_folder, at),
         where=where,
         policy=policy,
         seed=seed,
         name=name,
         out=out,
+        keep_twins=keep_twins,
     )
     counts = taken.manifest["counts"]
     if not taken.is_new:
@@ -72,7 +93,8 @@ def snapshot(
         f"snapshot {taken.label}\n"
         f"id       {taken.id}\n"
         f"path     {taken.path}\n"
-        f"runs     {counts['runs']:,} ({counts['curves']:,} curve points)\n"
+        f"runs     {counts['runs']:,} ({counts['curves']:,} curve points, "
+        f"{counts['twins_merged']:,} twins merged)\n"
         f"split    {split_text(policy, counts['splits_by_source'])}",
     )
 
@@ -92,6 +114,7 @@ def split_text(policy: str, by_source: dict[str, dict[str, int]]) -> str:
 def list_command(catalog_folder: Path, console: Console) -> None:
     """List the snapshots of the catalog, oldest first."""
     from ncpl_data.catalog.frozen import list_snapshots
+    from ncpl_data.catalog.store import Catalog
 
     rows: list[dict[str, Any]] = [
         {
@@ -102,7 +125,7 @@ def list_command(catalog_folder: Path, console: Console) -> None:
             "policy": s.manifest["selection"]["policy"],
             "where": s.manifest["selection"]["where"],
         }
-        for s in list_snapshots(catalog_folder / "snapshots")
+        for s in list_snapshots(Catalog(catalog_folder).root / "snapshots")
     ]
     console.result({"snapshots": rows}, table_text(rows))
 
@@ -114,11 +137,42 @@ def list_command(catalog_folder: Path, console: Console) -> None:
 def verify(which: str, catalog_folder: Path, console: Console) -> None:
     """Check every file of a snapshot against its manifest, and the content against the id."""
     from ncpl_data.catalog.frozen import find_snapshot, verify_snapshot
+    from ncpl_data.catalog.store import Catalog
 
-    path = find_snapshot(catalog_folder / "snapshots", which)
+    path = find_snapshot(Catalog(catalog_folder).root / "snapshots", which)
     manifest = verify_snapshot(path)
     n_files = sum(len(files) for files in manifest["tables"].values())
     console.result(
         {"id": manifest["id"], "path": str(path), "files": n_files, "ok": True},
         f"snapshot {path.name}: {n_files} files and the id are as they should be",
     )
+
+
+@snapshot.command(epilog="\b\nExample:\n  ncpl-data snapshot diff 41b0658 latest")
+@click.argument("first")
+@click.argument("second", default="latest")
+@catalog_option
+@output_options
+def diff(first: str, second: str, catalog_folder: Path, console: Console) -> int:
+    """Say how the SECOND snapshot differs from the FIRST; exit 1 if it does, as diff does."""
+    from ncpl_data.catalog.difference import difference
+    from ncpl_data.catalog.frozen import find_snapshot
+    from ncpl_data.catalog.store import Catalog
+
+    folder = Catalog(catalog_folder).root / "snapshots"
+    paths = [find_snapshot(folder, wanted) for wanted in (first, second)]
+    found = difference(*paths).as_dict()
+    fields = found["changed_by_field"]
+    lines = [
+        f"{paths[0].name} -> {paths[1].name}: {len(found['added']):,} runs added, "
+        f"{len(found['removed']):,} removed, {len(found['changed']):,} changed, "
+        f"{found['unchanged']:,} unchanged; {len(found['split_changed']):,} on another side",
+        *(f"  {count:,} changed in {name}" for name, count in fields.items()),
+    ]
+    if console.verbosity > 0:
+        lines += [f"  + {run_id}" for run_id in found["added"]]
+        lines += [f"  - {run_id}" for run_id in found["removed"]]
+        lines += [f"  ~ {i}: {', '.join(names)}" for i, names in found["changed"].items()]
+    console.result(found, "\n".join(lines))
+    is_same = not (found["added"] or found["removed"] or found["changed"])
+    return 0 if is_same and not found["split_changed"] else EXIT_INVALID

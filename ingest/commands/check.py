@@ -1,0 +1,56 @@
+"""`ncpl-data check`: is the catalog whole, and does it keep its laws?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ncpl_data.ingest.console import (
+    EXIT_INVALID,
+    Console,
+    at_option,
+    catalog_option,
+    output_options,
+)
+
+EPILOG = """\b
+Examples:
+  ncpl-data check              every file, every law between rows, every snapshot
+  ncpl-data check --deep       also builds each run again and compares its content hash
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.option("--deep", is_flag=True, help="Also compare the content hash of every run.")
+@click.option("--no-snapshots", is_flag=True, help="Leave the snapshots of the catalog out.")
+@at_option
+@catalog_option
+@output_options
+def check(
+    deep: bool, no_snapshots: bool, at: int | None, catalog_folder: Path, console: Console
+) -> int:
+    """Check every file of the catalog and the laws its rows keep; name what is wrong.
+
+    Files: present, the bytes the manifest says, sorted. Rows: one row a run, no curve without
+    its run, steps increase, tokens = batch x sequence x step.
+    """
+    from ncpl_data.catalog.check import check_catalog
+    from ncpl_data.catalog.store import Catalog
+
+    catalog = Catalog(catalog_folder, at)
+    problems = check_catalog(catalog, deep=deep, snapshots=not no_snapshots)
+    console.result(
+        {
+            "catalog": catalog.folder.place,
+            "ok": not problems,
+            "problems": [p.as_dict() for p in problems],
+        },
+        "\n".join(str(p) for p in problems) or f"{catalog.folder.place}: all is well",
+    )
+    if problems:
+        console.note(
+            f"{len(problems)} problems. A damaged file: restore it from a copy, or go back to an "
+            "older state: ncpl-data check --at MANIFEST"
+        )
+    return EXIT_INVALID if problems else 0
