@@ -211,7 +211,10 @@ def read_whole(content: bytes, name: str, folder: Path, suffix: str) -> Iterator
     try:
         text = decode(content)
         if suffix in YAML_SUFFIXES:
-            for index, (line, value) in enumerate(parse_yaml(text)):
+            values = list(parse_yaml(text))
+            if not values:
+                yield refused(name, "empty", "only comments", "a run document")
+            for index, (line, value) in enumerate(values):
                 yield from split(
                     Document(name, value, line=line, folder=folder, text=text, yaml_index=index)
                 )

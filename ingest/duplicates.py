@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,6 @@ Key = tuple[Any, ...]
 KEY = ("final_loss", "learning_rate", "train_steps")
 """Two runs are compared in full only if they agree in these."""
 
-CONFIGURATION = tuple(
-    f.column
-    for f in run_fields()
-    if f.path[0] in ("model", "optimizer", "schedule", "data")
-    and f.kind in ("integer", "number", "string")
-) + ("seed", "stage", "parent_run_id", "branch_step")
-"""What makes a run this run, apart from what came of it."""
-
 OUTCOME = ("status", "final_loss", "final_loss_metric", "final_loss_unit", "final_step")
 MIN_AGREEING = 4
 """Values of the configuration both runs state alike; fewer do not make them the same run."""
@@ -34,6 +27,15 @@ MIN_DECIMALS = 4
 
 MAX_COMPARED = 200
 """Runs of one key that are compared in full."""
+
+
+@cache
+def configuration() -> tuple[str, ...]:
+    """Return the columns that make a run this run, apart from what came of it."""
+    sections = ("model", "optimizer", "schedule", "data")
+    kinds = ("integer", "number", "string")
+    columns = (f.column for f in run_fields() if f.path[0] in sections and f.kind in kinds)
+    return (*columns, "seed", "stage", "parent_run_id", "branch_step")
 
 
 class Twins:
@@ -69,7 +71,7 @@ def are_linked(run: Run, other: Run) -> bool:
 
 def is_same(run: Run, other: Run) -> bool:
     """Return whether two runs agree wherever both speak, in enough to be one physical run."""
-    if contradicts(run, other, (*CONFIGURATION, *OUTCOME)):
+    if contradicts(run, other, (*configuration(), *OUTCOME)):
         return False
     shared = shared_curves(run, other)
     if not all(agrees for agrees, _ in shared):
@@ -77,7 +79,8 @@ def is_same(run: Run, other: Run) -> bool:
     if any(n >= MIN_AGREEING for _, n in shared):
         return True
     agreeing = sum(
-        getattr(run, c) is not None and getattr(run, c) == getattr(other, c) for c in CONFIGURATION
+        getattr(run, c) is not None and getattr(run, c) == getattr(other, c)
+        for c in configuration()
     )
     if run.final_loss is None:
         return not run.curves and not other.curves and facts(run) == facts(other)
@@ -92,7 +95,7 @@ def contradicts(run: Run, other: Run, columns: Iterable[str]) -> bool:
 
 def facts(run: Run) -> dict[str, Any]:
     """Return everything a run states about itself, without names and provenance."""
-    stated = {c: getattr(run, c) for c in (*CONFIGURATION, *OUTCOME, "metrics", "evals", "extra")}
+    stated = {c: getattr(run, c) for c in (*configuration(), *OUTCOME, "metrics", "evals", "extra")}
     return {column: value for column, value in stated.items() if value}
 
 

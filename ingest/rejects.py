@@ -18,7 +18,7 @@ from typing import Any
 
 from ncpl_data.catalog.errors import InputError, IntegrityError
 from ncpl_data.ingest.documents import Document, canonical
-from ncpl_data.ingest.secrets import scrubbed
+from ncpl_data.ingest.secrets import scrubbed, without_secrets
 from ncpl_data.schema.load import SCHEMA_VERSION
 from ncpl_data.schema.validate import Problem
 
@@ -34,10 +34,10 @@ class Reject:
     """The first digits of the hash of what was refused."""
     file: str
     """As the user named it."""
-    run_id: str | None
     problems: tuple[Problem, ...]
     first_seen: str
     schema_version: str
+    run_id: str | None = None
     line: int | None = None
     pointer: str = ""
     folder: str | None = None
@@ -90,10 +90,11 @@ class Rejects:
         content, text, encoded = scrubbed(document.content), None, None
         if content is None and document.raw is not None:
             try:
-                text = document.raw.decode("utf-8")
+                text = without_secrets(document.raw.decode("utf-8"))
             except UnicodeDecodeError:
                 encoded = base64.b64encode(document.raw).decode("ascii")
-        whole = canonical([content, text, encoded] if content or text or encoded else document.file)
+        has_content = content is not None or document.raw
+        whole = canonical([content, text, encoded] if has_content else document.file)
         digest = hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()[:ID_LENGTH]
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         known = self.folder / f"{digest}.json"

@@ -46,3 +46,8 @@ def scrubbed(value: Any, name: str = "") -> Any:
     if isinstance(value, (list, tuple)):
         return [scrubbed(item, name) for item in value]
     return REMOVED if is_secret(name, value) else value
+
+
+def without_secrets(text: str) -> str:
+    """Return a text with everything that looks like a key replaced by a mark."""
+    return VALUES.sub(REMOVED, text)
