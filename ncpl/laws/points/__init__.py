@@ -1,0 +1,1 @@
+"""Public points the laws are checked on; ORIGIN.md says where each file is from."""
