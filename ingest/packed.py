@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -100,13 +101,26 @@ def from_originals(
     return read_files
 
 
-def pinned_files(pins: str, base_url: str) -> tuple[RawFile, ...]:
-    """Return upstream files from lines of "sha256 bytes path"; the path goes on the URL."""
+def from_compressed(read: Read) -> Callable[[Mapping[str, Path]], Iterator[Run | Skipped]]:
+    """Return a reader of upstream files that were compressed one by one (NAME.zst)."""
+
+    def read_files(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
+        contents = {}
+        for name, path in files.items():
+            with pa.input_stream(path, compression="zstd") as file:
+                contents[name.removesuffix(".zst")] = file.read()
+        return read(contents)
+
+    return read_files
+
+
+def pinned_files(pins: str, base_url: str | None) -> tuple[RawFile, ...]:
+    """Return files from lines of "sha256 bytes path"; the path goes on the URL, if there is one."""
     files = []
     for line in pins.split("\n"):
         if line:
             digest, n_bytes, name = line.split(" ", 2)
-            url = f"{base_url}/{name.replace('=', '%3D')}"
+            url = None if base_url is None else f"{base_url}/{quote(name)}"
             files.append(RawFile(name, digest, int(n_bytes), url=url))
     return tuple(files)
 
@@ -190,11 +204,13 @@ def packed_origins(
     pins: str,
     folder: str = "",
     also: str | None = None,
-) -> tuple[Origin, Origin]:
-    """Return the two places of one set of files: shipped in one, and each at its owner's.
+    compressed: str | None = None,
+) -> tuple[Origin, ...]:
+    """Return the places of one set of files: shipped in one, and each at its owner's.
 
     The shipped bytes are the owner's, so they come first: there is nothing to download. `folder`
-    is where the files lie in the repository, `also` a pattern of further files to read.
+    is where the files lie in the repository, `also` a pattern of further files to read,
+    `compressed` the pins of a third form: the same files compressed one by one, for --from.
     """
     raw_url = url.replace("https://github.com/", "https://raw.githubusercontent.com/")
     shipped = Origin(
@@ -210,4 +226,12 @@ def packed_origins(
     )
     files = pinned_files(pins, f"{raw_url}/{revision}{folder}")
     upstream = replace(shipped, name="upstream", files=files, read=from_originals(read, also))
-    return shipped, upstream
+    if compressed is None:
+        return shipped, upstream
+    third = replace(
+        shipped,
+        name="compressed",
+        files=pinned_files(compressed, None),
+        read=from_compressed(read),
+    )
+    return shipped, upstream, third

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from ncpl_data.catalog.errors import InputError
 from ncpl_data.ingest.base import Source
 from ncpl_data.ingest.sources import (
+    chinchilla,
     datablations,
+    gemstones,
     losscast,
     lr_scheduling,
     marin,
@@ -28,6 +30,8 @@ SOURCES: Mapping[str, Source] = {
         overtraining,
         scalebench,
         datablations,
+        gemstones,
+        chinchilla,
     )
 }
 
