@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from ncpl.features import FIELDS, SILENT
 FORMAT = "ncpl-snapshot/1"
 Family = tuple[str, str, str, str, str]
 FAMILY_FIELDS = ("source", "final_loss_metric", "dataset", "tokenizer", "final_loss_unit")
-"""Losses are comparable only between runs that agree in these."""
+"""Losses are comparable only between runs that agree in these; see `families_of`."""
 
 
 @dataclass(frozen=True)
@@ -162,15 +163,28 @@ class Snapshot:
             [{k: v for k, v in row.items() if k in known and v is not None} for row in rows],
             loss.astype(np.float64),
             [row.get("status") for row in rows],
-            [_family(row) for row in rows],
+            families_of(rows),
             [place.get(row["run_id"], {}).get("split") for row in rows],
             [place.get(row["run_id"], {}).get("split_group") for row in rows],
         )
 
 
-def _family(row: dict[str, Any]) -> Family:
-    source, metric, dataset, tokenizer, unit = (str(row.get(f) or "") for f in FAMILY_FIELDS)
-    return source, metric, dataset, tokenizer, unit
+def families_of(rows: list[dict[str, Any]]) -> list[Family]:
+    """Return the comparable-loss family of each row.
+
+    Where data and tokenizer are stated, runs that several sources carry are one family, under the
+    name of the source with most of them; where they are not, each source is on its own.
+    """
+    keys = [tuple(str(row.get(f) or "") for f in FAMILY_FIELDS) for row in rows]
+    counts = Counter(keys)
+    name: dict[tuple[str, ...], str] = {}
+    for source, *rest in sorted(counts, key=lambda k: (-counts[k], k)):
+        name.setdefault(tuple(rest), source)
+    families: list[Family] = []
+    for source, metric, dataset, tokenizer, unit in keys:
+        shared = name[metric, dataset, tokenizer, unit] if dataset and tokenizer else source
+        families.append((shared, metric, dataset, tokenizer, unit))
+    return families
 
 
 def catalog_folder(given: Path | None = None) -> Path:
