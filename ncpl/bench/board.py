@@ -178,7 +178,8 @@ def _row(
         row["mae_90"] = bootstrap(np.abs(error), part.runs.group, seed)
         row["by_size"] = _by(error, [f"{n / 1e6:.0f}M" for n in part.sizes[0]])
         row["by_optimizer"] = _by(error, part.optimizer)
-    return rounded(row)
+    shown: dict[str, Any] = rounded(row)
+    return shown
 
 
 def _by(error: Array, keys: Sequence[str]) -> list[dict[str, Any]]:

@@ -13,21 +13,20 @@ from ncpl.cli import catalog_option, common, snapshot_option
 log = logging.getLogger("ncpl.bench")
 
 
-class Pair(click.ParamType):
-    """NAME=PATH, as a name on the board and an existing file or folder."""
-
-    name = "name=path"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, Path]:
-        """Return the name and the path; a usage error where either is missing."""
-        name, _, path = str(value).partition("=")
+def named_paths(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> list[tuple[str, Path]]:
+    """Return NAME=PATH options as names on the board and existing paths; else a usage error."""
+    del ctx  # the parameter tells enough
+    found = []
+    for value in values:
+        name, _, path = value.partition("=")
         if not name or not path:
-            self.fail(f"{value!r} is not NAME=PATH", param, ctx)
+            raise click.BadParameter(f"{value!r} is not NAME=PATH", param=param)
         if not Path(path).exists():
-            self.fail(f"{path} does not exist", param, ctx)
-        return name, Path(path)
+            raise click.BadParameter(f"{path} does not exist", param=param)
+        found.append((name, Path(path)))
+    return found
 
 
 @click.group()
@@ -44,11 +43,19 @@ def bench() -> None:
 @click.option("--split", default="ncpl", show_default=True, help="Split policy of the snapshot.")
 @click.option("--source", "sources", multiple=True, help="Only this source; may be repeated.")
 @click.option("--method", "names", multiple=True, help="Only methods whose name holds this text.")
-@click.option("--bundle", "bundles", multiple=True, type=Pair(), help="An NCPL bundle folder.")
+@click.option(
+    "--bundle",
+    "bundles",
+    multiple=True,
+    callback=named_paths,
+    metavar="NAME=DIR",
+    help="An NCPL bundle folder.",
+)
 @click.option(
     "--predictions",
     multiple=True,
-    type=Pair(),
+    callback=named_paths,
+    metavar="NAME=FILE",
     help="CSV or Parquet file: run_id, prediction and, for 90% intervals, low and high.",
 )
 @click.option(
@@ -65,8 +72,8 @@ def run(
     split: str,
     sources: tuple[str, ...],
     names: tuple[str, ...],
-    bundles: tuple[tuple[str, Path], ...],
-    predictions: tuple[tuple[str, Path], ...],
+    bundles: list[tuple[str, Path]],
+    predictions: list[tuple[str, Path]],
     out: Path | None,
     seed: int,
     as_json: bool,

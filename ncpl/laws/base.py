@@ -85,12 +85,12 @@ class Law:
 
     def predict(self, values: Mapping[str, float], inputs: Mapping[str, npt.ArrayLike]) -> Array:
         """Return the predicted loss of each row at these parameter values."""
-        return self.predict_many(self.theta(values)[None, :], inputs)[0]
+        return np.asarray(self.predict_many(self.theta(values)[None, :], inputs)[0])
 
     def predict_many(self, theta_KP: Array, inputs: Mapping[str, npt.ArrayLike]) -> Array:
         """Return predicted losses of shape (K, n) for K parameter vectors."""
         predicted = self.function(theta_KP, self.check(inputs))
-        return np.exp(predicted) if self.space == "log" else predicted
+        return np.asarray(np.exp(predicted)) if self.space == "log" else predicted
 
 
 @dataclass(frozen=True)

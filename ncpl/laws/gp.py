@@ -151,7 +151,9 @@ def left_out_scale(
 
 def _factor(kernel: Kernel, x_nF: Tensor, weight_n: Tensor) -> Tensor:
     covariance = kernel.full(x_nF, x_nF)
-    return torch.linalg.cholesky(covariance + torch.diag(kernel.noise**2 / weight_n + JITTER))
+    noisy = covariance + torch.diag(kernel.noise**2 / weight_n + JITTER)
+    factor: Tensor = torch.linalg.cholesky(noisy)
+    return factor
 
 
 def _maximize(
@@ -180,8 +182,8 @@ def _maximize(
         # Weak log-normal priors keep an unused length scale from running away.
         prior = ((logs[:n_features] - 0.7) ** 2).sum() / (2 * 1.5**2) + ((logs[-1] + 1) ** 2) / 8
         loss = y_n @ solved / 2 + factor.diagonal().log().sum() + prior
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return loss
 
-    optimizer.step(closure)
+    optimizer.step(closure)  # type: ignore[no-untyped-call]  # torch leaves it untyped
     return of(logs.detach())
