@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ncpl_data.catalog.curate import curate
 from ncpl_data.catalog.errors import InputError, RawFileError, SourceUnreachableError
 from ncpl_data.catalog.record import Run, Skipped
 from ncpl_data.catalog.store import Catalog, Outcome
@@ -133,13 +134,13 @@ def provenance(run: Run, located: Located) -> Run:
 
 
 def check(items: Iterable[Run | Skipped], located: Located) -> Iterator[Run | Skipped]:
-    """Yield what was read; a run that breaks the schema comes back as skipped, with the reason."""
+    """Yield what was read, curated; a run that breaks the schema is skipped, with the reason."""
     runs: list[Run] = []
     for item in items:
         if isinstance(item, Skipped):
             yield item
         else:
-            runs.append(provenance(item, located))
+            runs.append(curate(provenance(item, located)))
     documents = [run.to_document() for run in runs]
     problems = dict(invalid_documents(documents, "run"))
     for index, run in enumerate(runs):

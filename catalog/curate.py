@@ -1,0 +1,182 @@
+"""Curation rules: each looks at one run, and says in a flag what a reader must know, and why.
+
+A rule never changes a value; what was repaired or removed is in the run's origins. The evidence
+of every flag stands in the origin of the column `flags`, so `ncpl-data show RUN` prints it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ncpl_data.catalog.record import Curve, Run
+
+MISSING_FRAC = 0.005
+"""Share of the run that a curve may lack at its end; logs are thinned."""
+
+LATE_FRAC = 0.05
+"""Share of the run that may be missing at a curve's start."""
+
+SPIKE_NATS = 0.1
+SPIKE_NOISE = 8.0
+"""A spike rises above the best loss so far by both: nats, and noise of one point to the next."""
+
+SETTLED_FRAC = 0.2
+"""Share of a curve's points that pass before a rise counts as a spike."""
+
+BUDGET_TOLERANCE = 0.01
+LOSS_RANGE_NATS = (0.3, 20.0)
+"""A model of text that trained ends between these; outside it the unit is another one."""
+
+TAG = re.compile(r"(?:^|[-_])(\d+(?:\.\d+)?)B(?=[-_]|$)")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one rule found in one run."""
+
+    flag: str
+    evidence: str
+
+
+Rule = Callable[[Run], Finding | None]
+
+
+def divergence(run: Run) -> Finding | None:
+    """The run blew up: its source says so, or its loss is above that of guessing."""
+    loss = nats(run)
+    if run.status == "diverged":
+        shown = "no finite loss" if run.final_loss is None else f"final loss {run.final_loss:.6g}"
+        return Finding("diverged", shown)
+    if loss is not None and run.vocab_size and loss >= math.log(run.vocab_size):
+        chance = math.log(run.vocab_size)
+        return Finding("diverged", f"final loss {loss:.4f}, guessing gives {chance:.4f}")
+    return None
+
+
+def truncation(run: Run) -> Finding | None:
+    """The primary curve stops before the run does, so its last value is not the final loss."""
+    curve = primary_curve(run)
+    if curve is None or not run.train_steps:
+        return None
+    last = int(curve.step[-1])
+    if run.train_steps - 1 - last <= MISSING_FRAC * run.train_steps:
+        return None
+    return Finding("curve_truncated", f"last point at step {last} of {run.train_steps}")
+
+
+def late_start(run: Run) -> Finding | None:
+    """The primary curve begins late: a resumed segment; with a parent the rest is known."""
+    curve = primary_curve(run)
+    if curve is None or not run.train_steps or len(curve.step) < 2:
+        return None
+    first, spacing = int(curve.step[0]), int(np.median(np.diff(curve.step)))
+    if first <= max(LATE_FRAC * run.train_steps, 2 * spacing):
+        return None
+    where = f"first point at step {first} of {run.train_steps}"
+    if run.parent_run_id is not None:
+        return Finding("resumed", f"{where}; continues {run.parent_run_id}")
+    return Finding("curve_starts_late", where)
+
+
+def spike(run: Run) -> Finding | None:
+    """The primary curve rises well above its best value so far, after it has settled."""
+    curve = primary_curve(run)
+    if curve is None or len(curve.value) < 8 or nats(run) is None or run.status == "diverged":
+        return None
+    start = max(1, int(SETTLED_FRAC * len(curve.value)))
+    rise = curve.value[start:] - np.minimum.accumulate(curve.value)[start - 1 : -1]
+    steps = np.diff(curve.value)
+    noise = 1.4826 * float(np.median(np.abs(steps - np.median(steps))))
+    at = int(np.argmax(rise))
+    if rise[at] <= max(SPIKE_NATS, SPIKE_NOISE * noise):
+        return None
+    step = int(curve.step[start + at])
+    return Finding("loss_spike", f"{rise[at]:.3f} nats above the best so far, at step {step}")
+
+
+def unit_error(run: Run) -> Finding | None:
+    """The final loss can not be in nats per token, although it is called that."""
+    loss, (low, high) = nats(run), LOSS_RANGE_NATS
+    if loss is None or run.status == "diverged" or low <= loss <= high:
+        return None
+    return Finding("unit_suspect", f"final loss {loss:.6g} is called nats per token")
+
+
+def token_budget(run: Run) -> Finding | None:
+    """Batch x sequence x steps is not the stated budget, or not that of the run's name."""
+    tokens, nominal = run.train_tokens, run.nominal_train_tokens
+    if tokens and nominal and abs(tokens / nominal - 1) > BUDGET_TOLERANCE:
+        return Finding("tokens_contradict_budget", f"{tokens:,} tokens, budget {nominal:,}")
+    match = TAG.search(run.source_run or "")
+    budget = nominal or tokens
+    if match is None or not budget:
+        return None
+    billions, sizes = float(match[1]), (run.params_total, run.params_non_embedding)
+    if any(size and abs(size / 1e9 - billions) <= 0.3 * billions for size in sizes):
+        return None  # the number is the model's size
+    if abs(budget / 1e9 - billions) <= max(1.0, 0.1 * billions):
+        return None  # tags are rounded, some down
+    return Finding("tokens_contradict_name", f"{budget:,} tokens, the name says {match[1]}B")
+
+
+def size_error(run: Run) -> Finding | None:
+    """The parts of the model are larger than the whole."""
+    total, blocks = run.params_total, run.params_non_embedding
+    if total is None or blocks is None or blocks <= total:
+        return None
+    return Finding("params_contradict", f"{blocks:,} non-embedding of {total:,} parameters")
+
+
+def guesses_removed(run: Run) -> Finding | None:
+    """Upstream filled in values that nobody logged or declared; they were taken out."""
+    gone = [
+        f"{column} was {origin.get('was')}"
+        for column, origin in sorted((run.origins or {}).items())
+        if isinstance(origin, Mapping)
+        and origin.get("kind") == "repaired"
+        and getattr(run, column, "") is None
+    ]
+    return Finding("guesses_removed", ", ".join(gone)) if gone else None
+
+
+RULES: tuple[Rule, ...] = (
+    divergence,
+    truncation,
+    late_start,
+    spike,
+    unit_error,
+    token_budget,
+    size_error,
+    guesses_removed,
+)
+
+
+def findings(run: Run) -> list[Finding]:
+    """Return what the rules find in a run, in the order of the rules."""
+    return [found for rule in RULES if (found := rule(run)) is not None]
+
+
+def curate(run: Run) -> Run:
+    """Return a run with the flags of all rules beside its own, and their evidence."""
+    found = findings(run)
+    if not found:
+        return run
+    flags = dict.fromkeys((*(run.flags or ()), *(one.flag for one in found)))
+    evidence = "; ".join(f"{one.flag}: {one.evidence}" for one in found)
+    origin = {"kind": "derived", "rule": evidence[:1000]}
+    return replace(run, flags=tuple(flags), origins={**(run.origins or {}), "flags": origin})
+
+
+def primary_curve(run: Run) -> Curve | None:
+    """Return the curve of the run's primary metric, if there is one."""
+    return next((c for c in run.curves if c.metric == run.final_loss_metric), None)
+
+
+def nats(run: Run) -> float | None:
+    """Return the final loss if it is called nats per token."""
+    return run.final_loss if run.final_loss_unit == "nats_per_token" else None
