@@ -14,6 +14,7 @@ from ncpl_data.ingest.sources import (
     lr_scheduling,
     marin,
     multipower,
+    olmo_ladder,
     overtraining,
     scalebench,
     steplaw,
@@ -32,6 +33,7 @@ SOURCES: Mapping[str, Source] = {
         datablations,
         gemstones,
         chinchilla,
+        olmo_ladder,
     )
 }
 
