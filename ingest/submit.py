@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any
@@ -138,8 +138,8 @@ def submit(
             done.refused.append(refuse(finding, [repeated(run, findings[run.run_id].document)]))
     manifest = catalog.manifest()
     check_sources(findings, manifest, done)
-    compare_stored(findings, catalog, manifest, done, replace=replace)
-    find_twins(findings, catalog, manifest, done)
+    same = compare_stored(findings, catalog, manifest, done, replace=replace)
+    find_twins(findings, same, catalog, manifest, done)
     runs = [finding.run for finding in findings.values() if finding.run is not None]
     for source, own in by_source(runs).items():
         outcome = catalog.upsert(
@@ -218,22 +218,22 @@ def compare_stored(
     done: Submitted,
     *,
     replace: bool,
-) -> None:
-    """Collect what would change in stored runs; without `replace`, refuse changed ones."""
+) -> set[str]:
+    """Return the runs that are stored as they are; collect what would change in the others.
+
+    Without `replace`, runs that would change are refused.
+    """
     runs = {run_id: finding.run for run_id, finding in findings.items()}
     hashes: dict[str, str] = {}
     for source in {run.source for run in runs.values() if run is not None}:
         rows = catalog.read("runs", ["run_id", "run_hash"], source=source, manifest=manifest)
         hashes.update(zip(rows["run_id"].to_pylist(), rows["run_hash"].to_pylist(), strict=True))
-    changed = [
-        run_id
-        for run_id, run in runs.items()
-        if run is not None and run_id in hashes and hashes[run_id] != run.content_hash()
-    ]
+    known = {run_id: run for run_id, run in runs.items() if run is not None and run_id in hashes}
+    same = {run_id for run_id, run in known.items() if hashes[run_id] == run.content_hash()}
+    changed = [run_id for run_id in known if run_id not in same]
     stored = find_runs(catalog, changed, manifest)
     for run_id in changed:
-        run = runs[run_id]
-        assert run is not None
+        run = known[run_id]
         changes = list(differences(stored[run_id], run))
         done.changes += changes
         if not replace:
@@ -249,6 +249,7 @@ def compare_stored(
                 "To replace the stored run, add --replace.",
             )
             done.refused.append(refuse(findings.pop(run_id), [problem]))
+    return same
 
 
 def differences(before: Run, after: Run) -> Iterator[Change]:
@@ -285,14 +286,20 @@ def differences(before: Run, after: Run) -> Iterator[Change]:
 
 
 def find_twins(
-    findings: dict[str, Finding], catalog: Catalog, manifest: Manifest, done: Submitted
+    findings: dict[str, Finding],
+    same: Collection[str],
+    catalog: Catalog,
+    manifest: Manifest,
+    done: Submitted,
 ) -> None:
     """Refuse runs that are in the catalog, or in this submission, under another name."""
-    runs = [finding.run for finding in findings.values() if finding.run is not None]
+    runs = [f.run for f in findings.values() if f.run is not None and f.run.run_id not in same]
+    if not runs:
+        return
     candidates = [run_id for _, run_id in stored_candidates(catalog, manifest, runs)]
     known = Twins()
     for run in find_runs(catalog, candidates, manifest).values():
-        if run.run_id not in findings:
+        if run.run_id not in findings or run.run_id in same:
             known.add(run)
     for run in runs:
         twin = known.find(run)
