@@ -13,6 +13,7 @@ from ncpl_data.ingest.sources import (
     losscast,
     lr_scheduling,
     marin,
+    modded_nanogpt,
     multipower,
     olmo_ladder,
     overtraining,
@@ -34,6 +35,7 @@ SOURCES: Mapping[str, Source] = {
         gemstones,
         chinchilla,
         olmo_ladder,
+        modded_nanogpt,
     )
 }
 
