@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ncpl_data.catalog.errors import InputError, IntegrityError
@@ -69,7 +69,7 @@ class Manifest:
             "operation": self.operation,
             "created_at": self.created_at,
             "schema_version": self.schema_version,
-            "tables": {t: [asdict(f) for f in files] for t, files in self.tables.items()},
+            "tables": {t: [vars(f) for f in files] for t, files in self.tables.items()},
             "sources": self.sources,
             "cursors": self.cursors,
         }
@@ -111,7 +111,8 @@ class Manifest:
 
 def render(content: Mapping[str, Any]) -> bytes:
     """Return the bytes of a manifest's file."""
-    return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False).encode()
+    # Without indentation the encoder in C does it, ten times as fast.
+    return json.dumps(content, sort_keys=True, ensure_ascii=False).encode()
 
 
 def digest(content: Mapping[str, Any]) -> str:

@@ -118,7 +118,7 @@ def rows_of(con: duckdb.DuckDBPyConnection, sql: str, schema: pa.Schema) -> Iter
 
 def order_by(table: str) -> str:
     """Return the ORDER BY clause of a table."""
-    return "order by " + ", ".join(f"{key} nulls first" for key in SORT_KEYS[table])
+    return "order by " + ", ".join(f'"{key}" nulls first' for key in SORT_KEYS[table])
 
 
 def clusters(files: Iterable[DataFile]) -> list[list[DataFile]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import random
 import time
 import uuid
@@ -182,13 +183,13 @@ class Catalog:
     ) -> tuple[Outcome, set[str]]:
         """Return what an upsert would do, and the ids whose stored rows must go."""
         columns = ["run_id", "run_hash", "is_copy"]
-        stored = self.read("runs", columns, source=source, manifest=manifest).to_pydict()
-        known = {
-            run_id: (digest, is_copy)
-            for run_id, digest, is_copy in zip(
-                stored["run_id"], stored["run_hash"], stored["is_copy"], strict=True
-            )
-        }
+        ids = sorted(incoming)
+        known: dict[str, tuple[str, bool | None]] = {}
+        for file in manifest.tables["runs"]:
+            if file.source == source and overlaps(file, ids):
+                stored = read_parquet(self.folder.path(file.path), columns).to_pydict()
+                values = zip(stored["run_hash"], stored["is_copy"], strict=True)
+                known.update(zip(stored["run_id"], values, strict=True))
         added, updated = [], []
         for run_id, run in incoming.items():
             if run_id not in known:
@@ -248,10 +249,11 @@ class Catalog:
         """
         if not run_ids:
             return files
-        gone = pa.array(sorted(run_ids), type=pa.string())
+        ids = sorted(run_ids)
+        gone = pa.array(ids, type=pa.string())
         kept: list[DataFile] = []
         for file in files:
-            if file.source != source or not overlaps(file, run_ids):
+            if file.source != source or not overlaps(file, ids):
                 kept.append(file)
                 continue
             path = self.folder.path(file.path)
@@ -319,11 +321,12 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def overlaps(file: DataFile, run_ids: set[str]) -> bool:
-    """Return whether a file's key range holds one of the runs."""
+def overlaps(file: DataFile, ids: Sequence[str]) -> bool:
+    """Return whether a file's key range holds one of some sorted ids."""
     if file.min_run_id is None or file.max_run_id is None:
         return True
-    return any(file.min_run_id <= run_id <= file.max_run_id for run_id in run_ids)
+    at = bisect.bisect_left(ids, file.min_run_id)
+    return at < len(ids) and ids[at] <= file.max_run_id
 
 
 def count_reasons(skipped: Sequence[Skipped]) -> dict[str, int]:
