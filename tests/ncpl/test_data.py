@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ncpl.data import Runs, Snapshot, find_snapshot
+from ncpl.data import Runs, Snapshot, families_of, find_snapshot
 from ncpl.errors import SnapshotError
 
 
@@ -93,3 +93,19 @@ def test_snapshots_are_found_by_name_id_and_age(copy: Path, tmp_path: Path) -> N
     assert find_snapshot(str(copy), catalog).path == copy
     with pytest.raises(SnapshotError, match="no snapshot 'cccc'"):
         find_snapshot("cccc", catalog)
+
+
+def test_runs_of_one_study_that_two_sources_carry_are_one_family() -> None:
+    stated = {
+        "final_loss_metric": "eval/loss",
+        "dataset": "c4",
+        "tokenizer": "gpt2",
+        "final_loss_unit": "nats_per_token",
+    }
+    silent = stated | {"dataset": None}
+    rows = [{"source": s} | stated for s in ("owner", "owner", "copy")]
+    rows += [{"source": s} | silent for s in ("owner", "copy")]
+    assert [family[0] for family in families_of(rows)] == [
+        *("owner", "owner", "owner"),
+        *("owner", "copy"),
+    ]
