@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ import pyarrow.parquet as pq
 
 from ncpl_data.catalog.errors import RawFileError
 from ncpl_data.catalog.record import Curve, Run, Skipped
-from ncpl_data.ingest.base import Origin, RawFile
+from ncpl_data.ingest.base import CsvRow, Origin, RawFile
 
 SCHEMA = pa.schema([("name", pa.string()), ("sha256", pa.string()), ("content", pa.binary())])
 
@@ -171,6 +173,38 @@ def csv_columns(
             file=name,
         ) from error
     return {column: table[column].to_numpy() for column in columns}
+
+
+def csv_header(content: bytes) -> list[str]:
+    """Return the column names of a CSV file."""
+    return next(csv.reader([content.split(b"\n", 1)[0].decode("utf-8", "replace").strip()]), [])
+
+
+def csv_dicts(
+    content: bytes, source: str, name: str, columns: Sequence[str]
+) -> Iterator[tuple[int, CsvRow]]:
+    """Yield (line number, row) of a small CSV file with a header; line 1 is the header.
+
+    Raises RawFileError for text that is not UTF-8, a missing column or a row of another length.
+    """
+    try:
+        reader = csv.DictReader(io.StringIO(content.decode("utf-8"), newline=""), restval=None)
+        missing = set(columns) - set(reader.fieldnames or ())
+        if missing:
+            raise ValueError(f"no column {', '.join(sorted(missing))}")
+        for row in reader:
+            if None in row or None in row.values():
+                raise ValueError(f"line {reader.line_num} has another length than the header")
+            yield reader.line_num, CsvRow(source, name, reader.line_num, row)
+    except (ValueError, csv.Error) as error:
+        if isinstance(error, RawFileError):
+            raise
+        raise RawFileError(
+            f"{source} {name}: {error}; the file is cut off or altered. Take it again from the "
+            "source",
+            source=source,
+            file=name,
+        ) from error
 
 
 def curve_of(

@@ -15,8 +15,10 @@ from ncpl_data.ingest.sources import (
     marin,
     modded_nanogpt,
     multipower,
+    observational,
     olmo_ladder,
     overtraining,
+    regmix,
     scalebench,
     steplaw,
 )
@@ -36,6 +38,8 @@ SOURCES: Mapping[str, Source] = {
         chinchilla,
         olmo_ladder,
         modded_nanogpt,
+        regmix,
+        observational,
     )
 }
 
