@@ -6,6 +6,8 @@ import click
 
 from ncpl_data.ingest.commands.check import check
 from ncpl_data.ingest.commands.compact import compact
+from ncpl_data.ingest.commands.conflicts import conflicts
+from ncpl_data.ingest.commands.convert import convert
 from ncpl_data.ingest.commands.coverage import coverage
 from ncpl_data.ingest.commands.gc import gc
 from ncpl_data.ingest.commands.ingest import ingest
@@ -36,6 +38,7 @@ def main() -> None:
 for command in (
     sources,
     ingest,
+    convert,
     validate,
     submit,
     rejects,
@@ -43,6 +46,7 @@ for command in (
     snapshot,
     stats,
     coverage,
+    conflicts,
     check,
     compact,
     gc,
