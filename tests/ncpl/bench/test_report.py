@@ -1,0 +1,55 @@
+"""Reports: one file, nothing from outside, every number and its origin visible."""
+
+import re
+import xml.etree.ElementTree as ET
+
+import numpy as np
+
+from ncpl.bench import report
+from ncpl.bench.svg import Dot, dot_plot, residual_panels, ticks
+
+
+def test_html_needs_nothing_else(quick_board) -> None:
+    page = report.html(quick_board)
+    assert "<script" not in page
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_figures_are_well_formed(quick_board) -> None:
+    found = re.findall(r"<svg.*?</svg>", report.html(quick_board), flags=re.DOTALL)
+    assert len(found) == 2
+    for figure in found:
+        ET.fromstring(figure)
+
+
+def test_quoted_rows_are_marked_and_sourced(quick_board) -> None:
+    text = report.markdown(quick_board)
+    assert "NCPL, Qwen3-1.7B fine-tuned (quoted)" in text
+    assert "arXiv 2602.10300" in text
+
+
+def test_leak_column_tells_which_constants_saw_the_test(quick_board) -> None:
+    rows = {r["method"]: r["saw_test"] for r in quick_board.rows}
+    assert rows["Step Law, published"].startswith("yes")
+    assert rows["Step Law, refit"].startswith("no")
+    assert rows["Chinchilla, reference constants"].startswith("possibly")
+
+
+def test_rows_are_sorted_by_error(quick_board) -> None:
+    values = [r["mae"] for r in report.ordered(quick_board.rows, "steplaw", "ood")]
+    known = [v for v in values if v is not None]
+    assert known == sorted(known)
+    assert values[: len(known)] == known
+
+
+def test_ticks_are_round() -> None:
+    assert ticks(0, 0.083) == [0.0, 0.02, 0.04, 0.06, 0.08]
+    assert ticks(-1.0, 1.0, 4) == [-1.0, -0.5, 0.0, 0.5, 1.0]
+
+
+def test_names_are_escaped() -> None:
+    dots = [Dot("<b>&", "id", 0.1, (0.05, 0.2), False), Dot("plain", "ood", 0.1, None, True)]
+    ET.fromstring(dot_plot(dots, "a < b"))
+    ones = np.array([1.0, 2.0])
+    ET.fromstring(residual_panels([("<b>", ones, ones + 0.1)], "t"))
