@@ -104,12 +104,13 @@ def from_originals(
 
 
 def from_compressed(read: Read) -> Callable[[Mapping[str, Path]], Iterator[Run | Skipped]]:
-    """Return a reader of upstream files that were compressed one by one (NAME.zst)."""
+    """Return a reader of upstream files, some of them compressed one by one (NAME.zst)."""
 
     def read_files(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
         contents = {}
         for name, path in files.items():
-            with pa.input_stream(path, compression="zstd") as file:
+            compression = "zstd" if name.endswith(".zst") else None
+            with pa.input_stream(path, compression=compression) as file:
                 contents[name.removesuffix(".zst")] = file.read()
         return read(contents)
 

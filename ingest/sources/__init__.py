@@ -8,6 +8,7 @@ from ncpl_data.catalog.errors import InputError
 from ncpl_data.ingest.base import Source
 from ncpl_data.ingest.sources import (
     chinchilla,
+    colpret,
     datablations,
     gemstones,
     losscast,
@@ -40,6 +41,7 @@ SOURCES: Mapping[str, Source] = {
         modded_nanogpt,
         regmix,
         observational,
+        colpret,
     )
 }
 
