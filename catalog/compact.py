@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet as pq
 
-from ncpl_data.catalog.folder import TEMPORARY_PREFIX, write_error
+from ncpl_data.catalog.folder import TEMPORARY_PREFIX, discard, write_error
 from ncpl_data.catalog.manifest import DataFile, Manifest
 from ncpl_data.catalog.merge import clusters, engine, merged
 from ncpl_data.catalog.parquet import MAX_FILE_ROWS, PartWriter
@@ -120,7 +120,7 @@ def rewrite(
         return [finish(catalog, table, source, path) for path in writer.paths]
     except OSError as error:
         for path in folder.glob(f"{draft}-*"):
-            path.unlink(missing_ok=True)
+            discard(path)
         raise write_error(folder, error) from error
 
 

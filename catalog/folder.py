@@ -177,7 +177,7 @@ class LocalFolder:
         except OSError as error:
             raise write_error(target, error) from error
         finally:
-            temporary.unlink(missing_ok=True)
+            discard(temporary)
 
     def put_content(self, name: str, temporary: Path) -> None:
         """Move a finished temporary file to a name that says its content.
@@ -192,7 +192,7 @@ class LocalFolder:
             temporary.replace(target)
             sync_folder(target.parent)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            discard(temporary)
             raise write_error(target, error) from error
 
     def put_bytes_if_absent(self, name: str, content: bytes) -> bool:
@@ -201,9 +201,15 @@ class LocalFolder:
         try:
             temporary.write_bytes(content)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            discard(temporary)
             raise write_error(temporary, error) from error
         return self.put_if_absent(name, temporary)
+
+
+def discard(temporary: Path) -> None:
+    """Remove a temporary file if that is possible; `gc` takes what stays."""
+    with contextlib.suppress(OSError):
+        temporary.unlink()
 
 
 def put_under_lock(target: Path, temporary: Path) -> bool:

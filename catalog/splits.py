@@ -120,7 +120,8 @@ def assign_group_hash(rows: Sequence[Row], argument: str, seed: int | None) -> l
 def assign_compute(rows: Sequence[Row], argument: str, seed: int | None) -> list[Assignment]:
     """Return a split by training compute, 6 x parameters x tokens, in FLOP.
 
-    Groups with a run above the bound are ood; below it, whole groups are drawn for id.
+    Groups with a run above the bound are ood; below it, whole groups are drawn for id. A run
+    of unknown compute goes with its twins, and is on no side without one.
     """
     try:
         bound = float(argument)
@@ -131,11 +132,16 @@ def assign_compute(rows: Sequence[Row], argument: str, seed: int | None) -> list
             f'the split compute needs a bound in FLOP, found "{argument}"; '
             "for example --split compute:1e20"
         )
-    known = [row for row in rows if row["params_non_embedding"] and tokens_of(row)]
     found = []
-    for group, members in grouped(known).items():
-        most = max(6.0 * row["params_non_embedding"] * (tokens_of(row) or 0) for row in members)
-        split = "ood" if most > bound else "id" if is_held_out(group, seed) else "train"
+    for group, members in grouped(rows).items():
+        flops = [
+            6.0 * row["params_non_embedding"] * (tokens_of(row) or 0)
+            for row in members
+            if row["params_non_embedding"] and tokens_of(row)
+        ]
+        if not flops:
+            continue
+        split = "ood" if max(flops) > bound else "id" if is_held_out(group, seed) else "train"
         found += [Assignment(row["run_id"], split, group) for row in members]
     return found
 
@@ -148,15 +154,14 @@ def assign_source(rows: Sequence[Row], argument: str, seed: int | None) -> list[
             f'the split source needs the source to leave out, found "{argument}"; '
             f"selected are: {', '.join(sources)}. For example --split source:{sources[0]}"
         )
-    usable = [row for row in rows if is_outcome(row)]
     physical = physical_runs(rows)
     left_out = {physical[row["run_id"]] for row in rows if row["source"] == argument}
-    inside = [row for row in usable if physical[row["run_id"]] not in left_out]
     found = [
         Assignment(row["run_id"], "ood", f"{argument}:{split_group(row)}")
-        for row in usable
-        if physical[row["run_id"]] in left_out
+        for row in rows
+        if physical[row["run_id"]] in left_out and is_outcome(row)
     ]
+    inside = [row for row in rows if physical[row["run_id"]] not in left_out]
     for group, members in grouped(inside).items():
         split = "id" if is_held_out(group, seed) else "train"
         found += [Assignment(row["run_id"], split, group) for row in members]

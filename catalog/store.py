@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from ncpl_data.catalog.bucket import open_storage
 from ncpl_data.catalog.errors import ConflictError
-from ncpl_data.catalog.folder import write_error
+from ncpl_data.catalog.folder import discard, write_error
 from ncpl_data.catalog.manifest import DataFile, Manifest, manifest_name, read_manifest
 from ncpl_data.catalog.parquet import (
     MAX_FILE_ROWS,
@@ -277,7 +277,7 @@ class Catalog:
                 keys = pc.min_max(part["run_id"]).as_py() if "run_id" in part.column_names else {}
                 written.append(self.put_file(table, source, temporary, part.num_rows, keys))
             except OSError as error:
-                temporary.unlink(missing_ok=True)
+                discard(temporary)
                 raise write_error(temporary, error) from error
         return tuple(written)
 

@@ -1,0 +1,8 @@
+"""Let tests and the processes they start import the generated runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent))
