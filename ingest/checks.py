@@ -27,6 +27,9 @@ CURVE_TOLERANCE = 0.05
 SHAPE_FACTOR = 2.0
 """A stated parameter count may differ from the one the shape gives by this factor."""
 
+LARGEST_STEP = 1 << 28
+"""Tokens. No published run takes more in one optimizer step; a batch given in tokens does."""
+
 SMALLEST_MODEL = 1_000
 """Parameters. Below it the count was given in millions or billions."""
 
@@ -74,6 +77,15 @@ def check_tokens(document: Section) -> Iterator[Problem]:
             "the same budget up to rounding",
             "Tokens are counted one by one, not in millions or billions.",
         )
+    if batch and sequence and batch * sequence >= LARGEST_STEP:
+        yield Problem(
+            "/schedule/batch_size_sequences",
+            "unit",
+            f"{batch:,} sequences of {sequence:,} tokens in one step",
+            f"fewer than {LARGEST_STEP:,} tokens in one step",
+            "The batch seems to be given in tokens: divide it by sequence_length.",
+        )
+        return
     if not (tokens and sequence and steps and (batch or ramp)):
         return
     sequences = ramp_sequences(ramp, steps) if ramp else batch * steps

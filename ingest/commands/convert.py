@@ -1,0 +1,121 @@
+"""`ncpl-data convert`: other programs' logs into run documents."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ncpl_data.ingest.console import EXIT_INVALID, Console, output_options
+
+FORMATS = ("csv", "hf", "log", "mlflow", "tensorboard", "wandb")
+
+EPILOG = """\b
+Formats:
+  csv          a table, one row a run, with --mapping FILE.toml
+  hf           trainer_state.json or an output folder of the Hugging Face Trainer
+  log          text logs of modded-nanogpt, nanochat, nanoGPT, llm.c
+  mlflow       an mlruns folder
+  tensorboard  event files
+  wandb        an export folder, or ENTITY/PROJECT through the API
+\b
+Examples:
+  ncpl-data convert hf out/ --source acme --set /system/n_devices=8 --out runs.jsonl
+  ncpl-data convert csv sweep.csv --source acme --mapping sweep.toml | ncpl-data submit -
+  ncpl-data convert log logs/ --source acme --set /data/dataset=fineweb --out runs.jsonl
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("layout", metavar="FORMAT", type=click.Choice(FORMATS))
+@click.argument("path")
+@click.option("--source", required=True, help="Name of your source: the first part of each id.")
+@click.option("--run", "run_name", help="Name of the run; for a log of one run.")
+@click.option("--metric", help="Metric whose end is the final loss.")
+@click.option("--unit", "units", multiple=True, metavar="METRIC=UNIT", help="Unit of a metric.")
+@click.option(
+    "--set",
+    "values",
+    multiple=True,
+    metavar="POINTER=VALUE",
+    help="A value you know of every run, such as /data/dataset=fineweb. It is marked declared.",
+)
+@click.option("--mapping", type=click.Path(path_type=Path), help="Mapping of a CSV table (TOML).")
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="Hyperparameters, as JSON, YAML or TOML."
+)
+@click.option("--aliases", default="common", help="Whose names they are: huggingface, nanogpt, ...")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.")
+@output_options
+def convert(
+    layout: str,
+    path: str,
+    source: str,
+    run_name: str | None,
+    metric: str | None,
+    units: tuple[str, ...],
+    values: tuple[str, ...],
+    mapping: Path | None,
+    config: Path | None,
+    aliases: str,
+    out: Path | None,
+    console: Console,
+) -> int:
+    """Turn a log of another program into run documents, one JSON document a line.
+
+    What the log does not state stays absent. Documents that are not valid yet are written all
+    the same, with what is missing on stderr: add --set, or edit them.
+    """
+    from ncpl_data.ingest.documents import Document
+    from ncpl_data.ingest.importers import importer
+    from ncpl_data.ingest.importers.base import Options
+    from ncpl_data.ingest.submit import Finding, checked
+
+    options = Options(
+        source=source,
+        run=run_name,
+        metric=metric,
+        units=dict(pair(text, "--unit") for text in units),
+        values={key: value_of(text) for key, text in (pair(v, "--set") for v in values)},
+        mapping=mapping,
+        config=config,
+        aliases=aliases,
+    )
+    documents, problems = [], []
+    for document in importer(layout)(path, options):
+        documents.append(document)
+        _, found = checked(Document(path, document))
+        finding = Finding(Document(str(document["run_id"]), document), None, tuple(found))
+        problems += list(finding.as_dicts())
+    for problem in problems:
+        console.note(
+            f"{problem['run_id']} {problem['pointer']}: found {problem['found']}; "
+            f"expected {problem['expected']}. {problem['hint'] or ''}".strip()
+        )
+    lines = "\n".join(json.dumps(d, ensure_ascii=False) for d in documents)
+    if out is not None:
+        out.write_text(f"{lines}\n", "utf-8")
+    result: dict[str, Any] = {"runs": [d["run_id"] for d in documents], "problems": problems}
+    if out is None:
+        result["documents"] = documents
+    text = lines if out is None else f"{len(documents):,} documents written to {out}"
+    console.result(result, text)
+    return EXIT_INVALID if problems else 0
+
+
+def pair(text: str, option: str) -> tuple[str, str]:
+    """Return the two sides of KEY=VALUE."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise click.UsageError(f'{option} "{text}": expected KEY=VALUE')
+    return key, value
+
+
+def value_of(text: str) -> Any:
+    """Return a value of the command line: JSON where it is JSON, else text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,316 @@
+"""What every importer shares: a draft of a run document, aliases, units of metrics."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ncpl_data.catalog.errors import InputError
+from ncpl_data.ingest.documents import set_value
+from ncpl_data.ingest.secrets import scrubbed
+from ncpl_data.schema.aliases import Alias, alias_tables
+from ncpl_data.schema.fields import run_fields
+from ncpl_data.schema.load import SCHEMA_VERSION
+from ncpl_data.schema.text import TextError, decode, parse_yaml
+
+UNIT_PATTERNS = (
+    (re.compile(r"bpb$|bits_per_byte"), "bits_per_byte"),
+    (re.compile(r"ppl$|perplexity"), "perplexity"),
+    (re.compile(r"(^|[/_])acc(uracy)?$"), "accuracy"),
+    (re.compile(r"(^|[/_.])(ce_)?loss(_smoothed)?$|cross_entropy|nll"), "nats_per_token"),
+)
+"""Units by name. Frameworks log the mean cross-entropy, which is in nats per token."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user says beside the log."""
+
+    source: str
+    run: str | None = None
+    """Name of the run, where the log holds one and does not name it."""
+    metric: str | None = None
+    """Metric whose end is the final loss; by default the importer's choice."""
+    units: Mapping[str, str] = field(default_factory=dict)
+    """Units of metrics, by name."""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """Values by JSON Pointer that the user declares of every run."""
+    mapping: Path | None = None
+    config: Path | None = None
+    aliases: str = "common"
+
+
+class Draft:
+    """A run document in the making, with the origin of every value."""
+
+    def __init__(self, options: Options, name: str) -> None:
+        """Start with the identity; what the user declared stands first."""
+        self.options = options
+        self.name = safe_name(options.run or name)
+        self.values: dict[str, Any] = {}
+        self.origins: dict[str, Any] = {}
+        self.raw_config: dict[str, Any] = {}
+        self.curves: dict[str, dict[int, float]] = {}
+        self.tokens: dict[int, int] = {}
+        self.metrics: dict[str, dict[str, Any]] = {}
+        for pointer, value in options.values.items():
+            self.set(pointer, value, "declared")
+
+    def set(self, pointer: str, value: Any, origin: Any = "logged") -> None:
+        """State a value, unless it is empty or stated already."""
+        if value is not None and pointer not in self.values:
+            self.values[pointer] = value
+            self.origins[pointer] = origin
+
+    def get(self, pointer: str) -> Any:
+        """Return a value stated before, or None."""
+        return self.values.get(pointer)
+
+    def apply(self, program: str, config: Mapping[str, Any]) -> None:
+        """Take what a program's configuration says, by its aliases, and keep it verbatim."""
+        self.raw_config.update(config)
+        flat = flattened(config)
+        table = alias_tables().get(program)
+        if table is None:
+            raise InputError(
+                f'no aliases are called "{program}"; there are: {", ".join(alias_tables())}'
+            )
+        # Ratios need the steps, the peak rate and the sequence length: these come first.
+        plain = [a for a in table if a.transform not in NEEDS]
+        for alias in (*plain, *(a for a in table if a.transform in NEEDS)):
+            if flat.get(alias.name) is not None:
+                self.apply_alias(alias, flat[alias.name])
+
+    def apply_alias(self, alias: Alias, value: Any) -> None:
+        """Take one value of another program, in our unit."""
+        value = number_of(value) if alias.pointer in numeric_pointers() else value
+        if value is None:
+            return
+        if alias.transform is None:
+            self.set(alias.pointer, whole(alias.pointer, value))
+            return
+        converted, origin = self.transform(alias, value)
+        self.set(alias.pointer, converted, origin)
+
+    def transform(self, alias: Alias, value: Any) -> tuple[Any, Any]:
+        """Return a value in our unit and its origin; (None, None) where the base is not known."""
+        kind = str(alias.transform)
+        if kind in WORDS:
+            return WORDS[kind](str(value)), "logged"
+        if kind == "nonzero":
+            return (whole(alias.pointer, value), "logged") if value > 0 else (None, None)
+        if (kind == "steps_or_ratio" and value >= 1) or value == 0:
+            return whole(alias.pointer, value), "logged"
+        base_pointer, rule = NEEDS[kind]
+        base = self.get(base_pointer)
+        if base is None:
+            return None, None
+        if kind == "tokens_to_sequences":
+            converted: Any = value / base
+            if converted != int(converted):
+                return None, None
+            converted = int(converted)
+        else:
+            converted = value * base
+            if kind != "ratio_of_rate":
+                converted = round(converted)
+        return converted, {"kind": "derived", "rule": f"{alias.name} {rule}"}
+
+    def point(self, metric: str, step: int, value: float, tokens: int | None = None) -> None:
+        """Add a point of a curve; a step logged again after a restart replaces the first."""
+        if math.isfinite(value):
+            self.curves.setdefault(metric_name(metric), {})[int(step)] = float(value)
+            if tokens is not None:
+                self.tokens[int(step)] = tokens
+
+    def document(self, primary: Iterable[str] = ()) -> dict[str, Any]:
+        """Return the finished document; the first primary metric that was logged is the loss."""
+        self.derive()
+        self.finish_outcome(primary)
+        document: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "run_id": f"{self.options.source}/{self.name}",
+            "source": self.options.source,
+        }
+        for pointer, value in self.values.items():
+            set_value(document, pointer, value)
+        if self.metrics:
+            set_value(document, "/outcome/metrics", list(self.metrics.values()))
+        if self.curves:
+            document["curves"] = [self.curve(m) for m in sorted(self.curves)]
+        columns = {f.pointer: f.column for f in run_fields()}
+        origins = {columns[p]: o for p, o in self.origins.items() if p in columns}
+        if origins:
+            set_value(document, "/provenance/origins", origins)
+        if self.raw_config:
+            set_value(document, "/provenance/raw_config", jsonable(scrubbed(self.raw_config)))
+        return document
+
+    def curve(self, metric: str) -> dict[str, Any]:
+        """Return one curve, sorted by step."""
+        points = sorted(self.curves[metric].items())
+        curve: dict[str, Any] = {"metric": metric, "step": [s for s, _ in points]}
+        if all(step in self.tokens for step, _ in points):
+            curve["tokens"] = [self.tokens[step] for step, _ in points]
+        return curve | {"value": [v for _, v in points]}
+
+    def derive(self) -> None:
+        """State what follows from what is stated: the tokens of the whole run."""
+        batch, length = self.get("/schedule/batch_size_sequences"), self.get(SEQUENCE_LENGTH)
+        steps = self.get(TRAIN_STEPS)
+        if batch and length and steps:
+            rule = {"kind": "derived", "rule": "batch x sequence x steps"}
+            self.set("/schedule/train_tokens", batch * length * steps, rule)
+
+    def finish_outcome(self, primary: Iterable[str]) -> None:
+        """State the final loss and step, and what each metric is."""
+        wanted = [metric_name(self.options.metric)] if self.options.metric else list(primary)
+        if self.options.metric and wanted[0] not in self.curves:
+            raise InputError(
+                f'no metric "{wanted[0]}" was logged; there are: {", ".join(sorted(self.curves))}'
+            )
+        for metric in self.curves:
+            entry = self.metrics.setdefault(metric, {"name": metric})
+            entry["unit"] = self.options.units.get(metric) or entry.get("unit") or unit_of(metric)
+            if split := split_of(metric):
+                entry.setdefault("split", split)
+        chosen = next((m for m in wanted if m in self.curves), None)
+        if chosen is not None:
+            last = max(self.curves[chosen])
+            rule = {"kind": "derived", "rule": f"last value of {chosen}"}
+            self.set("/outcome/final_loss", self.curves[chosen][last], rule)
+            self.set("/outcome/final_loss_metric", chosen, "declared")
+            self.set("/outcome/final_loss_unit", self.metrics[chosen]["unit"], "declared")
+        if self.curves and self.get("/outcome/final_step") is None:
+            last_step = max(max(points) for points in self.curves.values())
+            self.set("/outcome/final_step", last_step, {"kind": "derived", "rule": "last step"})
+
+
+TRAIN_STEPS, SEQUENCE_LENGTH = "/schedule/train_steps", "/schedule/sequence_length"
+NEEDS = {
+    "steps_or_ratio": (TRAIN_STEPS, "x steps"),
+    "ratio_of_steps": (TRAIN_STEPS, "x steps"),
+    "ratio_of_rate": ("/optimizer/learning_rate", "x peak learning rate"),
+    "tokens_to_sequences": (SEQUENCE_LENGTH, "/ sequence length"),
+}
+"""What a transform multiplies with or divides by, and how an origin says so."""
+
+
+def huggingface_optimizer(text: str) -> str:
+    """Return the optimizer behind one of the many names of transformers' implementations."""
+    name = text.lower().rsplit(".", 1)[-1]
+    return "adamw" if name.startswith("adamw_") else name
+
+
+WORDS = {
+    "lower": str.lower,
+    "class_name": lambda text: text.rsplit(".", 1)[-1].lower(),
+    "huggingface_optimizer": huggingface_optimizer,
+}
+
+
+@cache
+def numeric_pointers() -> frozenset[str]:
+    """Return the pointers whose values are numbers."""
+    return frozenset(f.pointer for f in run_fields() if f.kind in ("integer", "number"))
+
+
+def whole(pointer: str, value: Any) -> Any:
+    """Return a count as a whole number, anything else as it is."""
+    is_count = pointer in count_pointers() and isinstance(value, float)
+    return int(value) if is_count and math.isfinite(value) and value == int(value) else value
+
+
+@cache
+def count_pointers() -> frozenset[str]:
+    """Return the pointers whose values are whole numbers."""
+    return frozenset(f.pointer for f in run_fields() if f.kind == "integer")
+
+
+def number_of(value: Any) -> Any:
+    """Return a number that was logged as text; None for text that is none."""
+    if not isinstance(value, str):
+        return value
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return int(value) if re.fullmatch(r"[-+]?\d+", value.strip()) else number
+
+
+def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a nested configuration as dotted paths; list items by their number."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            found |= flattened(value, f"{name}.")
+        elif isinstance(value, (list, tuple)):
+            found |= flattened({str(i): v for i, v in enumerate(value)}, f"{name}.")
+        else:
+            found[name] = value
+    return found
+
+
+def metric_name(name: str) -> str:
+    """Return a metric's name in our spelling: no spaces, no leading mark."""
+    return re.sub(r"[^A-Za-z0-9._/:+-]+", "_", name.strip()).lstrip("._/:+-")[:200] or "metric"
+
+
+def safe_name(name: str) -> str:
+    """Return a run's name as the native part of an id."""
+    return re.sub(r"[^A-Za-z0-9._@:+=,~-]+", "-", name).lstrip("._@:+=,~-")[:200] or "run"
+
+
+def unit_of(metric: str) -> str:
+    """Return the unit a metric's name tells, "other" if it tells none."""
+    return next((u for pattern, u in UNIT_PATTERNS if pattern.search(metric.lower())), "other")
+
+
+def split_of(metric: str) -> str | None:
+    """Return the part of the data a metric's name tells."""
+    first = re.split(r"[/_.]", metric.lower())[0]
+    names = {"val": "validation", "valid": "validation", "eval": "validation", "dev": "validation"}
+    return names.get(first, first if first in ("train", "validation", "test") else None)
+
+
+def jsonable(value: Any) -> Any:
+    """Return a logged configuration as JSON types; a number that is not finite as its name."""
+    if isinstance(value, dict):
+        return {str(k): jsonable(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [jsonable(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Return a configuration file (JSON, YAML or TOML) as a dict.
+
+    Raises InputError if it can not be read.
+    """
+    import tomllib
+
+    found: Any
+    try:
+        text = decode(path.read_bytes())
+        if path.suffix == ".toml":
+            return tomllib.loads(text)
+        if path.suffix in (".yaml", ".yml"):
+            found = next(iter(parse_yaml(text)), (1, {}))[1]
+        else:
+            found = json.loads(text)  # programs log NaN; what is not finite is left out later
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist") from error
+    except (TextError, ValueError, OSError) as error:
+        raise InputError(f"{path} can not be read: {error}") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path} holds {type(found).__name__}; expected an object")
+    return found

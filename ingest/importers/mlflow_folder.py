@@ -1,0 +1,76 @@
+"""MLflow: a tracking folder (mlruns), one of its experiments or one of its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ncpl_data.catalog.errors import InputError
+from ncpl_data.ingest.importers.base import Draft, Options, number_of, read_config
+
+PRIMARY = ("eval/loss", "validation/loss", "val/loss", "eval_loss", "val_loss", "train/loss")
+PRIMARY_LAST = ("train_loss", "loss")
+ENDED = {3: "finished", 4: "failed", 5: "truncated"}
+STATUS = {"FINISHED": "finished", "FAILED": "failed", "KILLED": "truncated"}
+
+
+def read(path: str, options: Options) -> Iterator[dict[str, Any]]:
+    """Yield the runs of a folder, in order of their ids.
+
+    Parameters are taken by --aliases (default: common names); all are kept verbatim.
+    """
+    root = Path(path)
+    runs = sorted(p.parent for p in root.rglob("meta.yaml") if (p.parent / "metrics").is_dir())
+    if not runs:
+        raise InputError(f"{path} holds no MLflow run; expected folders with meta.yaml and metrics")
+    for folder in runs:
+        if not (root.resolve() in folder.resolve().parents or root.resolve() == folder.resolve()):
+            raise InputError(f"{folder} leads out of {root}")
+        yield read_run(folder, options)
+
+
+def read_run(folder: Path, options: Options) -> dict[str, Any]:
+    """Return one run."""
+    meta = read_config(folder / "meta.yaml")
+    if meta.get("lifecycle_stage") == "deleted":
+        raise InputError(f"{folder} was deleted in MLflow; restore it or remove the folder")
+    draft = Draft(options, str(meta.get("run_name") or meta.get("run_id") or folder.name))
+    draft.set("/source_run", str(meta.get("run_id") or folder.name))
+    params = {key: number_of(value) or value for key, value in values(folder / "params")}
+    draft.apply(options.aliases, params)
+    draft.raw_config = dict(values(folder / "params"))
+    if options.config:
+        draft.apply("common", read_config(options.config))
+    for name, text in values(folder / "metrics"):
+        read_metric(draft, name, text, folder)
+    ended = meta.get("status")
+    found = ENDED.get(ended) if isinstance(ended, int) else STATUS.get(str(ended))
+    draft.set("/outcome/status", found)
+    start, end = meta.get("start_time"), meta.get("end_time")
+    if isinstance(start, int) and isinstance(end, int) and end > start:
+        rule = {"kind": "derived", "rule": "end_time - start_time"}
+        draft.set("/system/wall_time_seconds", (end - start) / 1000, rule)
+    return draft.document((*PRIMARY, *PRIMARY_LAST))
+
+
+def values(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield (name, text) of the files of one folder; a name may hold slashes."""
+    for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
+        if path.is_file() and not path.is_symlink():
+            yield path.relative_to(folder).as_posix(), path.read_text("utf-8", errors="replace")
+
+
+def read_metric(draft: Draft, name: str, text: str, folder: Path) -> None:
+    """Take one metric: a line is time, value, step.
+
+    Raises InputError for a line of another form.
+    """
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            _, value, step, *_ = line.split()
+            draft.point(name, int(step), float(value))
+        except ValueError as error:
+            raise InputError(
+                f'{folder}/metrics/{name} line {number}: "{line[:60]}"; expected time, value, step'
+            ) from error

@@ -1,0 +1,152 @@
+"""Weights & Biases: an export folder, or a project through its API.
+
+One folder a run: config.json (or config.yaml), summary.json, and its history as Parquet
+(`*.runhistory.parquet`, what `run.download_history_exports` writes), history.jsonl or history.csv.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ncpl_data.catalog.errors import InputError
+from ncpl_data.ingest.importers.base import Draft, Options, metric_name, read_config
+
+PRIMARY = ("eval/loss", "validation/loss", "val/loss", "eval_loss", "val_loss", "train/loss")
+PRIMARY_LAST = ("train_loss", "train/cross_entropy_loss", "train/CE_loss", "loss")
+CONFIGS = ("config.json", "config.yaml", "files/config.yaml")
+SUMMARIES = ("summary.json", "wandb-summary.json", "files/wandb-summary.json")
+META = "run.json"
+"""Name, id and state of a run, as the API download writes them."""
+
+STATES = {"finished": "finished", "crashed": "failed", "failed": "failed", "killed": "truncated"}
+TOKEN_KEYS = ("throughput/total_tokens", "train/total_tokens", "total_tokens", "tokens")
+
+
+def read(path: str, options: Options) -> Iterator[dict[str, Any]]:
+    """Yield the runs of an export folder, or of `entity/project` through the API.
+
+    Histories are read whole: parts that overlap are joined by `_step`, the later row stands.
+    Configurations lose their keys and passwords before anything else happens.
+    """
+    root = Path(path)
+    if not root.exists() and path.count("/") == 1 and not path.startswith((".", "/")):
+        from ncpl_data.ingest.importers.wandb_api import downloaded
+
+        with downloaded(path) as folder:
+            yield from read_folder(folder, options)
+        return
+    yield from read_folder(root, options)
+
+
+def read_folder(root: Path, options: Options) -> Iterator[dict[str, Any]]:
+    """Yield the runs of an export folder."""
+    candidates = [root, *sorted(p for p in root.rglob("*") if p.is_dir() and not p.is_symlink())]
+    runs = [folder for folder in candidates if histories(folder)]
+    if not runs:
+        raise InputError(
+            f"{root} holds no exported run; expected config.json beside *.runhistory.parquet, "
+            "history.jsonl or history.csv. To read a project: ncpl-data convert wandb "
+            "ENTITY/PROJECT (needs a W&B key, even for public projects)"
+        )
+    for folder in runs:
+        yield read_run(folder, options)
+
+
+def histories(folder: Path) -> list[Path]:
+    """Return the history files of one run, in order."""
+    patterns = ("*history*.parquet", "history.jsonl", "history.csv")
+    return [path for pattern in patterns for path in sorted(folder.glob(pattern))]
+
+
+def read_run(folder: Path, options: Options) -> dict[str, Any]:
+    """Return the run of one folder."""
+    meta = read_first(folder, (META,))
+    config = unwrapped(read_first(folder, CONFIGS))
+    draft = Draft(options, str(meta.get("name") or folder.resolve().name))
+    draft.set("/source_run", str(meta.get("id") or folder.resolve().name))
+    program = options.aliases if options.aliases != "common" else guess_program(config)
+    draft.apply(program, config)
+    draft.set("/outcome/status", STATES.get(str(meta.get("state", ""))))
+    for history in histories(folder):
+        for row in history_rows(history):
+            read_point(draft, row)
+    summary = read_first(folder, SUMMARIES)
+    runtime = summary.get("_runtime")
+    if isinstance(runtime, (int, float)) and runtime > 0:
+        draft.set("/system/wall_time_seconds", runtime)
+    return draft.document((*PRIMARY, *PRIMARY_LAST))
+
+
+def guess_program(config: Mapping[str, Any]) -> str:
+    """Return whose configuration this is, by keys only one program has."""
+    if "per_device_train_batch_size" in config:
+        return "huggingface"
+    if isinstance(config.get("trainer"), Mapping) and "num_train_steps" in config["trainer"]:
+        return "levanter"
+    if isinstance(config.get("train_module"), Mapping):
+        return "olmo_core"
+    return "common"
+
+
+def read_first(folder: Path, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return the first of some files that is there, {} if none is."""
+    path = next((folder / n for n in names if (folder / n).is_file()), None)
+    return {} if path is None else read_config(path)
+
+
+def unwrapped(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration without the wrapping of config.yaml ({key: {value: ...}})."""
+    return {
+        key: value["value"] if isinstance(value, dict) and "value" in value else value
+        for key, value in config.items()
+        if not key.startswith("_") and key != "wandb_version"
+    }
+
+
+def history_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of one history file."""
+    try:
+        if path.suffix == ".parquet":
+            import pyarrow.parquet as pq
+
+            for batch in pq.ParquetFile(path).iter_batches(10_000):
+                yield from batch.to_pylist()
+        elif path.suffix == ".csv":
+            with path.open(encoding="utf-8", newline="") as file:
+                yield from csv.DictReader(file)
+        else:
+            with path.open(encoding="utf-8") as file:
+                yield from (json.loads(line) for line in file if line.strip())
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"{path} can not be read: {error}") from error
+
+
+def read_point(draft: Draft, row: Mapping[str, Any]) -> None:
+    """Take the numbers of one history row; a key that starts with _ is W&B's own."""
+    step = number(row.get("_step"))
+    if step is None:
+        return
+    found = (number(row.get(key)) for key in TOKEN_KEYS)
+    tokens = next((int(v) for v in found if v is not None), None)
+    for key, value in row.items():
+        if key.startswith(("_", "system/")) or key in TOKEN_KEYS:
+            continue
+        converted = number(value)
+        if converted is not None:
+            draft.point(metric_name(key), int(step), converted, tokens)
+
+
+def number(value: Any) -> float | None:
+    """Return a finite number, None for anything else (W&B writes NaN and Infinity as text)."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        found = float(value)
+    except ValueError:
+        return None
+    return found if math.isfinite(found) else None

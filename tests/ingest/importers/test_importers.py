@@ -1,0 +1,256 @@
+"""Other programs' logs become documents with the right units; a hand-written twin is equal."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from ncpl_data.catalog.errors import InputError
+from ncpl_data.ingest.cli import main
+from ncpl_data.ingest.documents import Document
+from ncpl_data.ingest.importers import MODULES, importer
+from ncpl_data.ingest.importers.base import Options
+from ncpl_data.ingest.importers.tensorboard_events import scalars
+from ncpl_data.ingest.submit import checked
+
+NATS = "nats_per_token"
+LOGS = Path(__file__).parents[2] / "fixtures" / "logs"
+
+TWIN = {
+    "schema_version": "1.0",
+    "source": "lab",
+    "optimizer": {"name": "adamw", "learning_rate": 0.001, "weight_decay": 0.1},
+    "schedule": {
+        "train_steps": 400,
+        "batch_size_sequences": 32,
+        "sequence_length": 512,
+        "train_tokens": 6_553_600,
+    },
+    "outcome": {
+        "final_loss": 4.9015,
+        "final_loss_metric": "eval/loss",
+        "final_loss_unit": "nats_per_token",
+        "final_step": 400,
+    },
+    "curves": [
+        {"metric": "eval/loss", "step": [200, 400], "value": [5.4682, 4.9015]},
+        {
+            "metric": "train/loss",
+            "step": [100, 200, 300, 400],
+            "value": [6.1023, 5.4417, 5.0981, 4.8732],
+        },
+    ],
+}
+"""The run of all fixtures, written by hand: what each converter must find, in our units."""
+
+
+def convert(layout: str, path: Path, **options: object) -> list[dict]:
+    found = list(importer(layout)(str(path), Options(source="lab", **options)))
+    for document in found:
+        assert checked(Document("converted", document))[1] == []
+    return found
+
+
+def agrees(document: dict, twin: dict, without: tuple[str, ...] = ()) -> None:
+    """Assert that a document states everything its twin states, with equal values."""
+    for name, value in twin.items():
+        if name in without:
+            continue
+        if name == "curves":
+            curves = [c for c in document["curves"] if c["metric"] in {t["metric"] for t in value}]
+            assert curves == value
+        elif isinstance(value, dict):
+            stated = {k: document[name].get(k) for k in value}
+            assert {k: stated[k] for k in value if k not in without} == {
+                k: v for k, v in value.items() if k not in without
+            }
+        else:
+            assert document[name] == value
+
+
+def test_a_trainer_state_gives_its_hand_written_twin() -> None:
+    (document,) = convert(
+        "hf",
+        LOGS / "huggingface",
+        values={"/system/n_devices": 2, "/schedule/sequence_length": 512},
+    )
+    agrees(document, TWIN)
+    assert document["schedule"]["warmup_steps"] == 20  # transformers 5: below 1 is a ratio
+    assert document["outcome"]["status"] == "finished"
+    origins = document["provenance"]["origins"]
+    assert origins["learning_rate"] == "logged"
+    assert origins["n_devices"] == "declared"
+    assert origins["batch_size_sequences"]["kind"] == "derived"
+    assert origins["warmup_steps"]["rule"] == "warmup_steps x steps"
+    assert document["provenance"]["raw_config"]["hub_token"] == "[removed]"
+    assert document["provenance"]["raw_config"]["warmup_steps"] == 0.05
+    smoothing = {m["name"]: m.get("smoothing") for m in document["outcome"]["metrics"]}
+    assert smoothing["train/loss"] == "mean of the last 100 steps"
+    assert document["model"]["d_ff"] == 1024
+
+
+def test_the_batch_stays_unknown_without_the_number_of_devices() -> None:
+    (document,) = convert("hf", LOGS / "huggingface" / "trainer_state.json")
+    assert "batch_size_sequences" not in document["schedule"]
+    assert "train_tokens" not in document["schedule"]
+
+
+def test_the_last_checkpoint_of_an_output_folder_is_read(tmp_path: Path) -> None:
+    state = json.loads((LOGS / "huggingface" / "trainer_state.json").read_text())
+    for step in (80, 400):
+        folder = tmp_path / "out" / f"checkpoint-{step}"
+        folder.mkdir(parents=True)
+        (folder / "trainer_state.json").write_text(json.dumps(state | {"global_step": step}))
+    (document,) = convert("hf", tmp_path / "out")
+    assert (document["run_id"], document["outcome"]["final_step"]) == ("lab/out", 400)
+
+
+def test_tensorboard_events_give_the_same_curves() -> None:
+    (document,) = convert(
+        "tensorboard", LOGS / "tensorboard", config=LOGS / "tensorboard" / "config.json"
+    )
+    agrees(document, TWIN)
+    assert document["run_id"] == "lab/gpt-small"
+    names = {m["name"]: m["unit"] for m in document["outcome"]["metrics"]}
+    assert names["train/learning_rate"] == "other"
+
+
+def test_a_cut_off_event_file_gives_what_it_holds(tmp_path: Path) -> None:
+    (events,) = (LOGS / "tensorboard").rglob("*tfevents*")
+    whole = list(scalars(events))
+    (tmp_path / "events.out.tfevents.1").write_bytes(events.read_bytes()[:-20])
+    assert list(scalars(tmp_path / "events.out.tfevents.1")) == whole[:-1]
+
+
+@pytest.mark.parametrize("content", [b"not events at all, but long enough to be read", b"\1" * 100])
+def test_another_file_is_no_event_file(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "events.out.tfevents.1").write_bytes(content)
+    with pytest.raises(InputError, match="no TensorBoard event file"):
+        list(scalars(tmp_path / "events.out.tfevents.1"))
+
+
+def test_an_mlflow_run_gives_its_twin() -> None:
+    (document,) = convert("mlflow", LOGS / "mlruns")
+    agrees(document, TWIN)
+    assert document["run_id"] == "lab/gpt-small-lr1e-3"
+    assert document["schedule"]["warmup_steps"] == 20
+    assert document["outcome"]["status"] == "finished"
+    assert document["provenance"]["raw_config"]["lr"] == "0.001"  # verbatim: MLflow logs text
+
+
+def test_a_table_with_a_mapping_gives_its_runs() -> None:
+    documents = convert("csv", LOGS / "csv" / "runs.csv", mapping=LOGS / "csv" / "mapping.toml")
+    assert [d["run_id"] for d in documents] == [
+        "lab/gpt-small",
+        "lab/gpt-small-hot",
+        "lab/gpt-small-cold",
+    ]
+    agrees(documents[0], TWIN)
+    assert documents[0]["schedule"]["warmup_steps"] == 20
+    assert documents[1]["outcome"]["status"] == "diverged"
+    assert "final_loss" not in documents[1]["outcome"]
+    assert "weight_decay" not in documents[2]["optimizer"]
+    assert documents[0]["provenance"]["origins"]["dataset"] == "declared"
+
+
+def test_a_wandb_export_gives_its_twin_without_secrets() -> None:
+    (document,) = convert("wandb", LOGS / "wandb")
+    agrees(document, TWIN)
+    assert document["run_id"] == "lab/gpt-small"
+    assert document["source_run"] == "abc123"
+    assert document["outcome"]["status"] == "finished"
+    text = json.dumps(document)
+    assert "xxxxxxxx" not in text
+    assert "hf_AAAA" not in text
+    assert "system/gpu" not in text
+
+
+def test_a_modded_nanogpt_log_gives_its_run() -> None:
+    (document,) = convert("log", LOGS / "modded_nanogpt_soap.txt")
+    schedule = document["schedule"]
+    assert schedule["batch_size_sequences"] == 512  # its comment says: in sequences
+    assert schedule["train_tokens"] == 512 * 1024 * 6000
+    assert schedule["decay_steps"] == 1800
+    assert document["outcome"]["final_loss"] == 3.2763
+    assert document["outcome"]["final_loss_metric"] == "validation/loss"
+    assert document["outcome"]["status"] == "finished"
+    curves = {c["metric"]: c for c in document["curves"]}
+    assert curves["validation/loss"]["step"][:2] == [0, 125]
+    assert curves["train/loss"]["value"][-1] == 3.4305
+    assert document["provenance"]["raw_config"]["batch_size"] == 512
+
+
+@pytest.mark.parametrize(
+    ("comment", "batch"),
+    [("# in tokens", 8), ("# batch size, in sequences", 8192), ("", None), ("# big", None)],
+)
+def test_a_batch_counts_only_with_its_unit(comment: str, batch: int | None, tmp_path: Path) -> None:
+    log = tmp_path / "run.txt"
+    log.write_text(
+        f"sequence_length = 1024\nbatch_size = 8*1024 {comment}\nstep:0/10 val_loss:10.8\n"
+        "step:10/10 val_loss:7.1\n"
+    )
+    (document,) = convert("log", log)
+    assert document["schedule"].get("batch_size_sequences") == batch
+
+
+@pytest.mark.parametrize(
+    ("line", "metric", "step", "value", "unit"),
+    [
+        ("step:125/3350 val_loss:4.66393 train_time:22s", "validation/loss", 125, 4.66393, NATS),
+        ("step 00010/99 (0.05%) | loss: 8.1234 | dt: 3ms", "train/loss_smoothed", 10, 8.1234, NATS),
+        ("Step 00250 | Validation bpb: 1.2345", "validation/bpb", 250, 1.2345, "bits_per_byte"),
+        ("iter 100: loss 3.2101, time 10ms", "train/loss", 100, 3.2101, NATS),
+        ("step 500: train loss 3.2000, val loss 3.3001", "validation/loss", 500, 3.3001, NATS),
+    ],
+)  # fmt: skip
+def test_the_lines_of_four_programs_are_known(
+    line: str, metric: str, step: int, value: float, unit: str, tmp_path: Path
+) -> None:
+    (tmp_path / "run.log").write_text(f"{line}\n")
+    (document,) = convert("log", tmp_path / "run.log")
+    (curve,) = document["curves"]
+    assert (curve["metric"], curve["step"], curve["value"]) == (metric, [step], [value])
+    assert document["outcome"]["metrics"][0]["unit"] == unit
+
+
+def test_nothing_of_a_logged_script_is_run(tmp_path: Path) -> None:
+    marker = tmp_path / "ran"
+    (tmp_path / "run.log").write_text(
+        f"weight_decay = __import__('pathlib').Path('{marker}').touch()\n"
+        "num_iterations = 9**9**9**9\nstep:1/2 val_loss:3.5\n"
+    )
+    (document,) = convert("log", tmp_path / "run.log")
+    assert not marker.exists()
+    assert "optimizer" not in document
+
+
+def test_a_converted_run_is_submitted_and_its_twin_recognized(tmp_path: Path) -> None:
+    catalog = tmp_path / "catalog"
+    runner = CliRunner()
+    values = ["--set", "/system/n_devices=2", "--set", "/schedule/sequence_length=512"]
+    out = tmp_path / "runs.jsonl"
+    done = runner.invoke(
+        main,
+        ["convert", "hf", str(LOGS / "huggingface"), "--source", "lab", *values, "--out", str(out)],
+    )
+    assert done.exit_code == 0, done.output
+    assert runner.invoke(main, ["submit", str(out), "--catalog", str(catalog)]).exit_code == 0
+    (tmp_path / "twin.json").write_text(json.dumps(TWIN | {"run_id": "lab/by_hand"}))
+    done = runner.invoke(
+        main, ["submit", str(tmp_path / "twin.json"), "--catalog", str(catalog), "--json"]
+    )
+    problems = json.loads(done.stdout)["problems"]
+    assert any("lab/huggingface" in p["found"] for p in problems)
+
+
+@pytest.mark.parametrize("layout", sorted(MODULES))
+def test_a_path_that_holds_nothing_is_one_sentence(layout: str, tmp_path: Path) -> None:
+    mapping = tmp_path / "mapping.toml"
+    mapping.write_text('[run]\nid = "a"\n[columns]\n')
+    args = ["convert", layout, str(tmp_path / "nothing"), "--source", "lab"]
+    result = CliRunner().invoke(main, [*args, "--mapping", str(mapping)])
+    assert result.exit_code in (1, 3)
+    assert "Traceback" not in result.output
+    assert result.stderr.startswith("error: ")
