@@ -93,7 +93,7 @@ def croissant(manifest: Mapping[str, Any], schemas: Mapping[str, pa.Schema]) -> 
         "datePublished": manifest["created_at"],
         "url": "https://ncpl-data.github.io/",
         "license": licences or ["none stated"],
-        "citeAs": "\n".join(citations),
+        "citeAs": "\n".join(citations) or f"ncpl-data snapshot {manifest['id']}",
         "creator": {"@type": "sc:Organization", "name": "The ncpl-data authors"},
         "identifier": manifest["id"],
         "distribution": [
