@@ -21,16 +21,27 @@ class FitConfig:
 
     context_fields: tuple[str, ...] = ("params_non_embedding", "data_tokens", "optimizer")
     """Fields read before the law's coefficients are given, so that these depend on nothing else."""
-    recipe_fields: tuple[str, ...] = ("learning_rate", "batch_tokens")
+    recipe_fields: tuple[str, ...] = (
+        "learning_rate",
+        "batch_tokens",
+        "warmup_steps",
+        "weight_decay",
+        "min_learning_rate",
+        "adam_beta1",
+        "adam_beta2",
+        "adam_epsilon",
+        "grad_clip_norm",
+        "momentum",
+    )
     """Fields read after them; they move the prediction through the law and the residual."""
     backbone: str = "llama"
     """Architecture of the transformer: llama or qwen3."""
-    width: int = 48
+    width: int = 32
     n_layers: int = 2
     n_heads: int = 4
-    members: int = 3
+    members: int = 5
     """Networks trained from different seeds; the prediction is their mean."""
-    steps: int = 600
+    steps: int = 400
     batch_size: int = 256
     learning_rate: float = 3e-3
     weight_decay: float = 0.1
@@ -42,7 +53,7 @@ class FitConfig:
     """Price of the squared free residual, in units of `residual_scale`."""
     residual_scale: float = 0.02
     """Nats of free residual at one unit of the head."""
-    surface_penalty: float = 1e-5
+    surface_penalty: float = 1e-3
     """Pull of the law's own parameters to their start values."""
     hull_margin: float = 0.2
     """How far outside the training range a field may move the network, in scaled units."""

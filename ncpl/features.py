@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -42,12 +42,13 @@ class Field:
 # One row a field. Centres are round numbers near the middle of the public logs, so that bundles
 # share coordinates; ranges are those of a sane run, and catch a wrong unit.
 FIELDS: dict[str, Field] = {
-    field.name: field
-    for field in (
+    entry.name: entry
+    for entry in (
         Field("params_non_embedding", "parameters", centre=250e6, low=1e5, high=1e13),
         Field("data_tokens", "tokens", centre=15e9, low=1e6, high=1e15),
         Field("learning_rate", "per step, peak", centre=2e-3, low=1e-8, high=1.0),
         Field("batch_tokens", "tokens", centre=5e5, low=1, high=1e10),
+        Field("ffn_ratio", "d_ff / d_model", centre=4.0, low=1e-3, high=1e4),
         Field("n_layers", "layers", centre=10, low=1, high=1e4),
         Field("d_model", "features", centre=1024, low=8, high=1e6),
         Field("d_ff", "features", centre=4096, low=8, high=1e7),
@@ -70,7 +71,7 @@ FIELDS: dict[str, Field] = {
         Field("schedule", "name", kind="category"),
     )
 }
-DERIVED = ("data_tokens", "batch_tokens", "warmup_frac")
+DERIVED = ("data_tokens", "batch_tokens", "warmup_frac", "ffn_ratio")
 SILENT = (
     "run_id", "source", "source_run", "status", "model_family", "n_kv_heads", "head_dim",
     "vocab_size", "n_experts", "experts_per_token", "params_total", "params_active",
@@ -132,6 +133,8 @@ def derive(config: Config) -> dict[str, Any]:
     full["data_tokens"] = tokens
     if steps is None and tokens and "batch_tokens" in full:
         steps = tokens / full["batch_tokens"]
+    if get("d_ff") and get("d_model"):
+        full["ffn_ratio"] = full["d_ff"] / full["d_model"]
     if steps and get("warmup_steps") is not None:
         full["warmup_frac"] = full["warmup_steps"] / steps
     return full
@@ -146,14 +149,20 @@ class Encoded:
     codes: npt.NDArray[np.int64]
     """(B, F) 0 absent, 1 a number, 2.. a category's place in the vocabulary."""
     law: npt.NDArray[np.float64]
-    """(B, 4) scaled log N, log D, log learning rate, log batch; NaN where absent."""
+    """(B, 5) scaled logs of LAW_FIELDS; NaN where absent."""
 
     def __len__(self) -> int:
         """Return B."""
         return len(self.numbers)
 
 
-LAW_FIELDS = ("params_non_embedding", "data_tokens", "learning_rate", "batch_tokens")
+LAW_FIELDS = (
+    "params_non_embedding",
+    "data_tokens",
+    "learning_rate",
+    "batch_tokens",
+    "ffn_ratio",
+)
 
 
 @dataclass(frozen=True)
@@ -165,6 +174,9 @@ class Encoder:
     ranges: dict[str, tuple[float, float]]
     """Smallest and largest value seen in training, of every number in the table."""
     categories: dict[str, tuple[str, ...]]
+    lr_shift: dict[str, float] = field(default_factory=dict)
+    """Log of each optimizer's median learning rate over that of the most frequent one: the law sees
+    learning rates on the latter's scale. An optimizer not seen in training is not shifted."""
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -193,11 +205,11 @@ class Encoder:
         ranges: dict[str, tuple[float, float]] = {}
         categories: dict[str, tuple[str, ...]] = {}
         rows = [derive(config) for config in configs]
-        for name, field in FIELDS.items():
+        for name, entry in FIELDS.items():
             values = [row[name] for row in rows if row.get(name) is not None]
             if not values:
                 continue
-            if field.kind == "category":
+            if entry.kind == "category":
                 categories[name] = tuple(sorted(set(values)))
             else:
                 ranges[name] = (float(min(values)), float(max(values)))
@@ -207,7 +219,11 @@ class Encoder:
             return low < high or len(categories.get(name, ())) > 1
 
         return cls(
-            tuple(filter(varies, context)), tuple(filter(varies, recipe)), ranges, categories
+            tuple(filter(varies, context)),
+            tuple(filter(varies, recipe)),
+            ranges,
+            categories,
+            _lr_shift(rows),
         )
 
     def encode(self, configs: Sequence[Config]) -> Encoded:
@@ -229,6 +245,9 @@ class Encoder:
             for j, name in enumerate(LAW_FIELDS):
                 if row.get(name) is not None:
                     law[i, j] = FIELDS[name].scaled(row[name])
+            law[i, LAW_FIELDS.index("learning_rate")] -= self.lr_shift.get(
+                str(row.get("optimizer")), 0.0
+            )
         return Encoded(numbers, codes, law)
 
     def outside(self, config: Config) -> list[str]:
@@ -236,8 +255,14 @@ class Encoder:
         found = []
         row = derive(config)
         for name, (low, high) in self.ranges.items():
-            if name in ("train_tokens", "nominal_train_tokens", "train_steps", "warmup_frac"):
-                continue  # told by data_tokens and batch_tokens
+            if name in (
+                "train_tokens",
+                "nominal_train_tokens",
+                "train_steps",
+                "warmup_frac",
+                "ffn_ratio",
+            ):
+                continue  # told by other fields
             value = row.get(name)
             if value is None or low * (1 - 1e-6) <= value <= high * (1 + 1e-6):
                 continue
@@ -261,4 +286,17 @@ class Encoder:
             tuple(raw["recipe"]),
             {name: (low, high) for name, (low, high) in raw["ranges"].items()},
             {name: tuple(values) for name, values in raw["categories"].items()},
+            dict(raw["lr_shift"]),
         )
+
+
+def _lr_shift(rows: Sequence[Config]) -> dict[str, float]:
+    rates: dict[str, list[float]] = {}
+    for row in rows:
+        if row.get("optimizer") and row.get("learning_rate"):
+            rates.setdefault(row["optimizer"], []).append(math.log(row["learning_rate"]))
+    if not rates:
+        return {}
+    medians = {name: float(np.median(values)) for name, values in rates.items()}
+    common = max(sorted(rates), key=lambda name: len(rates[name]))
+    return {name: median - medians[common] for name, median in sorted(medians.items())}

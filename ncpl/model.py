@@ -5,7 +5,7 @@ what is read at LAW (corrections to the law's coefficients) depends on the conte
 read at LOSS (a small free residual, the width of the interval) on everything. Learning rate and
 batch enter as distances to the law's own optimum: that is what carries over between sizes.
 
-Legend: B runs, F fields, T = F + 3 tokens, W width, K local coefficients, 4 law inputs.
+Legend: B runs, F fields, T = F + 3 tokens, W width, K local coefficients, 5 law inputs.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class NCPL(nn.Module):
         self.law_columns = [
             (j, LAW_FIELDS.index(name) - 2)
             for j, name in enumerate(encoder.fields)
-            if name in LAW_FIELDS[2:]
+            if name in LAW_FIELDS[2:4]
         ]
         vocabulary = 2 + len(encoder.vocabulary)
         self.backbone: Any = AutoModel.from_config(  # type: ignore[no-untyped-call]
@@ -104,26 +104,26 @@ class NCPL(nn.Module):
         self.register_buffer("low", torch.full((n_fields,), -torch.inf))
         self.register_buffer("high", torch.full((n_fields,), torch.inf))
 
-    def network_inputs(self, numbers_BF: Tensor, law_B4: Tensor) -> Tensor:
+    def network_inputs(self, numbers_BF: Tensor, law_B5: Tensor) -> Tensor:
         """Return the numbers the network reads (B, F): law fields as distances to the optimum."""
-        distance_B2 = offsets(self.surface.coefficients(law_B4), law_B4)
+        distance_B2 = offsets(self.surface.coefficients(law_B5), law_B5)
         numbers_BF = numbers_BF.clone()
         for column, which in self.law_columns:
             numbers_BF[:, column] = distance_B2[:, which]
         return numbers_BF
 
-    def set_hull(self, numbers_BF: Tensor, codes_BF: Tensor, law_B4: Tensor) -> None:
+    def set_hull(self, numbers_BF: Tensor, codes_BF: Tensor, law_B5: Tensor) -> None:
         """Keep the range of the training runs: outside it the network hears the border."""
-        inputs_BF = self.network_inputs(numbers_BF, law_B4)
+        inputs_BF = self.network_inputs(numbers_BF, law_B5)
         given = codes_BF > 0
         inf = torch.tensor(torch.inf)
         self.low.copy_(torch.where(given, inputs_BF, inf).amin(0) - self.margin)
         self.high.copy_(torch.where(given, inputs_BF, -inf).amax(0) + self.margin)
 
-    def forward(self, numbers_BF: Tensor, codes_BF: Tensor, law_B4: Tensor) -> Output:
-        """Return the prediction for encoded runs; `law_B4` may hold NaN, codes 0 mean absent."""
-        law_B4 = torch.cat([torch.nan_to_num(law_B4[:, :2]), law_B4[:, 2:]], dim=1)
-        inputs_BF = self.network_inputs(numbers_BF, law_B4)
+    def forward(self, numbers_BF: Tensor, codes_BF: Tensor, law_B5: Tensor) -> Output:
+        """Return the prediction for encoded runs; `law_B5` may hold NaN, codes 0 mean absent."""
+        law_B5 = torch.cat([torch.nan_to_num(law_B5[:, :2]), law_B5[:, 2:]], dim=1)
+        inputs_BF = self.network_inputs(numbers_BF, law_B5)
         inputs_BF = torch.minimum(torch.maximum(inputs_BF, self.low), self.high)
         codes_BF1 = codes_BF[:, :, None]
         values_BFW = torch.where(
@@ -147,8 +147,8 @@ class NCPL(nn.Module):
         correction_BK = self.law_head(hidden_BTW[:, self.n_context + 1])
         last_BW = hidden_BTW[:, -1]
         residual_B = self.loss_head(last_BW)[:, 0]
-        coefficients_BK = self.surface.coefficients(law_B4) + self.scale * correction_BK
-        loss_B = surface_value(coefficients_BK, law_B4) + self.residual_scale * residual_B
+        coefficients_BK = self.surface.coefficients(law_B5) + self.scale * correction_BK
+        loss_B = surface_value(coefficients_BK, law_B5) + self.residual_scale * residual_B
         return Output(
             loss_B, self.scale_head(last_BW.detach())[:, 0] - 5, correction_BK, residual_B
         )

@@ -1,13 +1,16 @@
 """The law inside the network: a Chinchilla baseline under a surface in learning rate and batch.
 
-    loss = a N^-alpha + b N^gamma D^-beta + c + exp(height) * Q(log lr - u, log batch - v)
+    loss = a n^-alpha + b n^gamma D^-beta + c + exp(height) * Q(log lr - u, log batch - v)
+    n    = N exp(-w max(0, log(d_ff / 4 d_model))^2)
 
-Q is a quartic without constant and linear terms; height, u and v are affine in log N and log D.
-With gamma = 0 and Q = 0 this is Chinchilla, from whose fit it starts. The network adds small
+Q is a quartic without constant and linear terms; height, u and v are affine in log n and log D. n
+is the effective size: feed-forward layers wider than four times the model cost parameters that give
+little (Kaplan et al. 2020, figure 5: flat up to a ratio of 4, then rising). gamma lets the data
+term depend on size. With gamma = w = 0 and Q = 0 this is Chinchilla. The network adds small
 corrections to the local coefficients (level, height, u, v and Q), so the form extrapolates in N and
 D as its few global numbers do.
 
-Legend: B runs, K local coefficients, 4 law inputs (scaled log N, log D, log lr, log batch).
+Legend: B runs, K local coefficients, 5 law inputs (scaled logs of features.LAW_FIELDS).
 """
 
 from __future__ import annotations
@@ -17,14 +20,13 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ncpl.features import FIELDS
-from ncpl.laws.chinchilla import Chinchilla
-
 POWERS = tuple((i, j) for i in range(5) for j in range(5) if 2 <= i + j <= 4)
 LOCAL = ("level", "height", "u", "v", *(f"q{i}{j}" for i, j in POWERS))
 K = len(LOCAL)
 CORRECTION_SCALE = (0.01, 0.2, 0.2, 0.2, *(0.004 / 2 ** (i + j - 2) for i, j in POWERS))
 """Size of one unit of the network's correction to each local coefficient."""
+# Start: a Chinchilla law with the exponents of the public fits, in the table's coordinates.
+START_BASE = (0.15, math.log(0.13), -1.25, math.log(0.33), 0.9, 0.0, math.log(0.3))
 # Start: the published Step Law (arXiv 2503.04715), lr ~ N^-0.713 D^0.307, batch ~ D^0.571, over a
 # round bowl; rows height, u, v; columns 1, log N, log D in the table's coordinates.
 START_AFFINE = ((0.0, 0.0, 0.0), (0.0, -0.713, 0.307), (0.0, 0.0, 0.571))
@@ -35,36 +37,36 @@ class Surface(nn.Module):
     """The global numbers of the law."""
 
     start: Tensor
+    ffn_range: Tensor
 
-    def __init__(self, baseline: Chinchilla | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        chin = baseline or Chinchilla(a=2.0, alpha=0.2, b=0.7, beta=0.3, c=1.2)
-        n_0, d_0 = FIELDS["params_non_embedding"].centre / 1e6, FIELDS["data_tokens"].centre / 1e9
-        start = (
-            math.log(chin.a * n_0**-chin.alpha),
-            math.log(chin.alpha),
-            math.log(chin.b * d_0**-chin.beta),
-            math.log(chin.beta),
-            chin.c,
-            0.0,
-        )
-        self.register_buffer("start", torch.tensor(start))
-        self.base = nn.Parameter(torch.tensor(start))
-        """Log of the model term and its exponent, of the data term and its exponent; c; gamma."""
+        self.register_buffer("start", torch.tensor(START_BASE))
+        self.register_buffer("ffn_range", torch.tensor([-torch.inf, torch.inf]))
+        """Scaled feed-forward ratios beyond which the discount stays as it is at the border."""
+        self.base = nn.Parameter(torch.tensor(START_BASE))
+        """Log of the model term and its exponent, of the data term and its exponent; c; gamma;
+        log w."""
         self.affine = nn.Parameter(torch.tensor(START_AFFINE))
         self.powers = nn.Parameter(torch.tensor(START_POWERS))
 
-    def level(self, law_B4: Tensor) -> Tensor:
-        """Return the loss at the best learning rate and batch size (B)."""
-        n, d = law_B4[:, 0], law_B4[:, 1]
-        model, alpha, data, beta, c, gamma = self.base.unbind()
+    def effective_size(self, law_B5: Tensor) -> Tensor:
+        """Return scaled log n (B): log N less the discount for wide feed-forward layers."""
+        ratio = torch.nan_to_num(law_B5[:, 4])
+        excess = ratio.clamp(self.ffn_range[0], self.ffn_range[1]).clamp(min=0)
+        return law_B5[:, 0] - self.base[6].exp() * excess**2
+
+    def level(self, n: Tensor, d: Tensor) -> Tensor:
+        """Return the loss at the best learning rate and batch size (B) at scaled sizes and data."""
+        model, alpha, data, beta, c, gamma = self.base[:6].unbind()
         return (model - alpha.exp() * n).exp() + (data - beta.exp() * d + gamma * n).exp() + c
 
-    def coefficients(self, law_B4: Tensor) -> Tensor:
+    def coefficients(self, law_B5: Tensor) -> Tensor:
         """Return the local coefficients (B, K) at each run's size and data."""
-        basis = torch.stack([torch.ones_like(law_B4[:, 0]), law_B4[:, 0], law_B4[:, 1]], dim=1)
-        powers = self.powers.expand(len(law_B4), -1)
-        return torch.cat([self.level(law_B4)[:, None], basis @ self.affine.T, powers], dim=1)
+        n, d = self.effective_size(law_B5), law_B5[:, 1]
+        affine = torch.stack([torch.ones_like(n), n, d], dim=1) @ self.affine.T
+        powers = self.powers.expand(len(law_B5), -1)
+        return torch.cat([self.level(n, d)[:, None], affine, powers], dim=1)
 
     def penalty(self) -> Tensor:
         """Return the squared distance to the start values."""
@@ -77,34 +79,37 @@ class Surface(nn.Module):
         return torch.stack([((value - start) ** 2).sum() for value, start in pairs]).sum()
 
 
-def offsets(coefficients_BK: Tensor, law_B4: Tensor) -> Tensor:
+def offsets(coefficients_BK: Tensor, law_B5: Tensor) -> Tensor:
     """Return log lr - u and log batch - v (B, 2); zero where the configuration does not say."""
-    return torch.nan_to_num(law_B4[:, 2:] - coefficients_BK[:, 2:4])
+    return torch.nan_to_num(law_B5[:, 2:4] - coefficients_BK[:, 2:4])
 
 
-def surface_value(coefficients_BK: Tensor, law_B4: Tensor) -> Tensor:
+def surface_value(coefficients_BK: Tensor, law_B5: Tensor) -> Tensor:
     """Return losses (B), nats. A missing learning rate or batch counts as the best one."""
-    x, y = offsets(coefficients_BK, law_B4).unbind(1)
+    x, y = offsets(coefficients_BK, law_B5).unbind(1)
     terms = torch.stack([x**i * y**j for i, j in POWERS], dim=1)
     quartic = (coefficients_BK[:, 4:] * terms).sum(1)
     return coefficients_BK[:, 0] + coefficients_BK[:, 1].exp() * quartic
 
 
 def fit_surface(
-    law_B4: Tensor,
+    law_B5: Tensor,
     loss_B: Tensor,
-    baseline: Chinchilla,
     *,
     delta: float,
     penalty: float,
+    margin: float,
     iterations: int = 300,
 ) -> Surface:
-    """Return the surface fitted to losses (nats) by L-BFGS in double precision, from `baseline`.
+    """Return the surface fitted to losses (nats) by L-BFGS in double precision.
 
-    Pseudo-Huber loss with threshold `delta` nats. Deterministic.
+    Pseudo-Huber loss with threshold `delta` nats. The feed-forward ratio counts up to `margin`
+    outside its range in these runs. Deterministic.
     """
-    surface = Surface(baseline).double()
-    law_B4, loss_B = law_B4.double(), loss_B.double()
+    surface = Surface().double()
+    law_B5, loss_B = law_B5.double(), loss_B.double()
+    ratio = torch.nan_to_num(law_B5[:, 4])
+    surface.ffn_range.copy_(torch.stack([ratio.min() - margin, ratio.max() + margin]))
     optimizer = torch.optim.LBFGS(
         surface.parameters(),
         max_iter=iterations,
@@ -115,7 +120,7 @@ def fit_surface(
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        error = surface_value(surface.coefficients(law_B4), law_B4) - loss_B
+        error = surface_value(surface.coefficients(law_B5), law_B5) - loss_B
         loss = pseudo_huber(error, delta).mean() + penalty * surface.penalty()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss

@@ -99,7 +99,11 @@ def fit_family(
     tensors = tensors_of(encoder.encode(train.configs))
     target_B = torch.from_numpy(train.loss).float()
     surface = fit_surface(
-        tensors[2], target_B, baseline, delta=config.huber_delta, penalty=config.surface_penalty
+        tensors[2],
+        target_B,
+        delta=config.huber_delta,
+        penalty=config.surface_penalty,
+        margin=config.hull_margin,
     )
     members, seeds = [], []
     for i in range(config.members):
@@ -164,7 +168,7 @@ def train_member(
     average = {name: p.detach().clone() for name, p in weights.items()}
     state = State(weights, average, optimizer)
     first = state.restore(checkpoint) if checkpoint is not None and checkpoint.is_file() else 0
-    numbers_BF, codes_BF, law_B4 = inputs
+    numbers_BF, codes_BF, law_B5 = inputs
     saved = time.monotonic()
     member.train()
     for step in range(first, config.steps):
@@ -175,7 +179,7 @@ def train_member(
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * schedule(step, config.steps)
         codes = codes_BF[rows].masked_fill(hidden, 0)
-        out = member(numbers_BF[rows], codes, law_B4[rows])
+        out = member(numbers_BF[rows], codes, law_B5[rows])
         error_B = out.loss - target_B[rows]
         # The scale learns from the error, the error learns nothing from the scale.
         surprise_B = error_B.detach().abs() * (-out.log_scale).exp() + out.log_scale
