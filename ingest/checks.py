@@ -354,6 +354,7 @@ def check_curves(document: Section) -> Iterator[Problem]:
                 "unit",
                 f"{metric}, which outcome.metrics does not declare",
                 "its name and unit in outcome.metrics",
+                f'Add {{"name": "{metric}", "unit": "nats_per_token"}}, or the unit it has.',
             )
         broken = list(check_points(curve, pointer))
         yield from broken

@@ -12,7 +12,9 @@ from ncpl_data.ingest.commands.coverage import coverage
 from ncpl_data.ingest.commands.gc import gc
 from ncpl_data.ingest.commands.ingest import ingest
 from ncpl_data.ingest.commands.query import query
+from ncpl_data.ingest.commands.record import record
 from ncpl_data.ingest.commands.rejects import rejects
+from ncpl_data.ingest.commands.show import show
 from ncpl_data.ingest.commands.snapshot import snapshot
 from ncpl_data.ingest.commands.sources import sources
 from ncpl_data.ingest.commands.stats import stats
@@ -38,11 +40,13 @@ def main() -> None:
 for command in (
     sources,
     ingest,
+    record,
     convert,
     validate,
     submit,
     rejects,
     query,
+    show,
     snapshot,
     stats,
     coverage,

@@ -8,7 +8,7 @@ from typing import Any
 
 NAMES = re.compile(
     r"(api|access|private|secret|wandb|hf|aws|ssh)[-_.]?key(?:[-_.]?id)?$"
-    r"|secret|passw(or)?d|passphrase|credential|(auth|access|api|hf|bearer|refresh)[-_.]?token$"
+    r"|secret|passw(or)?d|passphrase|credential|(auth|access|api|hf|hub|bearer|refresh)[-_.]?token$"
     r"|^(token|authorization|connection[-_.]?string)$",
     re.IGNORECASE,
 )

@@ -193,13 +193,14 @@ def place(document: Document) -> str:
 
 def check_sources(findings: dict[str, Finding], manifest: Manifest, done: Submitted) -> None:
     """Refuse runs under the name of a source that an adapter fills."""
-    from ncpl_data.ingest.sources import SOURCES
+    from ncpl_data.ingest.sources import all_sources
 
+    adapters = all_sources()
     for run_id, finding in list(findings.items()):
         assert finding.run is not None
         source = finding.run.source
         origins = manifest.sources.get(source, {}).get("origins")
-        if source in SOURCES or origins:
+        if source in adapters or origins:
             problem = Problem(
                 "/source",
                 "taken",

@@ -65,13 +65,16 @@ def ingest(
     from ncpl_data.catalog.errors import SourceUnreachableError
     from ncpl_data.catalog.store import Catalog
     from ncpl_data.ingest import pipeline
-    from ncpl_data.ingest.sources import SOURCES, find_source
+    from ncpl_data.ingest.sources import all_sources as known_sources
+    from ncpl_data.ingest.sources import find_source
 
     if bool(names) == all_sources:
         raise click.UsageError("name the sources to ingest, or give --all")
     if folder is not None and (all_sources or len(names) != 1):
         raise click.UsageError("--from goes with exactly one source")
-    sources = [find_source(name) for name in (SOURCES if all_sources else names)]
+    sources = [
+        find_source(name) for name in (known_sources(console.note) if all_sources else names)
+    ]
     catalog = Catalog(catalog_folder)
     console.note(f"catalog: {catalog_folder}{' (dry run, nothing is written)' if dry_run else ''}")
     results, unreachable = [], {}

@@ -14,13 +14,13 @@ from ncpl_data.ingest.console import Console, output_options, table_text
 @output_options
 def sources(name: str | None, console: Console) -> None:
     """List the sources, or show one: owner, licence, citation, files with hash, traps."""
-    from ncpl_data.ingest.sources import SOURCES, find_source
+    from ncpl_data.ingest.sources import all_sources, find_source
 
     if name is not None:
         sheet = find_source(name).sheet()
         console.result(sheet, sheet_text(sheet))
         return
-    sheets = [source.sheet() for source in SOURCES.values()]
+    sheets = [source.sheet() for source in all_sources(console.note).values()]
     rows = [
         {
             "source": sheet["name"],

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ncpl_data.catalog.errors import InputError
 from ncpl_data.ingest.base import Source
+from ncpl_data.ingest.plugins import find_plugins
 from ncpl_data.ingest.sources import (
     chinchilla,
     colpret,
@@ -16,6 +17,7 @@ from ncpl_data.ingest.sources import (
     marin,
     modded_nanogpt,
     multipower,
+    ncpl_logs,
     observational,
     olmo_ladder,
     overtraining,
@@ -42,8 +44,20 @@ SOURCES: Mapping[str, Source] = {
         regmix,
         observational,
         colpret,
+        ncpl_logs,
     )
 }
+
+
+def all_sources(notify: Callable[[str], None] = lambda _: None) -> dict[str, Source]:
+    """Return our sources and those of other packages; broken ones are named and left out."""
+    found = dict(SOURCES)
+    for plugin in find_plugins(SOURCES):
+        if plugin.source is None:
+            notify(f"plug-in {plugin.name} of {plugin.distribution} is skipped: {plugin.problem}")
+        else:
+            found[plugin.name] = plugin.source
+    return found
 
 
 def find_source(name: str) -> Source:
@@ -51,6 +65,9 @@ def find_source(name: str) -> Source:
 
     Raises InputError for an unknown one.
     """
-    if name not in SOURCES:
-        raise InputError(f'there is no source "{name}"; known: {", ".join(sorted(SOURCES))}')
-    return SOURCES[name]
+    if name in SOURCES:
+        return SOURCES[name]
+    known = all_sources()
+    if name not in known:
+        raise InputError(f'there is no source "{name}"; known: {", ".join(sorted(known))}')
+    return known[name]

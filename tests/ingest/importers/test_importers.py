@@ -237,7 +237,9 @@ def test_a_converted_run_is_submitted_and_its_twin_recognized(tmp_path: Path) ->
     )
     assert done.exit_code == 0, done.output
     assert runner.invoke(main, ["submit", str(out), "--catalog", str(catalog)]).exit_code == 0
-    (tmp_path / "twin.json").write_text(json.dumps(TWIN | {"run_id": "lab/by_hand"}))
+    metrics = [{"name": "train/loss", "unit": NATS}]
+    twin = TWIN | {"run_id": "lab/by_hand", "outcome": TWIN["outcome"] | {"metrics": metrics}}
+    (tmp_path / "twin.json").write_text(json.dumps(twin))
     done = runner.invoke(
         main, ["submit", str(tmp_path / "twin.json"), "--catalog", str(catalog), "--json"]
     )
