@@ -78,7 +78,7 @@ class Bundle:
             check_config(config, where=f"configuration {i}")
             for i, config in enumerate(configs, start=1)
         ]
-        fits = [self._fit_for(config, i) for i, config in enumerate(checked, start=1)]
+        fits = [self.fit_for(config, i) for i, config in enumerate(checked, start=1)]
         found: dict[int, Prediction] = {}
         for fit in self.fits:
             rows = [i for i, own in enumerate(fits) if own is fit]
@@ -87,7 +87,11 @@ class Bundle:
                 found |= dict(zip(rows, self._predict(fit, chosen), strict=True))
         return [found[i] for i in range(len(checked))]
 
-    def _fit_for(self, config: Config, number: int) -> Fit:
+    def fit_for(self, config: Config, number: int = 1) -> Fit:
+        """Return the fit that answers for a configuration: its source's, else the largest.
+
+        Raises ConfigError when size or data are missing, or the source is unknown.
+        """
         full = derive(config)
         for name, how in (
             ("params_non_embedding", "or n_layers, d_model and d_ff"),
