@@ -75,6 +75,8 @@ def ingest(
     sources = [
         find_source(name) for name in (known_sources(console.note) if all_sources else names)
     ]
+    if all_sources:
+        sources = [source for source in sources if not source.is_live]
     catalog = Catalog(catalog_folder)
     console.note(f"catalog: {catalog_folder}{' (dry run, nothing is written)' if dry_run else ''}")
     results, unreachable = [], {}
