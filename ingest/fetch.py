@@ -21,11 +21,11 @@ from ncpl_data.catalog.errors import RawFileError, SourceUnreachableError
 from ncpl_data.ingest.base import RawFile, sha256_of
 
 MAX_TRIES = 6
+MAX_REDIRECTS = 5
 MAX_WAIT_SECONDS = 60.0
 CONNECT_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 30.0
 RETRY_STATUS = {408, 425, 429, 500, 502, 503, 504}
-CHUNK_BYTES = 1 << 16
 
 Progress = Callable[[int], None]
 """Called with the number of new bytes."""
@@ -53,11 +53,12 @@ def fetch(
     offline: bool = False,
     progress: Progress | None = None,
     wait: Callable[[float], None] = time.sleep,
+    stall_seconds: float = READ_TIMEOUT_SECONDS,
 ) -> Path:
     """Return the path of a pinned file, downloading it if it is not in the cache.
 
-    Raises SourceUnreachableError if it can not be had now, RawFileError if what arrives is not
-    the pinned file.
+    A server that sends nothing for `stall_seconds` is asked again. Raises SourceUnreachableError
+    if it can not be had now, RawFileError if what arrives is not the pinned file.
     """
     found = cached(file, cache)
     if found is not None:
@@ -70,12 +71,12 @@ def fetch(
     target = cache / file.sha256[:2] / file.sha256 / file.name
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
-    limits = httpx.Timeout(READ_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS)
+    limits = httpx.Timeout(stall_seconds, connect=CONNECT_TIMEOUT_SECONDS)
     reason = "no answer"
-    with httpx.Client(timeout=limits, follow_redirects=True, max_redirects=5) as client:
+    with httpx.Client(timeout=limits) as client:
         for attempt in range(MAX_TRIES):
             try:
-                download(client, file, part, progress)
+                was_resumed = download(client, file, part, progress)
             except RefusedError as error:
                 reason = str(error)
                 if not error.may_retry:
@@ -94,6 +95,9 @@ def fetch(
                 return target
             found_digest, n_bytes = sha256_of(part), part.stat().st_size
             part.unlink()
+            if was_resumed:  # the piece from an earlier run may be what is wrong
+                reason = "the resumed file has another sha256"
+                continue
             raise RawFileError(
                 f"{source} {file.name}: {file.url} gave {n_bytes:,} bytes with sha256 "
                 f"{found_digest[:16]}..., expected {file.n_bytes:,} bytes with {file.sha256[:16]}"
@@ -119,8 +123,8 @@ class RefusedError(Exception):
 
 def download(
     client: httpx.Client, file: RawFile, part: Path, progress: Progress | None = None
-) -> None:
-    """Append what is missing of a file to its partial copy.
+) -> bool:
+    """Append what is missing of a file to its partial copy; return whether there was one.
 
     Raises RefusedError for an answer that is not the file, httpx.HTTPError for a broken one.
     """
@@ -131,27 +135,60 @@ def download(
     headers = {"Range": f"bytes={have}-"} if have else {}
     headers["Accept-Encoding"] = "identity"  # a range of a compressed answer would not fit
     assert file.url is not None
-    with client.stream("GET", file.url, headers=headers) as answer:
-        if answer.status_code in RETRY_STATUS:
-            raise RefusedError(
-                f"status {answer.status_code}",
-                may_retry=True,
-                wait_seconds=retry_after_seconds(answer.headers.get("Retry-After")),
-            )
-        if answer.status_code not in (200, 206):
-            raise RefusedError(f"status {answer.status_code}", may_retry=False)
-        resumed = answer.status_code == 206 and answer.headers.get("Content-Range", "").startswith(
-            f"bytes {have}-"
-        )
-        total = have if resumed else 0
-        with part.open("ab" if resumed else "wb") as out:
-            for chunk in answer.iter_bytes(CHUNK_BYTES):
-                total += len(chunk)
-                if total > file.n_bytes:  # never fill a disk with somebody's error page
-                    break
-                out.write(chunk)
-                if progress is not None:
-                    progress(len(chunk))
+    url = httpx.URL(file.url)
+    for _ in range(MAX_REDIRECTS + 1):
+        with client.stream("GET", url, headers=headers) as answer:
+            if answer.has_redirect_location:
+                url = redirected(url, answer)
+                continue
+            if answer.status_code in RETRY_STATUS:
+                raise RefusedError(
+                    f"status {answer.status_code}",
+                    may_retry=True,
+                    wait_seconds=retry_after_seconds(answer.headers.get("Retry-After")),
+                )
+            if answer.status_code not in (200, 206):
+                raise RefusedError(f"status {answer.status_code}", may_retry=False)
+            resumed = answer.status_code == 206 and answer.headers.get(
+                "Content-Range", ""
+            ).startswith(f"bytes {have}-")
+            save(answer, file, part, have if resumed else 0, progress)
+            return resumed
+    raise RefusedError(f"more than {MAX_REDIRECTS} redirects", may_retry=False)
+
+
+def redirected(url: httpx.URL, answer: httpx.Response) -> httpx.URL:
+    """Return where an answer redirects to.
+
+    Another host is trusted over https only: what it sends is checked by its hash all the same,
+    but a plain connection could be sent to any machine of the user's network. Raises
+    RefusedError otherwise.
+    """
+    target = url.join(answer.headers["Location"])
+    if target.scheme == "https" or (target.scheme, target.netloc) == (url.scheme, url.netloc):
+        return target
+    raise RefusedError(
+        f"it redirects to {target.scheme}://{target.host}, which is another host without https",
+        may_retry=False,
+    )
+
+
+def save(
+    answer: httpx.Response, file: RawFile, part: Path, have: int, progress: Progress | None
+) -> None:
+    """Write an answer behind the `have` bytes that are there.
+
+    Raises httpx.RemoteProtocolError if it ends early.
+    """
+    total = have
+    with part.open("ab" if have else "wb") as out:
+        for chunk in answer.iter_bytes():
+            total += len(chunk)
+            if total > file.n_bytes:  # never fill a disk with somebody's error page
+                break
+            out.write(chunk)
+            if progress is not None:
+                progress(len(chunk))
     if total < file.n_bytes:
         raise httpx.RemoteProtocolError(
             f"the answer ended after {total:,} of {file.n_bytes:,} bytes"
