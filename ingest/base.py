@@ -20,6 +20,7 @@ class RawFile:
 
     name: str
     sha256: str
+    """Empty for a recording of a live project, which is another one each time."""
     n_bytes: int
     url: str | None = None
     bundled: str | None = None
@@ -74,6 +75,11 @@ class Source:
     origins: tuple[Origin, ...]
     """In order of preference; the owner's own files come first."""
     traps: tuple[str, ...] = ()
+
+    @property
+    def is_live(self) -> bool:
+        """True if there is nothing pinned to read: it has to be recorded first."""
+        return not any(file.sha256 for origin in self.origins for file in origin.files)
 
     def sheet(self) -> dict[str, Any]:
         """Return the sheet as a JSON object."""

@@ -60,9 +60,14 @@ def locate(
     """
     if folder is not None:
         return locate_in_folder(source, folder, accept_changed=accept_changed)
+    if source.is_live:
+        raise SourceUnreachableError(
+            f"{source.name}: a live source is recorded first: ncpl-data record {source.name} "
+            f"--out FOLDER, then ncpl-data ingest {source.name} --from FOLDER"
+        )
     cache = cache_folder()
     errors: list[SourceUnreachableError] = []
-    for origin in source.origins:
+    for origin in (o for o in source.origins if all(f.sha256 for f in o.files)):
         bundled = origin.bundled_paths()
         if bundled is not None:
             if errors:
@@ -95,8 +100,9 @@ def locate_in_folder(source: Source, folder: Path, *, accept_changed: bool) -> L
                     paths[name] = shipped[name]  # type: ignore[assignment]
             if all(path.is_file() for path in paths.values()):
                 changed = [f for f in origin.files if not is_pinned(f, paths[f.name])]
-                if changed and not accept_changed:
-                    read_or_explain(source, origin, paths, changed[0])
+                altered = [f for f in changed if f.sha256]
+                if altered and not accept_changed:
+                    read_or_explain(source, origin, paths, altered[0])
                 return Located(origin, paths, str(folder), is_pinned=not changed)
     wanted = " or ".join(", ".join(f.name for f in origin.files) for origin in source.origins)
     raise InputError(f"{source.name}: {folder} does not hold its files; expected {wanted}")

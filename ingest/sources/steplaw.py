@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from ncpl_data.catalog.errors import RawFileError
 from ncpl_data.catalog.record import Curve, Run, Skipped
 from ncpl_data.ingest.base import CsvRow, Origin, RawFile, Source, csv_rows, sha256_of
-from ncpl_data.ingest.studies import losscast
+from ncpl_data.ingest.studies import losscast, wandb_runs
 from ncpl_data.ingest.studies.steplaw import (
     DECLARED,
     LAST_BATCH,
@@ -26,6 +26,7 @@ from ncpl_data.ingest.studies.steplaw import (
     dense_id,
     dense_size,
     parse_name,
+    status_of,
 )
 
 NAME = "steplaw"
@@ -34,9 +35,6 @@ UPSTREAM_URL = "https://github.com/step-law/steplaw"
 UPSTREAM_REVISION = "32a8f4cc50247695fb56cc6c9117abdf67c97763"
 SCALEBENCH_URL = "https://github.com/PlanarG/active-sl"
 SCALEBENCH_REVISION = "e0a58ffde4f6fdfb20880d47d6d180fdbcb1440d"
-
-DIVERGED_ABOVE_NATS = 4.0
-"""Every run that trained ends below 3.71, every other one above 4: no run lies between."""
 
 MAX_ROUNDING = 0.003
 """The token budget D is rounded; the largest deviation of a named run is .22%."""
@@ -83,7 +81,7 @@ def outcome(smoothed: float, last: float | None, train_steps: int) -> dict[str, 
             }
         )
     return {
-        "status": "diverged" if smoothed > DIVERGED_ABOVE_NATS else "finished",
+        "status": status_of(smoothed),
         "final_loss": smoothed,
         "final_loss_metric": TARGET,
         "final_loss_unit": "nats_per_token",
@@ -456,6 +454,12 @@ SOURCE = Source(
             n_runs=2_819,
             read=read_scalebench,
             is_copy=True,
+        ),
+        wandb_runs.origin(
+            project="billzid/predictable-scale",
+            licence=None,
+            citation=CITATION,
+            read=wandb_runs.read_steplaw,
         ),
     ),
     traps=(

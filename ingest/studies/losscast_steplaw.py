@@ -14,7 +14,6 @@ INVENTED = (
     "names state it"
 )
 LENGTH = "step-law/steplaw data/*.csv: D = bs x 2048 x ti in every row"
-DIVERGED_ABOVE_NATS = 4.0
 
 
 def steplaw_run(record: losscast.Record) -> Run:
@@ -50,7 +49,7 @@ def steplaw_run(record: losscast.Record) -> Run:
         sequence_length=study.SEQUENCE_LENGTH,
         train_tokens=batch * study.SEQUENCE_LENGTH * steps,
         **study.DECLARED,
-        status="diverged" if loss > DIVERGED_ABOVE_NATS else "finished",
+        status=study.status_of(loss),
         final_loss=loss,
         final_loss_metric=study.TARGET,
         final_loss_unit="nats_per_token",

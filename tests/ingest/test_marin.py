@@ -19,7 +19,7 @@ from ncpl_data.ingest.packed import read_packed
 from ncpl_data.ingest.sources import marin
 from ncpl_data.ingest.studies import marin as study
 
-SHIPPED, LINES = marin.SOURCE.origins
+SHIPPED, LINES = marin.SOURCE.origins[:2]
 Runner = Callable[..., Result]
 
 

@@ -12,7 +12,7 @@ from ncpl_data.catalog.store import Catalog
 from ncpl_data.ingest.cli import main
 from ncpl_data.ingest.sources.steplaw import SOURCE
 
-UPSTREAM, SCALEBENCH = SOURCE.origins
+UPSTREAM, SCALEBENCH = SOURCE.origins[:2]
 Runner = Callable[..., Result]
 
 

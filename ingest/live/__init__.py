@@ -1,0 +1,1 @@
+"""Clients of live projects: what they read is recorded in a folder, and ingested from there."""

@@ -1,0 +1,115 @@
+"""Record a live project in a folder, so that ingesting it needs no network and can be repeated."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from ncpl_data.ingest.live import hub_dataset, wandb_project
+from ncpl_data.ingest.live.transport import Transport
+from ncpl_data.ingest.secrets import scrubbed
+from ncpl_data.ingest.studies import marin
+from ncpl_data.ingest.studies.wandb_runs import FILE
+
+REVISION_FILE = "REVISION"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What was recorded."""
+
+    paths: Sequence[Path]
+    n_runs: int | None
+    """None for files that are taken as they are."""
+    revision: str | None
+
+
+def marin_metric(keys: Sequence[str]) -> str | None:
+    """Return the key of the study's target metric, if the run logged it."""
+    return marin.METRIC if marin.METRIC in keys else None
+
+
+def smoothed_loss(keys: Sequence[str]) -> str | None:
+    """Return the key of the smoothed train loss: the shortest that says both."""
+    found = [key for key in keys if "loss" in key.lower() and "smooth" in key.lower()]
+    return min(found, key=lambda key: (len(key), key), default=None)
+
+
+@dataclass(frozen=True)
+class WandbProject:
+    """A W&B project that can be recorded."""
+
+    entity: str
+    project: str
+    choose: Callable[[Sequence[str]], str | None]
+    tags: Sequence[str] = ()
+
+    def record(self, folder: Path, base_url: str | None, limit: int | None) -> Recorded:
+        """Write one JSON line a run; the file appears whole or not at all.
+
+        The key in WANDB_API_KEY is used if there is one. Values of the configuration that look
+        like secrets are left out.
+        """
+        key = os.environ.get("WANDB_API_KEY")
+        address = base_url or wandb_project.BASE_URL
+        path, n_runs = folder / FILE, 0
+        auth = ("api", key) if key else None
+        with Transport(address, service="W&B", auth=auth) as transport, whole(path) as file:
+            for run in wandb_project.project_runs(
+                transport, self.entity, self.project, self.choose, tags=self.tags, limit=limit
+            ):
+                run["config"] = scrubbed(run["config"])
+                file.write(json.dumps(run, sort_keys=True, ensure_ascii=False) + "\n")
+                n_runs += 1
+        return Recorded((path,), n_runs, None)
+
+
+@dataclass(frozen=True)
+class HubDataset:
+    """A dataset repository that can be recorded."""
+
+    repository: str
+    revision: str = "main"
+
+    def record(self, folder: Path, base_url: str | None, limit: int | None) -> Recorded:
+        """Download the repository's data files at the commit its revision stands for.
+
+        The key in HF_TOKEN is used if there is one. `limit` bounds the number of files.
+        """
+        address = base_url or hub_dataset.BASE_URL
+        bearer = os.environ.get("HF_TOKEN")
+        with Transport(address, service="Hugging Face", bearer=bearer) as transport:
+            commit = hub_dataset.revision_of(transport, self.repository, self.revision)
+            files = list(hub_dataset.data_files(transport, self.repository, commit))[:limit]
+            paths = [
+                hub_dataset.download(transport, self.repository, commit, file, folder)
+                for file in files
+            ]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / REVISION_FILE).write_text(f"{self.repository} {commit}\n", encoding="utf-8")
+        return Recorded(tuple(paths), None, commit)
+
+
+PROJECTS: Mapping[str, WandbProject | HubDataset] = {
+    "marin": WandbProject("marin-community", "optimizer-scaling", marin_metric),
+    "steplaw": WandbProject("billzid", "predictable-scale", smoothed_loss),
+    "ncpl_logs": HubDataset("zhqwqwq/NCPL-Pretraining-Logs"),
+}
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[IO[str]]:
+    """Give a file to write that takes its name only when it is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            yield file
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,122 @@
+"""The runs of a W&B project, through its public GraphQL interface."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from ncpl_data.catalog.errors import SourceUnreachableError
+from ncpl_data.ingest.live.transport import Transport
+
+BASE_URL = "https://api.wandb.ai"
+PER_PAGE = 100
+MAX_POINTS = 20_000
+"""More points than any evaluation curve has, so that the sample is the whole curve."""
+
+RUNS = """
+query Runs($entity: String!, $project: String!, $after: String, $first: Int!,
+           $filters: JSONString) {
+  project(name: $project, entityName: $entity) {
+    runs(filters: $filters, after: $after, first: $first, order: "+created_at") {
+      edges { node { name displayName state tags config summaryMetrics historyKeys } }
+      pageInfo { endCursor hasNextPage }
+    }
+  }
+}
+"""
+
+HISTORY = """
+query History($entity: String!, $project: String!, $run: String!, $specs: [JSONString!]!) {
+  project(name: $project, entityName: $entity) {
+    run(name: $run) { sampledHistory(specs: $specs) }
+  }
+}
+"""
+
+Choose = Callable[[Sequence[str]], str | None]
+"""Which of a run's history keys to record."""
+
+
+def project_runs(
+    transport: Transport,
+    entity: str,
+    project: str,
+    choose: Choose,
+    *,
+    tags: Sequence[str] = (),
+    limit: int | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Yield the runs of a project as recorded lines, oldest first, each with one metric's history.
+
+    Raises SourceUnreachableError if the service does not answer, or not in the known form.
+    """
+    names = {"entity": entity, "project": project}
+    filters = json.dumps({"tags": {"$all": list(tags)}} if tags else {})
+    after: str | None = None
+    seen: set[str] = set()
+    while True:
+        page = {"after": after, "first": PER_PAGE, "filters": filters}
+        runs = asked(transport, RUNS, {**names, **page}, f"{entity}/{project}", "runs")
+        for edge in runs["edges"]:
+            node = edge["node"]
+            if node["name"] in seen:  # a project grows while it is read
+                continue
+            seen.add(node["name"])
+            yield recorded(transport, names, node, choose)
+            if limit is not None and len(seen) >= limit:
+                return
+        following = runs["pageInfo"]["endCursor"]
+        if not runs["pageInfo"]["hasNextPage"] or following == after:
+            return
+        after = following
+
+
+def recorded(
+    transport: Transport, names: Mapping[str, str], node: Mapping[str, Any], choose: Choose
+) -> dict[str, Any]:
+    """Return one run as a recorded line."""
+    config = json.loads(node["config"] or "{}")
+    keys = (node.get("historyKeys") or {}).get("keys") or {}
+    metric = choose(sorted(keys))
+    history: list[dict[str, Any]] = []
+    if metric is not None:
+        spec = {"keys": ["_step", metric], "samples": MAX_POINTS}
+        variables = {**names, "run": node["name"], "specs": [json.dumps(spec)]}
+        run = asked(transport, HISTORY, variables, node["name"], "run")
+        history = [dict(point) for point in (run["sampledHistory"] or [[]])[0]]
+    return {
+        "project": f"{names['entity']}/{names['project']}",
+        "name": node["name"],
+        "displayName": node["displayName"],
+        "state": node["state"],
+        "tags": node["tags"],
+        "config": {
+            key: value["value"] if isinstance(value, dict) and "value" in value else value
+            for key, value in config.items()
+            if key != "_wandb"
+        },
+        "summary": json.loads(node["summaryMetrics"] or "{}"),
+        "metric": metric,
+        "history": history,
+    }
+
+
+def asked(
+    transport: Transport, query: str, variables: Mapping[str, Any], what: str, part: str
+) -> Any:
+    """Return one part of a project from an answer.
+
+    Raises SourceUnreachableError for errors in it, or for a project or run that is not there.
+    """
+    answer = transport.post_json("/graphql", {"query": query, "variables": variables})
+    errors = answer.get("errors") if isinstance(answer, dict) else ["no object"]
+    if errors:
+        first = errors[0].get("message") if isinstance(errors[0], dict) else errors[0]
+        raise SourceUnreachableError(f"W&B refused the question about {what}: {first}")
+    project = (answer.get("data") or {}).get("project")
+    if not project or not project.get(part):
+        raise SourceUnreachableError(
+            f"W&B has no {what}, or it is not public; a key (WANDB_API_KEY) may be needed"
+        )
+    return project[part]
