@@ -10,12 +10,22 @@ import numpy.typing as npt
 
 from ncpl.bench.design import Design, refit_step_law
 from ncpl.bench.part import Part
-from ncpl.laws import bnsl, chinchilla, farseer, kaplan_nsb, overtraining, power_const, steplaw
+from ncpl.laws import (
+    bnsl,
+    chinchilla,
+    farseer,
+    interaction,
+    kaplan_nsb,
+    overtraining,
+    power_const,
+    steplaw,
+)
 from ncpl.laws.base import Law
 from ncpl.laws.fitting import fit_law
 
 Array = npt.NDArray[np.float64]
 OWN_FIT = "no: fitted on the training rows"
+SEEN_FORM = "its form: written after Marin's OOD errors were seen; fitted on the training rows"
 
 
 @dataclass(frozen=True)
@@ -110,7 +120,22 @@ def _distance(law: steplaw.StepLaw) -> Predictor:
     return lambda part: Prediction(law.distance(*part.sizes, part.learning_rate, part.batch_tokens))
 
 
-def trees(*, physics: bool, residual: bool) -> Callable[[Part, int], Predictor]:
+def interaction_law(train: Part, seed: int) -> Predictor:
+    """Return the law with literature priors, following near-best runs."""
+    try:
+        fitted = interaction.fit(*train.sizes, train.loss, train.runs.group, seed=seed)
+    except ValueError as error:
+        raise NotApplicableError(str(error)) from error
+    return lambda part: Prediction(
+        fitted.predict(dict(zip(fitted.law.inputs, part.sizes, strict=True)))
+    )
+
+
+Base = Callable[[Part, int], Predictor]
+"""What trees and processes predict the residual of."""
+
+
+def trees(*, physics: bool, on: Base | None) -> Callable[[Part, int], Predictor]:
     """Return boosted trees: 3 seeds of 900 x 15 leaves, absolute error (modeling notes)."""
 
     def fit(train: Part, seed: int) -> Predictor:
@@ -118,7 +143,7 @@ def trees(*, physics: bool, residual: bool) -> Callable[[Part, int], Predictor]:
             import lightgbm
         except ModuleNotFoundError as error:
             raise NotApplicableError("needs LightGBM: pip install ncpl[bench]") from error
-        base = chinchilla_refit(train, seed) if residual else None
+        base = on(train, seed) if on else None
         design = Design.of(train)
         target = train.loss - (base(train).loss if base else 0.0)
         members = [
@@ -155,22 +180,22 @@ def trees(*, physics: bool, residual: bool) -> Callable[[Part, int], Predictor]:
     return fit
 
 
-def process(*, centred: bool, residual: bool = True) -> Callable[[Part, int], Predictor]:
+def process(*, centred: bool, on: Base) -> Callable[[Part, int], Predictor]:
     """Return a Gaussian process, its intervals scaled on left-out training groups."""
 
     def fit(train: Part, seed: int) -> Predictor:
         from ncpl.laws.gp import fit_gp, left_out_scale
 
-        base = chinchilla_refit(train, seed) if residual else None
+        base = on(train, seed)
         design = Design.of(train)
         rows = design.for_process(train, centred=centred)
-        target = train.loss - (base(train).loss if base else 0.0)
+        target = train.loss - base(train).loss
         found = fit_gp(rows, target, seed=seed)
         quantile = left_out_scale(found, target, train.runs.group, share=0.9)
 
         def predict(part: Part) -> Prediction:
             mean, deviation = found.predict(design.for_process(part, centred=centred))
-            loss = mean + (base(part).loss if base else 0.0)
+            loss = mean + base(part).loss
             return Prediction(loss, loss - quantile * deviation, loss + quantile * deviation)
 
         return predict
@@ -218,11 +243,39 @@ METHODS: tuple[Method, ...] = (
         predicts_loss=False,
     ),
     Method("Step Law, refit", "choice", OWN_FIT, step_law_refit, predicts_loss=False),
-    Method("Boosted trees, raw loss", "trees", OWN_FIT, trees(physics=False, residual=False)),
-    Method("Boosted trees, residual", "trees", OWN_FIT, trees(physics=False, residual=True)),
+    Method("Size x data with priors", "law", SEEN_FORM, interaction_law, reads_recipe=False),
+    Method("Boosted trees, raw loss", "trees", OWN_FIT, trees(physics=False, on=None)),
     Method(
-        "Boosted trees, residual + physics", "trees", OWN_FIT, trees(physics=True, residual=True)
+        "Boosted trees, on Chinchilla", "trees", OWN_FIT, trees(physics=False, on=chinchilla_refit)
     ),
-    Method("Gaussian process, residual", "process", OWN_FIT, process(centred=False)),
-    Method("Gaussian process, residual, centred recipe", "process", OWN_FIT, process(centred=True)),
+    Method(
+        "Boosted trees + physics, on Chinchilla",
+        "trees",
+        OWN_FIT,
+        trees(physics=True, on=chinchilla_refit),
+    ),
+    Method(
+        "Boosted trees + physics, on size x data",
+        "trees",
+        SEEN_FORM,
+        trees(physics=True, on=interaction_law),
+    ),
+    Method(
+        "Gaussian process, on Chinchilla",
+        "process",
+        OWN_FIT,
+        process(centred=False, on=chinchilla_refit),
+    ),
+    Method(
+        "Gaussian process + centred recipe, on Chinchilla",
+        "process",
+        OWN_FIT,
+        process(centred=True, on=chinchilla_refit),
+    ),
+    Method(
+        "Gaussian process + centred recipe, on size x data",
+        "process",
+        SEEN_FORM,
+        process(centred=True, on=interaction_law),
+    ),
 )

@@ -13,6 +13,7 @@ from ncpl.laws import (
     chinchilla,
     data_constrained,
     farseer,
+    interaction,
     kaplan_nsb,
     mixture,
     overtraining,
@@ -36,6 +37,7 @@ FIXED: dict[str, Law] = {
         data_constrained.LAW,
         parscale.LAW,
         farseer.LAW,
+        interaction.LAW,
         mixture.DCPT,
     )
 }

@@ -135,5 +135,5 @@ def test_every_law_is_listed_with_its_formula() -> None:
     code, text, _ = run("list", "--json")
     found = json.loads(text)["laws"]
     assert code == 0
-    assert len(found) == 13
+    assert len(found) == 14
     assert all(law["formula"] and law["citation"] and law["columns"] for law in found)
