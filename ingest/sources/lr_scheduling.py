@@ -34,6 +34,9 @@ HISTORIES = {
     "validation/loss_weight_averaged": ("wa", "val_loss_wa", "validation", "nats_per_token"),
     FINAL: ("final-val", "final_val_loss", "validation", "nats_per_token"),
 }
+DIVERGED_ABOVE_NATS = 5.0
+"""One run, at rate .005, rises again and ends at 7.59; every other one ends below 3.67."""
+
 KEPT_SUMMARY = ("iter", "parameters", "final-val/loss", "val/loss", "train/loss", "iter_dt")
 LOGGED = (
     "source_run",
@@ -218,7 +221,11 @@ def run_of(record: Mapping[str, Any]) -> Run:
         "rule": "batch_size x acc_steps x world_size",
     }
     found["train_tokens"] = {"kind": "derived", "rule": "batch x sequence x steps"}
-    found["status"] = {"kind": "derived", "rule": "the summary stands at the planned last step"}
+    found["status"] = {
+        "kind": "derived",
+        "rule": "diverged if the final loss is above 5 nats, else finished if the summary stands "
+        "at the planned last step",
+    }
     if resumed:
         by_resume = {"kind": "derived", "rule": "checkpoint path in resume_from"}
         found |= {"parent_run_id": by_resume, "branch_step": by_resume}
@@ -256,7 +263,7 @@ def run_of(record: Mapping[str, Any]) -> Run:
         precision=config["dtype"],
         n_devices=config["world_size"],
         step_time_seconds=summary["iter_dt"],
-        status="finished" if summary["iter"] >= steps else "truncated",
+        status=status_of(summary, steps),
         final_loss=summary["final-val/loss"],
         final_loss_metric=FINAL,
         final_loss_unit="nats_per_token",
@@ -274,6 +281,13 @@ def run_of(record: Mapping[str, Any]) -> Run:
         **schedule,
         **size,
     )
+
+
+def status_of(summary: Mapping[str, Any], train_steps: int) -> str:
+    """Return how a run ended."""
+    if summary["final-val/loss"] > DIVERGED_ABOVE_NATS:
+        return "diverged"
+    return "finished" if summary["iter"] >= train_steps else "truncated"
 
 
 SCHEDULE_RULE = (
@@ -428,5 +442,6 @@ SOURCE = Source(
         "three validation losses: 32 batches (val), the same on averaged weights (wa), and the "
         "long last evaluation (final-val), which is the run's loss",
         "train loss is one batch, not smoothed",
+        "one run, at rate .005, diverged: it ends at 7.59 nats",
     ),
 )

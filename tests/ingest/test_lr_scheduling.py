@@ -124,6 +124,12 @@ def test_shipped_table_holds_235_runs_with_both_curves(shipped: dict[str, Run]) 
     assert points == 134_202  # of 134,685 logged; the rest repeats a step
 
 
+def test_the_run_that_rose_again_is_a_diverged_one(shipped: dict[str, Run]) -> None:
+    diverged = [run for run in shipped.values() if run.status == "diverged"]
+    assert [(run.learning_rate, run.final_loss) for run in diverged] == [(0.005, 7.585032939910889)]
+    assert all(run.status == "finished" for run in shipped.values() if run not in diverged)
+
+
 def test_a_damaged_log_is_refused_with_its_name(tmp_path: Path) -> None:
     path = tmp_path / "runs.jsonl.zst"
     path.write_bytes(FIXTURE.read_bytes()[:5_000])
