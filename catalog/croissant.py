@@ -47,6 +47,7 @@ CONTEXT = {
     "subField": "cr:subField",
     "transform": "cr:transform",
 }
+FOLDER = "snapshot"
 TABLE_TEXT = {
     "runs": "One row a run: configuration, outcome, provenance.",
     "curves": "One row a point of a run's curve.",
@@ -99,6 +100,17 @@ def croissant(manifest: Mapping[str, Any], schemas: Mapping[str, pa.Schema]) -> 
         "distribution": [
             {
                 "@type": "cr:FileObject",
+                "@id": FOLDER,
+                "name": FOLDER,
+                "description": "The snapshot; its hash is the snapshot's id.",
+                "contentUrl": ".",
+                "encodingFormat": "git+https",
+                "sha256": manifest["id"],
+            }
+        ]
+        + [
+            {
+                "@type": "cr:FileObject",
                 "@id": file["path"],
                 "name": file["path"],
                 "contentUrl": file["path"],
@@ -121,7 +133,7 @@ def file_set(table: str, files: list[dict[str, Any]]) -> dict[str, Any]:
         "@type": "cr:FileSet",
         "@id": f"{table}-files",
         "name": f"{table}-files",
-        "containedIn": [{"@id": file["path"]} for file in files],
+        "containedIn": {"@id": FOLDER},
         "encodingFormat": "application/x-parquet",
         "includes": f"{folder}/*.parquet" if folder else files[0]["path"],
     }
