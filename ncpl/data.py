@@ -205,7 +205,7 @@ def find_snapshot(name: str, catalog: Path | None = None) -> Snapshot:
 
     Raises SnapshotError if none, or more than one, fits.
     """
-    if Path(name).is_dir():
+    if (Path(name) / "manifest.json").is_file() or (Path(name).is_dir() and "/" in name):
         return Snapshot.open(Path(name))
     folder = catalog_folder(catalog) / "snapshots"
     found = [(path, json.loads((path / "manifest.json").read_bytes())) for path in _folders(folder)]
