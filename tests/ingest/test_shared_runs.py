@@ -1,0 +1,88 @@
+"""The three sources that hold one another's runs, together in one catalog."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from ncpl_data.catalog.snapshot import take_snapshot
+from ncpl_data.catalog.splits import COLUMNS, assign_splits
+from ncpl_data.catalog.stats import coverage
+from ncpl_data.catalog.store import Catalog
+from ncpl_data.catalog.twins import physical_runs
+from ncpl_data.ingest.pipeline import ingest
+from ncpl_data.ingest.sources import SOURCES
+
+NAMES = ("marin", "steplaw", "losscast")
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
+    found = Catalog(tmp_path_factory.mktemp("three") / "c")
+    for name in NAMES:
+        ingest(SOURCES[name], found, offline=True)
+    return found
+
+
+def test_coverage_of_the_published_split(three: Catalog) -> None:
+    parts = {(c.source, c.part): c for c in coverage(three, "ncpl")}
+    counts = {key: (c.named, c.with_loss, c.with_curve) for key, c in parts.items()}
+    assert counts == {
+        ("steplaw", "train"): (1517, 1517, 1483),
+        ("steplaw", "id"): (370, 370, 360),
+        ("steplaw", "ood"): (694, 694, 434),
+        ("marin", "train"): (1708, 1708, 1708),
+        ("marin", "id"): (426, 426, 426),
+        ("marin", "ood"): (415, 326, 180),
+    }
+    missing = parts["marin", "ood"].missing
+    assert len(set(missing)) == 89
+    assert "sweep-1.2b-193B-muonforceb50cablr0.008-wd0.1-minlr0.0-warmup0.0--a245be" in missing
+    # Its loss at hand is a twin's, and no other source has the run.
+    assert "sweep-520m-10B-marstca8afflr0.008-wd0.2-minlr0-warmup2000-b10.95-2d28bd" in missing
+
+
+@pytest.mark.slow
+def test_order_of_ingests_does_not_matter(three: Catalog, tmp_path: Path) -> None:
+    other = Catalog(tmp_path / "c")
+    for name in reversed(NAMES):
+        ingest(SOURCES[name], other, offline=True)
+    assert take_snapshot(other, out=tmp_path).id == take_snapshot(three, out=tmp_path).id
+
+
+def test_a_snapshot_holds_one_row_a_physical_run_with_every_curve(
+    three: Catalog, tmp_path: Path
+) -> None:
+    taken = take_snapshot(three, out=tmp_path)
+    rows = pq.read_table(taken.path / "runs").to_pylist()
+    # 2,046 marin, 2,819 steplaw, and of losscast what neither has: 940 marin runs, 590 nanochat.
+    assert Counter(row["source"] for row in rows) == {
+        "marin": 2029,
+        "steplaw": 2819,
+        "losscast": 957 + 590,
+    }
+    physical = physical_runs(rows)
+    assert len(set(physical.values())) == len(rows)
+    curves = pq.read_table(taken.path / "curves", columns=["run_id"])
+    with_curve = set(pc.unique(curves["run_id"]).to_pylist())
+    by_source = Counter(row["source"] for row in rows if row["run_id"] in with_curve)
+    assert by_source["steplaw"] == 2277
+    assert by_source["marin"] > 1340  # its own 123, and those losscast kept
+    splits = pq.read_table(taken.path / "splits.parquet").to_pylist()
+    assert len(splits) == 2581 + 2461
+    assert {row["run_id"] for row in splits} <= {row["run_id"] for row in rows}
+
+
+@pytest.mark.parametrize("policy", ["ncpl", "group-hash", "compute:1e20", "source:marin"])
+def test_no_split_holds_a_physical_run_on_two_sides(three: Catalog, policy: str) -> None:
+    rows = three.read("runs", COLUMNS)
+    physical = physical_runs(rows.to_pylist())
+    sides: dict[str, set[str]] = {}
+    for row in assign_splits(rows, policy).to_pylist():
+        sides.setdefault(physical[row["run_id"]], set()).add(row["split"])
+    assert sides
+    assert all(len(split) == 1 for split in sides.values())
