@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ncpl_data.catalog.folder import LocalFolder, Storage
 
 ADDRESS = re.compile(r"s3:/{1,2}(?P<bucket>[a-z0-9][a-z0-9.-]+)(?:/(?P<prefix>.*))?")
 """One slash is what is left of two in a path."""
+RETRY_SECONDS = 30
 
 
 def is_bucket(location: Path | str) -> bool:
@@ -68,7 +69,8 @@ class Bucket:
             options = {"endpoint": endpoint, "virtual_hosted_style_request": False}
             if endpoint.startswith("http://"):
                 options["client_options"] = {"allow_http": True}
-        self.store: Any = S3Store(bucket, prefix=prefix or None, **options)
+        retry = {"max_retries": 5, "retry_timeout": timedelta(seconds=RETRY_SECONDS)}
+        self.store: Any = S3Store(bucket, prefix=prefix or None, retry_config=retry, **options)
 
     @property
     def local_root(self) -> Path:
@@ -80,8 +82,14 @@ class Bucket:
 
         FileNotFoundError and AlreadyExistsError are answers, and pass.
         """
-        try:
+        with self.answering():
             return getattr(self.obstore, what)(self.store, *args, **options)
+
+    @contextlib.contextmanager
+    def answering(self) -> Iterator[None]:
+        """Turn failures of the store into one sentence."""
+        try:
+            yield
         except (FileNotFoundError, self.obstore.exceptions.AlreadyExistsError):
             raise
         except (self.obstore.exceptions.BaseError, OSError) as error:
@@ -106,7 +114,9 @@ class Bucket:
 
     def entries(self, prefix: str) -> list[dict[str, Any]]:
         """Return what the store says of every file below a sub-folder."""
-        return [meta for page in self.call("list", prefix=f"{prefix}/") for meta in page]
+        with self.answering():
+            pages = self.obstore.list(self.store, prefix=f"{prefix}/")
+            return [meta for page in pages for meta in page]
 
     def ages(self, prefix: str) -> Iterator[tuple[str, float]]:
         """Yield name and age in seconds of every file below a sub-folder."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from pathlib import Path
 
 import numpy as np
@@ -72,3 +73,14 @@ def take_names(root: Path, has_links: bool, writer: int) -> int:
     """Try to take forty names and return how many were taken."""
     folder = LocalFolder(root, has_links=has_links)
     return sum(folder.put_bytes_if_absent(f"m/{i}", str(writer).encode()) for i in range(40))
+
+
+def environment() -> dict[str, str]:
+    """Return the variables that say where the bucket is."""
+    return {k: v for k, v in os.environ.items() if k.startswith(("AWS_", "NCPL_"))}
+
+
+def write_to_bucket(variables: dict[str, str], location: str, writer: int, n_commits: int) -> None:
+    """Commit as `write_many` does; a forked child has the environment of its server."""
+    os.environ.update(variables)
+    write_many(location, writer, n_commits)
