@@ -22,6 +22,7 @@ from ncpl_data.ingest.sources import (
     olmo_ladder,
     overtraining,
     regmix,
+    routed_lms,
     scalebench,
     steplaw,
 )
@@ -45,6 +46,7 @@ SOURCES: Mapping[str, Source] = {
         observational,
         colpret,
         ncpl_logs,
+        routed_lms,
     )
 }
 
