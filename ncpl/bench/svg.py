@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 BLUE, ORANGE, GREY = "#1f6fb2", "#d1601c", "#8a8f98"
-ROW, LEFT, WIDTH = 24, 290, 900
+ROW, LEFT, WIDTH = 24, 360, 980
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def residual_panels(panels: Sequence[tuple[str, Array, Array]], title: str) -> s
 
     `panels` holds (name, measured, predicted); losses in nats per token.
     """
-    side, gap, top = 205.0, 20.0, 52.0
+    side, gap, top = 205.0, 20.0, 66.0
     everything = np.concatenate([predicted - measured for _, measured, predicted in panels])
     limit = max(float(np.quantile(np.abs(everything), 0.995)), 1e-3)
     low = min(float(m.min()) for _, m, _ in panels)
@@ -112,7 +112,9 @@ def residual_panels(panels: Sequence[tuple[str, Array, Array]], title: str) -> s
     for i, (name, measured, predicted) in enumerate(panels):
         x0 = 52 + i * (side + gap)
         parts.append(f'<rect x="{x0:.1f}" y="{top}" width="{side}" height="{side}" class="frame"/>')
-        parts.append(text(x0 + side / 2, top - 8, name, anchor="middle"))
+        head, _, rest = name.partition(", ")
+        parts.append(text(x0 + side / 2, top - 22, head, anchor="middle", kind="small"))
+        parts.append(text(x0 + side / 2, top - 8, rest, anchor="middle", kind="small"))
         parts.append(line(x0, top + side / 2, x0 + side, top + side / 2, GREY, 1))
         for value in ticks(low, high, 4):
             x = x0 + (value - low) / (high - low) * side
