@@ -256,26 +256,41 @@ def read_configs(file: Path) -> list[dict[str, Any]]:
 
 
 @main.command("eval")
+@click.option("--cells", is_flag=True, help="Also each cell of optimizer, size and data.")
 @bundle_option
 @snapshot_option
 @catalog_option
 @common
 def evaluate(
-    folder: Path | None, snapshot: str, catalog: Path | None, as_json: bool, no_progress: bool
+    *,
+    cells: bool,
+    folder: Path | None,
+    snapshot: str,
+    catalog: Path | None,
+    as_json: bool,
+    no_progress: bool,
 ) -> None:
     """Score a bundle on the held-out parts of a snapshot, beside Chinchilla.
 
-    Example: ncpl eval --bundle runs/ncpl --snapshot latest
+    Example: ncpl eval --bundle runs/ncpl --snapshot latest --cells
     """
     del no_progress  # nothing takes long here
     from ncpl.bundle import load
     from ncpl.data import find_snapshot
+    from ncpl.evaluate import cell_table
     from ncpl.pipeline import rescore
 
     bundle = load(folder)
     found = find_snapshot(snapshot, catalog)
-    rescore(bundle, found, found.runs())
-    print_scores(bundle, as_json, {})
+    runs = found.runs()
+    rescore(bundle, found, runs)
+    table = cell_table(bundle, runs) if cells else []
+    print_scores(bundle, as_json, {"cells": table} if as_json and cells else {})
+    for row in [] if as_json else table:
+        click.echo(
+            f"{row['source']} {row['split'].upper()} {row['cell']}: {row['n']} runs, MAE NCPL "
+            f"{row['NCPL']:.4f}, Chinchilla refit {row['Chinchilla, refit']:.4f}"
+        )
 
 
 @main.command()

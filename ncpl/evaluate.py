@@ -134,6 +134,31 @@ def _scores(bundle: Bundle, fit: Fit, part: Runs) -> dict[str, dict[str, Any]]:
     return table
 
 
+def cell_table(bundle: Bundle, runs: Runs) -> list[dict[str, Any]]:
+    """Return one row a held-out cell (optimizer/N/D): runs, MAE of NCPL and of Chinchilla."""
+    rows: list[dict[str, Any]] = []
+    for fit in bundle.fits:
+        for split in SPLITS:
+            part = runs.where(family=fit.family, split=split)
+            if not len(part):
+                continue
+            params, tokens = sizes(part)
+            missed = {
+                "NCPL": np.abs(bundle.intervals(fit, part.configs).loss - part.loss),
+                "Chinchilla, refit": np.abs(fit.baseline.predict(params, tokens) - part.loss),
+            }
+            for cell in sorted({g for g in part.group if g is not None}, key=_cell_order):
+                own = np.array([g == cell for g in part.group])
+                row = {"source": fit.family[0], "split": split, "cell": cell, "n": int(own.sum())}
+                rows.append(row | {name: float(e[own].mean()) for name, e in missed.items()})
+    return rows
+
+
+def _cell_order(cell: str) -> tuple[str, float, float]:
+    optimizer, size, data = cell.split("/")
+    return optimizer, float(size), float(data)
+
+
 COLUMNS = {
     "mae": ("MAE", 4),
     "rmse": ("RMSE", 4),

@@ -8,7 +8,7 @@ import pytest
 
 from ncpl.bundle import Bundle
 from ncpl.data import Runs
-from ncpl.evaluate import format_table, score, score_table, spearman
+from ncpl.evaluate import cell_table, format_table, score, score_table, spearman
 from ncpl.plot import predicted_against_measured
 
 
@@ -67,3 +67,11 @@ def test_the_plot_is_a_png(bundle: Bundle, runs: Runs, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     predicted_against_measured(bundle, runs, tmp_path / "fit.png")
     assert (tmp_path / "fit.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_cells_add_up_to_the_split(bundle: Bundle, runs: Runs) -> None:
+    cells = [row for row in cell_table(bundle, runs) if row["split"] == "ood"]
+    assert len(cells) == 12
+    assert sum(row["n"] for row in cells) == 694
+    mean = sum(row["n"] * row["Chinchilla, refit"] for row in cells) / 694
+    assert mean == pytest.approx(0.0404, abs=5e-5)
