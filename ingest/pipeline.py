@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -52,9 +52,11 @@ def locate(
     offline: bool,
     accept_changed: bool,
     notify: Callable[[str], None],
+    refresh: bool = False,
 ) -> Located:
     """Return the files to read: a given folder, else the owner's, else the shipped copy.
 
+    With `refresh` the shipped copies are passed over and the owner's files downloaded.
     Raises SourceUnreachableError if there is none of them, InputError for a folder without the
     source's files.
     """
@@ -68,7 +70,9 @@ def locate(
     cache = cache_folder()
     errors: list[SourceUnreachableError] = []
     for origin in (o for o in source.origins if all(f.sha256 for f in o.files)):
-        bundled = origin.bundled_paths()
+        if refresh and any(f.url is None for f in origin.files):
+            continue
+        bundled = None if refresh else origin.bundled_paths()
         if bundled is not None:
             if errors:
                 why = "not in the cache" if offline else "not to be had from here"
@@ -76,13 +80,19 @@ def locate(
             return Located(origin, bundled, "this package", is_pinned=True)
         try:
             paths = {
-                f.name: f.bundled_path() or fetch(f, cache, source=source.name, offline=offline)
+                f.name: (None if refresh else f.bundled_path())
+                or fetch(f, cache, source=source.name, offline=offline)
                 for f in origin.files
             }
         except SourceUnreachableError as error:
             errors.append(error)
             continue
         return Located(origin, paths, f"{origin.url} at {origin.revision[:12]}", is_pinned=True)
+    if not errors:
+        raise SourceUnreachableError(
+            f"{source.name}: its files are not published one by one; leave out --refresh, or give "
+            f"a folder: ncpl-data ingest {source.name} --from FOLDER"
+        )
     raise errors[0]
 
 
@@ -104,8 +114,14 @@ def locate_in_folder(source: Source, folder: Path, *, accept_changed: bool) -> L
                 if altered and not accept_changed:
                     read_or_explain(source, origin, paths, altered[0])
                 return Located(origin, paths, str(folder), is_pinned=not changed)
-    wanted = " or ".join(", ".join(f.name for f in origin.files) for origin in source.origins)
+    wanted = " or ".join(names_of(origin.files) for origin in source.origins)
     raise InputError(f"{source.name}: {folder} does not hold its files; expected {wanted}")
+
+
+def names_of(files: Sequence[RawFile]) -> str:
+    """Return the names of an origin's files, the first ones where there are many."""
+    names = [file.name for file in files]
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
 def is_pinned(file: RawFile, path: Path) -> bool:
@@ -170,6 +186,7 @@ def ingest(
     accept_changed: bool = False,
     max_rejects: int | None = None,
     dry_run: bool = False,
+    refresh: bool = False,
     notify: Callable[[str], None] = lambda _: None,
 ) -> Ingested:
     """Bring a source's runs into the catalog and return what that did.
@@ -178,7 +195,12 @@ def ingest(
     more than `max_rejects` records are refused.
     """
     located = locate(
-        source, folder=folder, offline=offline, accept_changed=accept_changed, notify=notify
+        source,
+        folder=folder,
+        offline=offline,
+        accept_changed=accept_changed,
+        notify=notify,
+        refresh=refresh,
     )
     notify(f"{source.name}: reading from {located.how}: {located.origin.title}")
     runs: list[Run] = []

@@ -36,6 +36,9 @@ Examples:
 )
 @click.option("--offline", is_flag=True, help="Use only the cache and the shipped copies.")
 @click.option(
+    "--refresh", is_flag=True, help="Download the owner's files although a copy is shipped."
+)
+@click.option(
     "--accept-changed",
     is_flag=True,
     help="With --from: read files whose hash is not the pinned one.",
@@ -50,6 +53,7 @@ def ingest(
     all_sources: bool,
     folder: Path | None,
     offline: bool,
+    refresh: bool,
     accept_changed: bool,
     max_rejects: int | None,
     strict: bool,
@@ -70,6 +74,8 @@ def ingest(
 
     if bool(names) == all_sources:
         raise click.UsageError("name the sources to ingest, or give --all")
+    if refresh and (offline or folder is not None):
+        raise click.UsageError("--refresh downloads: it goes with neither --offline nor --from")
     if folder is not None and (all_sources or len(names) != 1):
         raise click.UsageError("--from goes with exactly one source")
     sources = [
@@ -87,6 +93,7 @@ def ingest(
                 catalog,
                 folder=folder,
                 offline=offline,
+                refresh=refresh,
                 accept_changed=accept_changed,
                 max_rejects=0 if strict else max_rejects,
                 dry_run=dry_run,

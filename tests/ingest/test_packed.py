@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from ncpl_data.catalog.errors import RawFileError
+from ncpl_data.catalog.errors import InputError, RawFileError, SourceUnreachableError
 from ncpl_data.catalog.store import Catalog
 from ncpl_data.ingest.base import Source
 from ncpl_data.ingest.packed import read_packed, sha256, write_packed
@@ -87,10 +87,25 @@ def test_originals_are_downloaded_and_cached(
     upstream = SOURCES["multipower"].origins[1]
     files = tuple(replace(f, url=f"{address}/{f.name}") for f in upstream.files)
     source: Source = replace(SOURCES["multipower"], origins=(replace(upstream, files=files),))
-    done = ingest(source, catalog)
-    assert len(done.outcome.added) == 27
+    assert ingest(SOURCES["multipower"], catalog, offline=True).origin == "shipped"
+    both = replace(
+        SOURCES["multipower"], origins=(SOURCES["multipower"].origins[0], *source.origins)
+    )
+    done = ingest(both, catalog, refresh=True)
+    assert (done.origin, done.outcome.unchanged) == ("upstream", 27)
     again = ingest(source, catalog, offline=True)
     assert again.outcome.unchanged == 27
+
+
+def test_files_that_nobody_publishes_can_not_be_refreshed(catalog: Catalog) -> None:
+    with pytest.raises(SourceUnreachableError, match="leave out --refresh"):
+        ingest(SOURCES["lr_scheduling"], catalog, refresh=True)
+
+
+def test_a_folder_without_the_files_is_told_a_few_of_them(tmp_path: Path, catalog: Catalog) -> None:
+    with pytest.raises(InputError, match="and 100 more") as caught:
+        ingest(SOURCES["overtraining"], catalog, folder=tmp_path)
+    assert len(str(caught.value)) < 400
 
 
 def test_altered_content_is_refused_by_name(tmp_path: Path) -> None:
