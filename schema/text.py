@@ -12,8 +12,8 @@ MAX_DEPTH = 100
 MAX_YAML_NODES = 2_000_000
 """Nodes of one YAML document with its aliases written out."""
 
-CAREFUL = re.compile(r"[eE]\+?\d{3}|\d{300}")
-"""A number that may be too large for a double; only such texts pay for looking at each number."""
+MANY_DIGITS = re.compile(r"\d{300}")
+LARGE_EXPONENT = re.compile(r"\+?\d{3}")
 
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+|"', re.DOTALL)
 
@@ -60,7 +60,7 @@ def parse_json(text: str) -> Any:
         return found
 
     careful: dict[str, Any] = {}
-    if CAREFUL.search(text):
+    if may_overflow(text):
         careful = {"parse_float": finite_float, "parse_int": bounded_int}
     try:
         value = json.loads(
@@ -77,6 +77,16 @@ def parse_json(text: str) -> Any:
     if "\\u" in text:
         check_characters(value)
     return value
+
+
+def may_overflow(text: str) -> bool:
+    """Return whether a number may be too large; only such texts pay for a look at each number."""
+    if "\\" in text:
+        return True  # an escaped quote: which parts are strings is not told by the quotes alone
+    outside = "".join(text.split('"')[::2])
+    if any(LARGE_EXPONENT.match(part) for part in outside.replace("E", "e").split("e")[1:]):
+        return True
+    return max(map(len, outside.split(","))) > 300 and MANY_DIGITS.search(text) is not None
 
 
 def finite_float(text: str) -> float:
