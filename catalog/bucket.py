@@ -69,7 +69,7 @@ class Bucket:
             options = {"endpoint": endpoint, "virtual_hosted_style_request": False}
             if endpoint.startswith("http://"):
                 options["client_options"] = {"allow_http": True}
-        retry = {"max_retries": 5, "retry_timeout": timedelta(seconds=RETRY_SECONDS)}
+        retry: Any = {"max_retries": 5, "retry_timeout": timedelta(seconds=RETRY_SECONDS)}
         self.store: Any = S3Store(bucket, prefix=prefix or None, retry_config=retry, **options)
 
     @property

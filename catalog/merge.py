@@ -45,6 +45,7 @@ def engine(spill_into: Path | None) -> Iterator[duckdb.DuckDBPyConnection]:
     spill = make_spill(spill_into) if spill_into is not None else ""
     con = duckdb.connect(":memory:")
     try:
+        con.execute("set enable_progress_bar = false")  # stdout holds results only
         con.execute(f"set memory_limit = {literal(MEMORY_LIMIT)}")
         con.execute(f"set temp_directory = {literal(spill)}")
         yield con

@@ -41,6 +41,7 @@ def connect(
     """
     manifest = catalog.manifest()
     con = duckdb.connect(":memory:")
+    con.execute("set enable_progress_bar = false")  # stdout holds results only
     try:
         con.execute(f"set memory_limit = {literal(memory_limit)}")
     except duckdb.Error as error:

@@ -9,6 +9,7 @@ from ncpl_data.ingest.commands.compact import compact
 from ncpl_data.ingest.commands.conflicts import conflicts
 from ncpl_data.ingest.commands.convert import convert
 from ncpl_data.ingest.commands.coverage import coverage
+from ncpl_data.ingest.commands.export import export
 from ncpl_data.ingest.commands.gc import gc
 from ncpl_data.ingest.commands.ingest import ingest
 from ncpl_data.ingest.commands.query import query
@@ -54,5 +55,6 @@ for command in (
     check,
     compact,
     gc,
+    export,
 ):
     main.add_command(command)

@@ -1,0 +1,121 @@
+"""Register a catalog's files as Delta or Iceberg tables, for Spark, Trino, Daft and others.
+
+Nothing is copied: the export holds hard links to the data files (copies only where a file system
+has none) beside the log of the other format. It shows one state; a later one is a new export.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from ncpl_data.catalog.errors import InputError
+from ncpl_data.catalog.folder import write_error
+from ncpl_data.catalog.manifest import DataFile
+from ncpl_data.catalog.parquet import fit_schema, read_parquet, write_parquet
+from ncpl_data.catalog.store import Catalog
+from ncpl_data.catalog.tables import table_schemas
+
+TABLES = ("runs", "curves", "evals")
+
+
+def export_catalog(catalog: Catalog, layout: str, out: Path) -> dict[str, dict[str, Any]]:
+    """Write an export into a new folder and return for each table its place, files and rows.
+
+    Raises InputError if the folder is there already, or without the package of the format.
+    """
+    register = WRITERS[layout]
+    if out.exists():
+        raise InputError(f"{out} is there already; an export goes into a new folder")
+    manifest = catalog.manifest()
+    found = {}
+    try:
+        for table in TABLES:
+            files = manifest.tables[table]
+            if not files:
+                continue
+            folder = out / table
+            (folder / "data").mkdir(parents=True)
+            linked = {f"data/{Path(f.path).name}": f for f in files}
+            for name, file in linked.items():
+                link(catalog.folder.path(file.path), folder / name, table)
+            place = register(folder, table, linked)
+            rows = sum(f.rows for f in files)
+            found[table] = {"place": place, "files": len(files), "rows": rows}
+    except OSError as error:
+        raise write_error(out, error) from error
+    return found
+
+
+def link(path: Path, target: Path, table: str) -> None:
+    """Put a data file into the export; one of an older release is written again, all columns."""
+    schema = table_schemas()[table]
+    if not pq.read_schema(path).equals(schema):
+        write_parquet(fit_schema(read_parquet(path), schema), target)
+        return
+    try:
+        os.link(path.resolve(), target)
+    except OSError:
+        shutil.copyfile(path, target)
+
+
+def write_delta(folder: Path, table: str, files: Mapping[str, DataFile]) -> str:
+    """Register files as a Delta table and return its place."""
+    try:
+        from deltalake import Schema
+        from deltalake.transaction import AddAction, create_table_with_add_actions
+    except ImportError as error:
+        raise needs("deltalake", "delta") from error
+    actions = [
+        AddAction(
+            path=name,
+            size=(folder / name).stat().st_size,
+            partition_values={},
+            modification_time=int(time.time() * 1000),
+            data_change=True,
+            stats=json.dumps({"numRecords": file.rows}),
+        )
+        for name, file in files.items()
+    ]
+    schema = Schema.from_arrow(table_schemas()[table])
+    create_table_with_add_actions(str(folder), schema, actions, name=table)
+    return str(folder)
+
+
+def write_iceberg(folder: Path, table: str, files: Mapping[str, DataFile]) -> str:
+    """Register files as an Iceberg table of the catalog file beside it; return its metadata."""
+    try:
+        from pyiceberg.catalog.sql import SqlCatalog
+    except ImportError as error:
+        raise needs("pyiceberg[sql-sqlite]", "iceberg") from error
+    root = folder.parent.resolve()
+    catalog = SqlCatalog("ncpl", uri=f"sqlite:///{root / 'iceberg.db'}", warehouse=root.as_uri())
+    catalog.create_namespace_if_not_exists("ncpl")
+    made = catalog.create_table(
+        f"ncpl.{table}",
+        schema=table_schemas()[table],
+        location=folder.resolve().as_uri(),
+        properties={"format-version": "2"},
+    )
+    made.add_files([(folder / name).resolve().as_uri() for name in files])
+    place = str(made.metadata_location)
+    catalog.close()
+    return place
+
+
+def needs(package: str, extra: str) -> InputError:
+    """Return the error of a missing package."""
+    return InputError(f"this export needs {package}; install it: pip install 'ncpl[{extra}]'")
+
+
+WRITERS: Mapping[str, Callable[[Path, str, Mapping[str, DataFile]], str]] = {
+    "delta": write_delta,
+    "iceberg": write_iceberg,
+}
