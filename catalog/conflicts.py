@@ -133,7 +133,8 @@ def differences(first: Row, other: Row, columns: Sequence[Field]) -> Iterator[tu
                 if not same(ours[key], theirs[key]):
                     yield f"{f.column}.{key}", ours[key], theirs[key]
         elif f.column == "final_loss":
-            if abs(one - two) > LOSS_TOLERANCE_NATS:
+            is_one_metric = first["final_loss_metric"] == other["final_loss_metric"]
+            if is_one_metric and abs(one - two) > LOSS_TOLERANCE_NATS:
                 yield f.column, one, two
         elif not same(one, two):
             yield f.column, one, two
@@ -147,7 +148,7 @@ def same(one: Any, two: Any) -> bool:
 
 
 def duplicates(catalog: Catalog, rows: Sequence[Row]) -> Iterator[Conflict]:
-    """Yield runs that have one curve, to five decimals, and that no `same_as` links.
+    """Yield runs that have one loss curve, to five decimals, and that no `same_as` links.
 
     A run that continues another one shares its parent's points and is none.
     """
@@ -155,7 +156,7 @@ def duplicates(catalog: Catalog, rows: Sequence[Row]) -> Iterator[Conflict]:
     parents = {row["run_id"]: row["parent_run_id"] for row in rows}
     sql = (
         "select md5(string_agg(step || ':' || printf('%.5f', value), ',' order by step)) curve, "
-        "run_id from curves group by run_id, metric "
+        "run_id from curves join runs using (run_id) where metric = final_loss_metric group by 2 "
         f"having count(*) >= {MIN_POINTS} and max(value) > min(value) order by 1, 2"
     )
     con = connect(catalog, sql)

@@ -32,7 +32,7 @@ BUDGET_TOLERANCE = 0.01
 LOSS_RANGE_NATS = (0.3, 20.0)
 """A model of text that trained ends between these; outside it the unit is another one."""
 
-TAG = re.compile(r"(?:^|[-_])(\d+(?:\.\d+)?)B(?=[-_]|$)")
+TAG = re.compile(r"[-_](\d+(?:\.\d+)?)B(?=[-_]|$)")
 
 
 @dataclass(frozen=True)
@@ -116,9 +116,10 @@ def token_budget(run: Run) -> Finding | None:
     budget = nominal or tokens
     if match is None or not budget:
         return None
-    billions, sizes = float(match[1]), (run.params_total, run.params_non_embedding)
-    if any(size and abs(size / 1e9 - billions) <= 0.3 * billions for size in sizes):
-        return None  # the number is the model's size
+    billions = float(match[1])
+    sizes = [size for size in (run.params_total, run.params_non_embedding) if size]
+    if not sizes or any(abs(size / 1e9 - billions) <= 0.3 * billions for size in sizes):
+        return None  # the number is, or may be, the model's size
     if abs(budget / 1e9 - billions) <= max(1.0, 0.1 * billions):
         return None  # tags are rounded, some down
     return Finding("tokens_contradict_name", f"{budget:,} tokens, the name says {match[1]}B")

@@ -141,8 +141,19 @@ FALLING = [9.0 - 6.0 * (i / len(STEPS)) ** 0.3 for i in range(len(STEPS))]
         (unit_error, run(final_loss=35.0, status="diverged"), None),
         (token_budget, run(train_tokens=10**9, nominal_train_tokens=2 * 10**9), "budget"),
         (token_budget, run(train_tokens=10**9, nominal_train_tokens=1_002_000_000), None),
-        (token_budget, run(train_tokens=5 * 10**9, source_run="sweep-130m-10B-x"), "says 10B"),
-        (token_budget, run(train_tokens=10_737_418_240, source_run="sweep-130m-10B-x"), None),
+        (
+            token_budget,
+            run(train_tokens=5 * 10**9, source_run="sweep-130m-10B-x", params_total=135_000_000),
+            "says 10B",
+        ),
+        (
+            token_budget,
+            run(
+                train_tokens=10_737_418_240, source_run="sweep-130m-10B-x", params_total=135_000_000
+            ),
+            None,
+        ),
+        (token_budget, run(train_tokens=5 * 10**9, source_run="x-1B-0.5xC"), None),
         (
             token_budget,
             run(train_tokens=5 * 10**9, source_run="olmo-7B-x", params_total=6_900_000_000),
