@@ -102,8 +102,9 @@ def locate_in_folder(source: Source, folder: Path, *, accept_changed: bool) -> L
         raise InputError(f"{source.name}: {folder} is not a folder; expected one with its files")
     for origin in source.origins:
         paths = {f.name: folder / f.name for f in origin.files}
-        own = {f.name: folder / f.name for f in origin.files if f.bundled is None} or paths
-        if all(path.is_file() for path in own.values()):
+        # where all files are shipped, the first must be the user's; the others may be ours
+        own = [f.name for f in origin.files if f.bundled is None] or [origin.files[0].name]
+        if all(paths[name].is_file() for name in own):
             shipped = {f.name: f.bundled_path() for f in origin.files}
             for name, path in paths.items():
                 if not path.is_file() and shipped[name] is not None:
