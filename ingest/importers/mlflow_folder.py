@@ -35,8 +35,9 @@ def read_run(folder: Path, options: Options) -> dict[str, Any]:
     meta = read_config(folder / "meta.yaml")
     if meta.get("lifecycle_stage") == "deleted":
         raise InputError(f"{folder} was deleted in MLflow; restore it or remove the folder")
-    draft = Draft(options, str(meta.get("run_name") or meta.get("run_id") or folder.name))
-    draft.set("/source_run", str(meta.get("run_id") or folder.name))
+    # Names of runs repeat inside an experiment; ids do not.
+    draft = Draft(options, str(meta.get("run_id") or folder.name))
+    draft.set("/source_run", meta.get("run_name"))
     params = {key: number_of(value) or value for key, value in values(folder / "params")}
     draft.apply(options.aliases, params)
     draft.raw_config = dict(values(folder / "params"))

@@ -67,8 +67,9 @@ def read_run(folder: Path, options: Options) -> dict[str, Any]:
     """Return the run of one folder."""
     meta = read_first(folder, (META,))
     config = unwrapped(read_first(folder, CONFIGS))
-    draft = Draft(options, str(meta.get("name") or folder.resolve().name))
-    draft.set("/source_run", str(meta.get("id") or folder.resolve().name))
+    # Names of runs repeat inside a project; ids do not.
+    draft = Draft(options, str(meta.get("id") or folder.resolve().name))
+    draft.set("/source_run", meta.get("name"))
     program = options.aliases if options.aliases != "common" else guess_program(config)
     draft.apply(program, config)
     draft.set("/outcome/status", STATES.get(str(meta.get("state", ""))))

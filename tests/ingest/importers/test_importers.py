@@ -133,7 +133,8 @@ def test_another_file_is_no_event_file(content: bytes, tmp_path: Path) -> None:
 def test_an_mlflow_run_gives_its_twin() -> None:
     (document,) = convert("mlflow", LOGS / "mlruns")
     agrees(document, TWIN)
-    assert document["run_id"] == "lab/gpt-small-lr1e-3"
+    assert document["run_id"] == "lab/3cf0d19eef1847da9b2bd14c40b12848"
+    assert document["source_run"] == "gpt-small-lr1e-3"
     assert document["schedule"]["warmup_steps"] == 20
     assert document["outcome"]["status"] == "finished"
     assert document["provenance"]["raw_config"]["lr"] == "0.001"  # verbatim: MLflow logs text
@@ -157,8 +158,8 @@ def test_a_table_with_a_mapping_gives_its_runs() -> None:
 def test_a_wandb_export_gives_its_twin_without_secrets() -> None:
     (document,) = convert("wandb", LOGS / "wandb")
     agrees(document, TWIN)
-    assert document["run_id"] == "lab/gpt-small"
-    assert document["source_run"] == "abc123"
+    assert document["run_id"] == "lab/abc123"
+    assert document["source_run"] == "gpt-small"
     assert document["outcome"]["status"] == "finished"
     text = json.dumps(document)
     assert "xxxxxxxx" not in text
