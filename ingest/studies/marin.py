@@ -152,6 +152,7 @@ def steps_of(tokens: int, batch: int) -> int:
     return tokens // (SEQUENCE_LENGTH * batch)
 
 
+@cache
 def parse_name(name: str) -> Named | None:
     """Return what a run's name says, or None for a name of another form."""
     match = NAME.fullmatch(name)
@@ -188,6 +189,12 @@ def spelling_keys(optimizer: str) -> tuple[str, ...]:
     return tuple(re.findall(r"{(\w+)}", SPELLINGS[optimizer]))
 
 
+@cache
+def spelling_pieces(optimizer: str) -> tuple[str, ...]:
+    """Return the text around the values."""
+    return tuple(re.split(r"{\w+}", SPELLINGS[optimizer]))
+
+
 def spellings(
     optimizer: str, choices: Mapping[str, Sequence[str]], visible: str
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -196,7 +203,7 @@ def spellings(
     `choices` gives the spellings of each key of `spelling_keys`, the likely one first.
     """
     keys = spelling_keys(optimizer)
-    pieces = re.split(r"{\w+}", SPELLINGS[optimizer])
+    pieces = spelling_pieces(optimizer)
 
     # Values the name shows are decided one by one; only the hidden rest is multiplied out.
     def grow(index: int, text: str, values: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
@@ -236,12 +243,12 @@ def verify_digest(
     keys = spelling_keys(optimizer)
     if named is None or named.digest is None or any(key not in full for key in keys):
         return None
+    text = SPELLINGS[optimizer].format_map(full)
+    if text.startswith(named.visible) and digest(text) == named.digest:
+        return "exact"
     choices = {key: spelled(full[key]) for key in keys}
-    first = tuple(choices[key][0] for key in keys)
-    for text, values in spellings(optimizer, choices, named.visible):
-        if digest(text) == named.digest:
-            return "exact" if values == first else "respelled"
-    return "wrong"
+    found = spellings(optimizer, choices, named.visible)
+    return "respelled" if any(digest(one) == named.digest for one, _ in found) else "wrong"
 
 
 # What the study says of all its runs: models.py, template.py and defaults.py at 97cfef35.
