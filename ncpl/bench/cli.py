@@ -1,4 +1,4 @@
-"""Commands of the board: ncpl bench run."""
+"""Commands of the board: ncpl bench run and curves."""
 
 from __future__ import annotations
 
@@ -133,3 +133,53 @@ def run(
     click.echo(
         json.dumps(board.to_json(), ensure_ascii=False) if as_json else report.markdown(board)
     )
+
+
+@bench.command("curves")
+@snapshot_option
+@catalog_option
+@click.option("--split", default="ncpl", show_default=True, help="Split policy of the snapshot.")
+@click.option(
+    "--predictions",
+    multiple=True,
+    callback=named_paths,
+    metavar="NAME=FILE",
+    help="CSV or Parquet file: run_id, step, prediction, for every scored point.",
+)
+@click.option(
+    "--points",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="CSV to write: run_id and step of every scored point.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@common
+def run_curve_board(
+    *,
+    snapshot: str,
+    catalog: Path | None,
+    split: str,
+    predictions: list[tuple[str, Path]],
+    points: Path | None,
+    seed: int,
+    as_json: bool,
+    no_progress: bool,
+) -> None:
+    """Score predictions of whole loss curves beside average shapes and boosted trees.
+
+    Example: ncpl bench curves --points points.csv
+    """
+    del no_progress  # the methods are few
+    import torch
+
+    from ncpl.bench.curves import markdown, run_curves
+    from ncpl.data import find_snapshot
+
+    torch.set_num_threads(1)  # sums in one order: the same bytes each time
+    board, wanted = run_curves(
+        find_snapshot(snapshot, catalog), predictions, split=split, seed=seed
+    )
+    if points is not None:
+        rows = "".join(f"{run_id},{step}\n" for run_id, step in wanted)
+        points.write_text("run_id,step\n" + rows, encoding="utf-8")
+        log.info("written: %s", points)
+    click.echo(json.dumps(board, ensure_ascii=False) if as_json else markdown(board))
