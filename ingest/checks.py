@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from itertools import pairwise
 from operator import lt
 from typing import Any
 
 from ncpl_data.ingest.secrets import secret_places
-from ncpl_data.schema.validate import Problem, escape
+from ncpl_data.schema.fields import run_fields
+from ncpl_data.schema.validate import Problem, escape, nearest
 
 Section = Mapping[str, Any]
 NOTHING: Section = {}
@@ -444,6 +446,27 @@ def check_end(document: Section, curve: Section, steps: list[int]) -> Iterator[P
         )
 
 
+def check_origins(document: Section) -> Iterator[Problem]:
+    """Origins name columns of a run."""
+    columns = known_columns()
+    for name in section(document, "provenance").get("origins") or ():
+        if name not in columns:
+            close = nearest(name, sorted(columns))
+            yield Problem(
+                f"/provenance/origins/{escape(name)}",
+                "unknown",
+                f'the column "{name}"',
+                "a column of the table runs",
+                f'Did you mean "{close}"?' if close else "All columns: schema/FIELDS.md.",
+            )
+
+
+@cache
+def known_columns() -> frozenset[str]:
+    """Return the columns of the table `runs`."""
+    return frozenset(field.column for field in run_fields())
+
+
 def check_secrets(document: Section) -> Iterator[Problem]:
     """No password, key or token stands in a configuration."""
     provenance = section(document, "provenance")
@@ -467,5 +490,6 @@ CHECKS: tuple[Callable[[Section], Iterator[Problem]], ...] = (
     check_data,
     check_loss,
     check_curves,
+    check_origins,
     check_secrets,
 )

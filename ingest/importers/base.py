@@ -57,6 +57,8 @@ class Draft:
         self.origins: dict[str, Any] = {}
         self.raw_config: dict[str, Any] = {}
         self.curves: dict[str, dict[int, float]] = {}
+        self.not_finite: dict[str, int] = {}
+        """Last step at which a metric was logged as NaN or infinite."""
         self.tokens: dict[int, int] = {}
         self.metrics: dict[str, dict[str, Any]] = {}
         for pointer, value in options.values.items():
@@ -124,7 +126,9 @@ class Draft:
 
     def point(self, metric: str, step: int, value: float, tokens: int | None = None) -> None:
         """Add a point of a curve; a step logged again after a restart replaces the first."""
-        if math.isfinite(value):
+        if not math.isfinite(value):
+            self.not_finite[metric_name(metric)] = int(step)
+        else:
             self.curves.setdefault(metric_name(metric), {})[int(step)] = float(value)
             if tokens is not None:
                 self.tokens[int(step)] = tokens
@@ -181,7 +185,10 @@ class Draft:
             if split := split_of(metric):
                 entry.setdefault("split", split)
         chosen = next((m for m in wanted if m in self.curves), None)
-        if chosen is not None:
+        if chosen is not None and self.not_finite.get(chosen, -1) > max(self.curves[chosen]):
+            rule = {"kind": "derived", "rule": f"{chosen} ends as NaN or infinite"}
+            self.values["/outcome/status"], self.origins["/outcome/status"] = "diverged", rule
+        elif chosen is not None:
             last = max(self.curves[chosen])
             rule = {"kind": "derived", "rule": f"last value of {chosen}"}
             self.set("/outcome/final_loss", self.curves[chosen][last], rule)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -130,10 +129,10 @@ def history_rows(path: Path) -> Iterator[dict[str, Any]]:
 def read_point(draft: Draft, row: Mapping[str, Any]) -> None:
     """Take the numbers of one history row; a key that starts with _ is W&B's own."""
     step = number(row.get("_step"))
-    if step is None:
+    if step is None or not step.is_integer():
         return
     found = (number(row.get(key)) for key in TOKEN_KEYS)
-    tokens = next((int(v) for v in found if v is not None), None)
+    tokens = next((int(v) for v in found if v is not None and v.is_integer()), None)
     for key, value in row.items():
         if key.startswith(("_", "system/")) or key in TOKEN_KEYS:
             continue
@@ -143,11 +142,10 @@ def read_point(draft: Draft, row: Mapping[str, Any]) -> None:
 
 
 def number(value: Any) -> float | None:
-    """Return a finite number, None for anything else (W&B writes NaN and Infinity as text)."""
+    """Return a number, None for anything else (W&B writes NaN and Infinity as text)."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
-        found = float(value)
+        return float(value)
     except ValueError:
         return None
-    return found if math.isfinite(found) else None

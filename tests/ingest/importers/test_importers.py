@@ -96,6 +96,16 @@ def test_the_batch_stays_unknown_without_the_number_of_devices() -> None:
     assert "train_tokens" not in document["schedule"]
 
 
+def test_a_run_that_ends_as_nan_diverged(tmp_path: Path) -> None:
+    state = json.loads((LOGS / "huggingface" / "trainer_state.json").read_text())
+    for entry in state["log_history"][-3:-1]:
+        entry.update({k: float("nan") for k in ("loss", "eval_loss") if k in entry})
+    (tmp_path / "trainer_state.json").write_text(json.dumps(state))
+    (document,) = convert("hf", tmp_path)
+    assert document["outcome"]["status"] == "diverged"
+    assert "final_loss" not in document["outcome"]
+
+
 def test_the_last_checkpoint_of_an_output_folder_is_read(tmp_path: Path) -> None:
     state = json.loads((LOGS / "huggingface" / "trainer_state.json").read_text())
     for step in (80, 400):
