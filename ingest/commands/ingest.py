@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +16,9 @@ from ncpl_data.ingest.console import (
     output_options,
 )
 
+if TYPE_CHECKING:
+    from ncpl_data.ingest.base import Source
+
 COUNTS = ("added", "updated", "unchanged", "rejected")
 
 EPILOG = """\b
@@ -22,6 +27,7 @@ Examples:
   ncpl-data ingest steplaw --offline          the shipped copy, no network
   ncpl-data ingest steplaw --from ~/steplaw   files you have
   ncpl-data ingest --all --dry-run            what would change
+  ncpl-data ingest --all --jobs 4             four sources at once
 """
 
 
@@ -46,6 +52,14 @@ Examples:
 @click.option("--max-rejects", type=click.IntRange(min=0), help="Fail if more are refused.")
 @click.option("--strict", is_flag=True, help="Fail if any record is refused.")
 @click.option("--dry-run", is_flag=True, help="Print what would change; write nothing.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Read so many sources at once, each in a process.",
+)
 @catalog_option
 @output_options
 def ingest(
@@ -58,6 +72,7 @@ def ingest(
     max_rejects: int | None,
     strict: bool,
     dry_run: bool,
+    jobs: int,
     catalog_folder: Path,
     console: Console,
 ) -> int:
@@ -85,27 +100,29 @@ def ingest(
         sources = [source for source in sources if not source.is_live]
     catalog = Catalog(catalog_folder)
     console.note(f"catalog: {catalog_folder}{' (dry run, nothing is written)' if dry_run else ''}")
-    results, unreachable = [], {}
-    for source in sources:
-        try:
-            done = pipeline.ingest(
-                source,
-                catalog,
-                folder=folder,
-                offline=offline,
-                refresh=refresh,
-                accept_changed=accept_changed,
-                max_rejects=0 if strict else max_rejects,
-                dry_run=dry_run,
-                notify=console.note,
-            )
-        except SourceUnreachableError as error:
-            if len(sources) == 1:
-                raise
-            unreachable[source.name] = str(error)
-            console.note(f"{source.name}: {error}")
-            continue
-        results.append(done.as_dict())
+    options: dict[str, Any] = {
+        "folder": folder,
+        "offline": offline,
+        "refresh": refresh,
+        "accept_changed": accept_changed,
+        "max_rejects": 0 if strict else max_rejects,
+        "dry_run": dry_run,
+    }
+    results: list[dict[str, Any]] = []
+    unreachable: dict[str, str] = {}
+    if jobs > 1 and len(sources) > 1:
+        results, unreachable = side_by_side(sources, catalog_folder, options, jobs, console)
+    else:
+        for source in sources:
+            try:
+                done = pipeline.ingest(source, catalog, notify=console.note, **options)
+            except SourceUnreachableError as error:
+                if len(sources) == 1:
+                    raise
+                unreachable[source.name] = str(error)
+                console.note(f"{source.name}: {error}")
+                continue
+            results.append(done.as_dict())
     lines = []
     for result in results:
         counts = (f"{result[what]:,} {what}" for what in COUNTS)
@@ -124,3 +141,36 @@ def ingest(
     if unreachable:
         return EXIT_UNREACHABLE
     return EXIT_INVALID if any(r["rejected"] for r in results) and strict else 0
+
+
+def side_by_side(
+    sources: Sequence[Source],
+    catalog_folder: Path,
+    options: Mapping[str, Any],
+    jobs: int,
+    console: Console,
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Ingest several sources at once; return the results in the order given, and what failed.
+
+    Raises NcplDataError for a source whose data is wrong, after the others are done.
+    """
+    from ncpl_data.catalog.errors import NcplDataError
+    from ncpl_data.ingest.parallel import ingest_many
+
+    names = [source.name for source in sources]
+    finished = {
+        one.source: one
+        for one in ingest_many(names, catalog_folder, options, jobs=jobs, notify=console.note)
+    }
+    unreachable = {}
+    for name in names:
+        one = finished[name]
+        if one.done is None and one.exit_code != EXIT_UNREACHABLE:
+            error = NcplDataError(one.error)
+            error.exit_code = one.exit_code
+            raise error
+        if one.done is None:
+            unreachable[name] = one.error
+            console.note(f"{name}: {one.error}")
+    found = (finished[name].done for name in names)
+    return [dict(done) for done in found if done is not None], unreachable
