@@ -12,6 +12,7 @@ from ncpl_data.ingest.sources import (
     colpret,
     datablations,
     gemstones,
+    loss_to_loss,
     losscast,
     lr_scheduling,
     marin,
@@ -47,6 +48,7 @@ SOURCES: Mapping[str, Source] = {
         colpret,
         ncpl_logs,
         routed_lms,
+        loss_to_loss,
     )
 }
 
