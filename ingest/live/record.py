@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from ncpl_data.ingest.live import hub_dataset, wandb_project
+from ncpl_data.ingest.live import hub_dataset, losscast_repository, wandb_project
 from ncpl_data.ingest.live.transport import Transport
 from ncpl_data.ingest.secrets import scrubbed
-from ncpl_data.ingest.studies import marin
+from ncpl_data.ingest.studies import losscast, marin
 from ncpl_data.ingest.studies.wandb_runs import FILE
 
 REVISION_FILE = "REVISION"
@@ -95,9 +95,29 @@ class HubDataset:
         return Recorded(tuple(paths), None, commit)
 
 
-PROJECTS: Mapping[str, WandbProject | HubDataset] = {
+@dataclass(frozen=True)
+class LossCastRepository:
+    """The benchmark's repository at one revision, with the runs the shipped copy lacks."""
+
+    revision: str
+
+    def record(self, folder: Path, base_url: str | None, limit: int | None) -> Recorded:
+        """Write one JSON line a run; the file appears whole or not at all."""
+        address = base_url or losscast_repository.BASE_URL
+        path, n_runs = folder / losscast.RECORDED_FILE, 0
+        with Transport(address, service="GitHub") as transport, whole(path) as file:
+            for run in losscast_repository.repository_runs(transport, self.revision):
+                if limit is not None and n_runs >= limit:
+                    break
+                file.write(json.dumps(run, ensure_ascii=False) + "\n")
+                n_runs += 1
+        return Recorded((path,), n_runs, self.revision)
+
+
+PROJECTS: Mapping[str, WandbProject | HubDataset | LossCastRepository] = {
     "marin": WandbProject("marin-community", "optimizer-scaling", marin_metric),
     "steplaw": WandbProject("billzid", "predictable-scale", smoothed_loss),
+    "losscast": LossCastRepository(losscast.REVISION),
     "ncpl_logs": HubDataset("zhqwqwq/NCPL-Pretraining-Logs"),
 }
 

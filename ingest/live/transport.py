@@ -78,11 +78,13 @@ class Transport:
             )
         return self.json_of(answer), following
 
-    def get_bytes(self, path: str) -> bytes:
-        """Return a file."""
-        return self.request("GET", path).content
+    def get_bytes(self, path: str, max_bytes: int = MAX_ANSWER_BYTES) -> bytes:
+        """Return a file of at most so many bytes."""
+        return self.request("GET", path, max_bytes=max_bytes).content
 
-    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+    def request(
+        self, method: str, path: str, *, max_bytes: int = MAX_ANSWER_BYTES, **options: Any
+    ) -> httpx.Response:
         """Return a successful answer.
 
         Raises SourceUnreachableError if none comes after several tries.
@@ -90,7 +92,7 @@ class Transport:
         reason = "no answer"
         for attempt in range(MAX_TRIES):
             try:
-                answer = self.read(method, path, options)
+                answer = self.read(method, path, options, max_bytes)
             except httpx.ConnectError as error:
                 reason = str(error) or "no connection"
                 break  # without a network another try only costs time
@@ -111,16 +113,16 @@ class Transport:
             "later, or ingest a recording you have: ncpl-data ingest NAME --from FOLDER"
         )
 
-    def read(self, method: str, path: str, options: Mapping[str, Any]) -> httpx.Response:
+    def read(
+        self, method: str, path: str, options: Mapping[str, Any], max_bytes: int
+    ) -> httpx.Response:
         """Return one answer, read whole but never beyond the bound."""
         with self.client.stream(method, path, **options) as answer:
             parts, size = [], 0
             for part in answer.iter_bytes():
                 size += len(part)
-                if size > MAX_ANSWER_BYTES:
-                    raise httpx.RemoteProtocolError(
-                        f"the answer is over {MAX_ANSWER_BYTES:,} bytes"
-                    )
+                if size > max_bytes:
+                    raise httpx.RemoteProtocolError(f"the answer is over {max_bytes:,} bytes")
                 parts.append(part)
         headers = [
             (key, value)

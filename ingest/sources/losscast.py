@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from ncpl_data.ingest.base import Origin, RawFile, Source
 from ncpl_data.ingest.studies import losscast as bench
 from ncpl_data.ingest.studies.losscast_marin import marin_run
 from ncpl_data.ingest.studies.losscast_steplaw import steplaw_run
-from ncpl_data.ingest.studies.recover_marin import Fits, read_table
+from ncpl_data.ingest.studies.recover_marin import Fits, fits_of, read_table
 
 NAME = bench.NAME
 REVISION = bench.REVISION
@@ -35,6 +36,16 @@ def read_shipped(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
 def read_lines(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
     """Yield the runs of the file of JSON lines, compressed as it was gathered."""
     return read(bench.read_gzip(files[f"{bench.RUNS_FILE}.gz"]), read_table(files[HIDDEN.name]))
+
+
+def read_recorded(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
+    """Yield the runs of a recording; hidden fields of runs the table lacks are searched now."""
+    table = dict(read_table(files[HIDDEN.name]))
+    records = list(bench.read_records(files[bench.RECORDED_FILE].read_bytes()))
+    for record in records:
+        if record.study == "marin" and record.native not in table:
+            table[record.native] = fits_of(record) or []
+    yield from read(iter(records), table)
 
 
 def read(records: Iterator[bench.Record], hidden: Mapping[str, Fits]) -> Iterator[Run | Skipped]:
@@ -199,6 +210,11 @@ SOURCE = Source(
                 2_178_930,
             ),
             read_lines,
+        ),
+        replace(
+            origin("recorded", RawFile(bench.RECORDED_FILE, sha256="", n_bytes=0), read_recorded),
+            title="the repository itself, recorded",
+            n_runs=0,
         ),
     ),
     traps=(

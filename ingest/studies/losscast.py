@@ -27,6 +27,8 @@ REVISION = "7ab8291c"
 URL = "https://github.com/dangxingyu/losscast-bench"
 CITATION = "LossCast-Bench (dangxingyu/losscast-bench), MIT"
 RUNS_FILE = "runs.jsonl"
+RECORDED_FILE = "losscast_runs.jsonl"
+"""What `ncpl-data record losscast` writes, in the form of the runs file."""
 
 SHIPPED = RawFile(
     "losscast.parquet",

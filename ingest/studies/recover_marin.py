@@ -31,12 +31,19 @@ Fits = list[dict[str, Any]]
 def recoverable(records: Iterator[losscast.Record]) -> Iterator[tuple[str, Fits]]:
     """Yield (name, choices that fit) for each Marin run with hidden fields and a digest."""
     for record in records:
-        named = marin.parse_name(record.native) if record.study == "marin" else None
-        if named is None or named.digest is None or named.optimizer not in GRIDS:
-            continue
-        listed = losscast.marin_config(named.optimizer, record.config)
-        steps = marin.steps_of(named.nominal_tokens, listed["train_batch_size"])
-        yield record.native, recover(record.native, named.optimizer, listed, steps)
+        fits = fits_of(record)
+        if fits is not None:
+            yield record.native, fits
+
+
+def fits_of(record: losscast.Record) -> Fits | None:
+    """Return the choices that fit one run; None if it is no Marin run with hidden fields."""
+    named = marin.parse_name(record.native) if record.study == "marin" else None
+    if named is None or named.digest is None or named.optimizer not in GRIDS:
+        return None
+    listed = losscast.marin_config(named.optimizer, record.config)
+    steps = marin.steps_of(named.nominal_tokens, listed["train_batch_size"])
+    return recover(record.native, named.optimizer, listed, steps)
 
 
 def write_table(rows: list[tuple[str, Fits]], path: Path) -> None:

@@ -4,7 +4,9 @@ them are real ones, from the fixtures of marin and losscast."""
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,10 +23,11 @@ from ncpl_data.catalog.record import Run, Skipped
 from ncpl_data.ingest.cli import main
 from ncpl_data.ingest.live.record import PROJECTS, smoothed_loss
 from ncpl_data.ingest.live.transport import Transport
-from ncpl_data.ingest.sources import ncpl_logs
+from ncpl_data.ingest.sources import losscast, ncpl_logs
 from ncpl_data.ingest.studies import losscast as bench
 from ncpl_data.ingest.studies import marin as study
 from ncpl_data.ingest.studies import wandb_runs
+from ncpl_data.ingest.studies.recover_marin import write_table
 
 Runner = Callable[..., Result]
 C4 = study.METRIC
@@ -307,7 +310,7 @@ def test_no_server_is_exit_3(tmp_path: Path, run_command: Runner) -> None:
 def test_an_unknown_project_is_named(tmp_path: Path, run_command: Runner) -> None:
     done = run_command(main, "record", "novelty", "--out", tmp_path)
     assert done.exit_code == 1
-    assert "known: marin, ncpl_logs, steplaw" in done.stderr
+    assert "known: losscast, marin, ncpl_logs, steplaw" in done.stderr
 
 
 def test_the_key_is_sent_and_never_written(
@@ -323,6 +326,68 @@ def test_the_key_is_sent_and_never_written(
 def test_limit_bounds_the_runs(service: Service, fixtures: Path, tmp_path: Path) -> None:
     service.answer = graphql(marin_nodes(fixtures))
     assert PROJECTS["marin"].record(tmp_path, service.url, 2).n_runs == 2
+
+
+# The repository of LossCast-Bench.
+
+
+def archive(fixtures: Path, extra: dict[str, bytes]) -> bytes:
+    """The real excerpt as the repository keeps it: two files a run, beside others."""
+    files = dict(extra)
+    for text in (fixtures / "losscast" / "runs.jsonl").read_text("utf-8").splitlines():
+        row = json.loads(text)
+        base = f"losscast-bench-7ab8291c/data/{row['split']}/{row['run_id']}"
+        files[f"{base}/config.json"] = json.dumps(row["config"]).encode()
+        files[f"{base}/losses.json"] = json.dumps(row["losses"]).encode()
+        files[f"{base}/train.log"] = b"step 0"
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return packed.getvalue()
+
+
+def test_the_repository_is_recorded_without_unpacking_it(
+    service: Service, fixtures: Path, tmp_path: Path, run_command: Runner
+) -> None:
+    outside = {"../outside.json": b"{}", "losscast-bench-7ab8291c/data/train/x/config.json": b"{}"}
+    content = archive(fixtures, outside)
+    service.answer = lambda *_: (200, {}, content)
+    folder = tmp_path / "rec"
+    done = run_command(main, "record", "losscast", "--out", folder, "--url", service.url, "--json")
+    assert json.loads(done.stdout)["runs"] == 10
+    assert service.asked == [("GET", "/dangxingyu/losscast-bench/tar.gz/7ab8291c")]
+    assert not (tmp_path / "outside.json").exists()
+    catalog = ("--catalog", tmp_path / "c")
+    out = run_command(main, "ingest", "losscast", "--from", folder, *catalog)
+    assert "losscast (recorded): 10 added, 0 updated, 0 unchanged, 0 rejected" in out.stdout
+
+
+def test_hidden_fields_of_a_new_run_are_searched_when_it_is_read(
+    fixtures: Path, tmp_path: Path
+) -> None:
+    text = (fixtures / "losscast" / "runs.jsonl").read_bytes()
+    (tmp_path / bench.RECORDED_FILE).write_bytes(text)
+    empty = tmp_path / losscast.HIDDEN.name
+    write_table([], empty)
+    paths = {bench.RECORDED_FILE: tmp_path / bench.RECORDED_FILE, empty.name: empty}
+    found = [run for run in losscast.read_recorded(paths) if isinstance(run, Run)]
+    (muon,) = (run for run in found if run.optimizer == "muon")
+    assert muon.momentum == 0.95
+
+
+@pytest.mark.parametrize("cut", [0, 100])
+def test_a_cut_archive_is_refused(
+    service: Service, fixtures: Path, tmp_path: Path, run_command: Runner, cut: int
+) -> None:
+    content = archive(fixtures, {})[:cut]
+    service.answer = lambda *_: (200, {}, content)
+    done = run_command(main, "record", "losscast", "--out", tmp_path, "--url", service.url)
+    assert done.exit_code == 3
+    assert "cut off or altered" in done.stderr
+    assert list(tmp_path.glob("*.jsonl")) == []
 
 
 # The data set on the hub.

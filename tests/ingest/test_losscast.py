@@ -20,7 +20,7 @@ from ncpl_data.ingest.studies.marin_hidden import hidden_keys, recover
 from ncpl_data.ingest.studies.recover_marin import read_table, recoverable
 
 Runner = Callable[..., Result]
-SHIPPED, LINES = losscast.SOURCE.origins
+SHIPPED, LINES = losscast.SOURCE.origins[:2]
 HIDDEN = losscast.HIDDEN.bundled_path()
 
 
