@@ -13,15 +13,9 @@ from typing import IO, Any
 
 from ncpl_data.catalog.errors import InputError
 from ncpl_data.schema.batch import explain
-from ncpl_data.schema.text import (
-    TextError,
-    decode,
-    line_of,
-    parse_json,
-    parse_yaml,
-    yaml_line_of,
-)
+from ncpl_data.schema.text import TextError, decode, line_of, parse_json
 from ncpl_data.schema.validate import Problem, escape, shorten
+from ncpl_data.schema.yaml_text import parse_yaml, yaml_line_of
 
 MAX_JSON_BYTES = 64 << 20
 MAX_YAML_BYTES = 8 << 20

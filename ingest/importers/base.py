@@ -17,7 +17,8 @@ from ncpl_data.ingest.secrets import scrubbed
 from ncpl_data.schema.aliases import Alias, alias_tables
 from ncpl_data.schema.fields import run_fields
 from ncpl_data.schema.load import SCHEMA_VERSION
-from ncpl_data.schema.text import TextError, decode, parse_yaml
+from ncpl_data.schema.text import TextError, decode
+from ncpl_data.schema.yaml_text import parse_yaml
 
 UNIT_PATTERNS = (
     (re.compile(r"bpb$|bits_per_byte"), "bits_per_byte"),
