@@ -12,7 +12,15 @@ import polars as pl
 from ncpl_data.catalog.errors import RawFileError
 from ncpl_data.catalog.record import Curve, Run, Skipped
 from ncpl_data.ingest.base import Origin, RawFile, Source
-from ncpl_data.ingest.packed import curve_of, from_compressed, from_originals, from_packed, sha256
+from ncpl_data.ingest.packed import (
+    curve_of,
+    from_compressed,
+    from_originals,
+    from_packed,
+    pinned_files,
+    sha256,
+)
+from ncpl_data.ingest.pins.colpret import COMPRESSED, PINS
 
 NAME = "colpret"
 CITATION = (
@@ -280,65 +288,6 @@ def opt_runs(rows: pl.DataFrame, digest: str) -> Iterator[Run]:
 
 
 RAW = f"https://raw.githubusercontent.com/IBM/ColPret/{REVISION}"
-UPSTREAM = (
-    RawFile(
-        "aggregated_eval/datablations_losses.csv",
-        "b3c448c2cd1a17128e06ee3120a9c377c4e2bf649e09b2446db59f98ef957b48",
-        1_771_976,
-        url=f"{RAW}/aggregated_eval/datablations_losses.csv",
-    ),
-    RawFile(
-        "aggregated_eval/olmo.csv",
-        "008a3a0ff6a6f0832ecbe6498e1720f17864f23ffda4a9ce3239bf2ceec0ad8a",
-        1_068_491,
-        url=f"{RAW}/aggregated_eval/olmo.csv",
-    ),
-    RawFile(
-        "aggregated_eval/K2.csv",
-        "2d059ca62595ff3d42a1c23a277344c685576b3da4d8e752ec944bf5b870dc39",
-        2_137_278,
-        url=f"{RAW}/aggregated_eval/K2.csv",
-    ),
-    RawFile(
-        "aggregated_eval/llm360Mamba3B.csv",
-        "58e7cc9a916f5a96bec2d6c18c2f3fd5e364184418d8fe1af519a1b0f7a9e6bb",
-        2_723_858,
-        url=f"{RAW}/aggregated_eval/llm360Mamba3B.csv",
-    ),
-    RawFile(
-        "aggregated_eval/opt_trajectories.csv",
-        "c3a53ccc7a412f0caff4179ce484acf1c2aab36b25677473658f094362449ff5",
-        10_044,
-        url=f"{RAW}/aggregated_eval/opt_trajectories.csv",
-    ),
-)
-COMPRESSED = (
-    RawFile(
-        "aggregated_eval/datablations_losses.csv.zst",
-        "aa689c58c45df5aa58fce6ed8203e6b4a21e843943aafc67600c0a1a400f8bed",
-        140_869,
-    ),
-    RawFile(
-        "aggregated_eval/olmo.csv.zst",
-        "db36bfa9a8a8e15084e523b7f3ac9d9dd93d27c44b27b7165f5f39b3fd73d3f9",
-        281_308,
-    ),
-    RawFile(
-        "aggregated_eval/K2.csv.zst",
-        "6d966af74d653659a5adee164d17b3291337597ab9b6ba864ced30758c65b20b",
-        245_845,
-    ),
-    RawFile(
-        "aggregated_eval/llm360Mamba3B.csv.zst",
-        "26dbcfcce79161fb1c7e994c0bd6a51b71f7da437740cd7333e8380e856b0261",
-        941_654,
-    ),
-    RawFile(
-        "aggregated_eval/opt_trajectories.csv",
-        "c3a53ccc7a412f0caff4179ce484acf1c2aab36b25677473658f094362449ff5",
-        10_044,
-    ),
-)
 PACKED = RawFile(
     "colpret.parquet",
     "65bb4545cd42beed866471cd46221f2b6b695ef7980a3a5f86ca6243e134e2ad",
@@ -373,7 +322,7 @@ SOURCE = Source(
         origin(
             "upstream",
             "five tables of language models",
-            UPSTREAM,
+            pinned_files(PINS, RAW),
             59,
             licence="MIT",
             read=from_originals(read),
@@ -389,7 +338,7 @@ SOURCE = Source(
         origin(
             "compressed",
             "the five tables, large ones compressed (--from)",
-            COMPRESSED,
+            pinned_files(COMPRESSED, None),
             59,
             licence="MIT",
             read=from_compressed(read),

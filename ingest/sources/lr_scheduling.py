@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from ncpl_data.catalog.errors import RawFileError
 from ncpl_data.catalog.record import Curve, Run, Skipped
 from ncpl_data.ingest.base import Origin, RawFile, Source
+from ncpl_data.ingest.segments import joined
 
 NAME = "lr_scheduling"
 CITATION = (
@@ -339,26 +340,6 @@ def curves_of(history: Mapping[str, Any], tokens_per_step: int) -> tuple[tuple[C
         n_dropped += len(steps) - len(keep)
         curves.append(Curve(metric, steps[keep], values[keep], steps[keep] * tokens_per_step))
     return tuple(curves), n_dropped
-
-
-def joined(steps: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Return the positions of the points that make one history, in order of step.
-
-    A run that was restarted from its own checkpoint logs several segments, in either order, that
-    overlap. The segment that reaches furthest is the one that lived on; the others give the
-    points before its first step.
-    """
-    cuts = np.flatnonzero(np.diff(steps) <= 0) + 1
-    segments = np.split(np.arange(len(steps)), cuts)
-    segments.sort(key=lambda s: (-int(steps[s[-1]]), int(steps[s[0]])))
-    kept: list[Any] = []
-    first = np.iinfo(np.int64).max
-    for segment in segments:
-        part = segment[steps[segment] < first]
-        if len(part):
-            kept.append(part)
-            first = int(steps[part[0]])
-    return np.concatenate(kept[::-1])
 
 
 def metrics_of(curves: tuple[Curve, ...], summary: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:

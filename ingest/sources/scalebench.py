@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ncpl_data.catalog.record import Run, Skipped
 from ncpl_data.ingest.base import Origin, RawFile, Source, sha256_of
+from ncpl_data.ingest.packed import pinned_files
+from ncpl_data.ingest.pins.scalebench import PINS
 from ncpl_data.ingest.sources import datablations
 
 # The owner's ids are needed to link rows to runs; the rule that finds them lives with that source.
@@ -275,102 +277,18 @@ def run_of(table: Table, part: str, number: int, row: Row) -> Values:
     }
 
 
-def table_file(name: str, sha256: str, n_bytes: int, folder: str = "scalebench") -> RawFile:
-    """Return one pinned file of a shipped table."""
-    inside = name.split("/")[1] if folder != "scalebench" else name
-    return RawFile(
-        name,
-        sha256,
-        n_bytes,
-        url=f"https://raw.githubusercontent.com/PlanarG/active-sl/{REVISION}"
-        f"/benchmark/dataset/{name}",
-        bundled=f"ncpl_data.ingest:data/{folder}/{inside}",
+def bundled(file: RawFile) -> RawFile:
+    """Return a pinned table with its place in this package."""
+    folder, _, inside = file.name.partition("/")
+    path = (
+        f"scalebench_lr_bsz/{inside}" if folder.startswith("lr_bsz") else f"scalebench/{file.name}"
     )
+    return replace(file, bundled=f"ncpl_data.ingest:data/{path}")
 
 
+RAW = f"https://raw.githubusercontent.com/PlanarG/active-sl/{REVISION}/benchmark/dataset"
 FILES = (
-    table_file(
-        "data_constrained_scaling_law/test-00000-of-00001.parquet",
-        "acdc55ff3bffb3020b365007d2b18bc0bf0ec3e359b2ceb3e09abe2bbb94cc2e",
-        2_736,
-    ),
-    table_file(
-        "data_constrained_scaling_law/train-00000-of-00001.parquet",
-        "d0e6f059e657c7476f8f2636110e391d086c78bd826a50c4cc62f06e73c7b020",
-        4_589,
-    ),
-    table_file(
-        "domain_mixture_scaling_law/test-00000-of-00001.parquet",
-        "4b6f9e71e38cdd329881f75592d8b847f062c1360daac2e5fbb20f99aee63b26",
-        6_363,
-    ),
-    table_file(
-        "domain_mixture_scaling_law/train-00000-of-00001.parquet",
-        "b2ca2e6ed1f78d0a462b425394fb748b4b489b079b1aa320753149e5368e2015",
-        8_979,
-    ),
-    table_file(
-        "farseer_scaling_law/test-00000-of-00001.parquet",
-        "f886cce70555fed73c6ecbdc6588edc0cb0947a00db36e15c8795afcba280f3d",
-        2_841,
-    ),
-    table_file(
-        "farseer_scaling_law/train-00000-of-00001.parquet",
-        "98c4167b4b111814bcf8450bef0ec975239da067dd4f42ef6b71f4c1667705bc",
-        7_363,
-    ),
-    table_file(
-        "lr_bsz_scaling_law/test-00000-of-00001.parquet",
-        "ed6c33d124562015805d3715f9f01a58e5d27befcd63d30be23a94eedc9caa68",
-        3_944,
-        "scalebench_lr_bsz",
-    ),
-    table_file(
-        "lr_bsz_scaling_law/train-00000-of-00001.parquet",
-        "3e8bf513e7c7da2b82e3d324c19643256e3f5cc5770aa4d0dcbc0aa3c38768e5",
-        35_166,
-        "scalebench_lr_bsz",
-    ),
-    table_file(
-        "moe_scaling_law/test-00000-of-00001.parquet",
-        "7bee730d20bf12888a1ecb2c72977a1049728b98668cad45b4f63e4098c5f1c0",
-        2_375,
-    ),
-    table_file(
-        "moe_scaling_law/train-00000-of-00001.parquet",
-        "fad8831bc25efb889e0581d5746697b979712ca86f3b4e8002760bde554ec7b6",
-        4_088,
-    ),
-    table_file(
-        "parallel_scaling_law/test-00000-of-00001.parquet",
-        "16f73df39117534390df840862fba13e4ce032b08c24b31b0406258987d6613c",
-        2_117,
-    ),
-    table_file(
-        "parallel_scaling_law/train-00000-of-00001.parquet",
-        "3bf76fabd8f7f5f1b90543b9cb9ef83db888c5674bdc9c4dc23277bd8a92f7b7",
-        2_434,
-    ),
-    table_file(
-        "sparsity_scaling_law/test-00000-of-00001.parquet",
-        "240f1b6315deee2167a84d1a29ebac1b349e0e0c40f41511e36ec6a42bb387c6",
-        2_441,
-    ),
-    table_file(
-        "sparsity_scaling_law/train-00000-of-00001.parquet",
-        "a91b91ba7826bf262770ed6e7ab363274810819856e99981b5ad579576796127",
-        3_279,
-    ),
-    table_file(
-        "vocab_scaling_law/test-00000-of-00001.parquet",
-        "e94a7f367168596511ee0024fe52acca6ef1a2fceef9c605b6b5b62e748396cb",
-        4_341,
-    ),
-    table_file(
-        "vocab_scaling_law/train-00000-of-00001.parquet",
-        "959415949e790c46d30b445536d2a364d804c7c942398320dd0677ed3ecdf633",
-        19_500,
-    ),
+    *(bundled(file) for file in pinned_files(PINS, RAW)),
     RawFile(
         KEYS,
         "9499a30f22935253f9539a81669d598808f140570d7c36652d67e88345386310",

@@ -1,0 +1,19 @@
+"""Files of ColPret: SHA-256, bytes, path."""
+
+# ruff: noqa: E501  (a path does not break)
+
+PINS = """\
+b3c448c2cd1a17128e06ee3120a9c377c4e2bf649e09b2446db59f98ef957b48 1771976 aggregated_eval/datablations_losses.csv
+008a3a0ff6a6f0832ecbe6498e1720f17864f23ffda4a9ce3239bf2ceec0ad8a 1068491 aggregated_eval/olmo.csv
+2d059ca62595ff3d42a1c23a277344c685576b3da4d8e752ec944bf5b870dc39 2137278 aggregated_eval/K2.csv
+58e7cc9a916f5a96bec2d6c18c2f3fd5e364184418d8fe1af519a1b0f7a9e6bb 2723858 aggregated_eval/llm360Mamba3B.csv
+c3a53ccc7a412f0caff4179ce484acf1c2aab36b25677473658f094362449ff5 10044 aggregated_eval/opt_trajectories.csv
+"""
+
+COMPRESSED = """\
+aa689c58c45df5aa58fce6ed8203e6b4a21e843943aafc67600c0a1a400f8bed 140869 aggregated_eval/datablations_losses.csv.zst
+db36bfa9a8a8e15084e523b7f3ac9d9dd93d27c44b27b7165f5f39b3fd73d3f9 281308 aggregated_eval/olmo.csv.zst
+6d966af74d653659a5adee164d17b3291337597ab9b6ba864ced30758c65b20b 245845 aggregated_eval/K2.csv.zst
+26dbcfcce79161fb1c7e994c0bd6a51b71f7da437740cd7333e8380e856b0261 941654 aggregated_eval/llm360Mamba3B.csv.zst
+c3a53ccc7a412f0caff4179ce484acf1c2aab36b25677473658f094362449ff5 10044 aggregated_eval/opt_trajectories.csv
+"""
