@@ -32,7 +32,11 @@ Examples:
 
 @click.group(epilog=EPILOG)
 def rejects() -> None:
-    """List, show, retry or drop refused documents."""
+    """List, show, retry or drop refused documents.
+
+    They lie beside the catalog, in the folder <catalog>-rejects, so that what was refused never
+    changes the catalog. What an ingest refuses is in its table rejects.
+    """
 
 
 @rejects.command("list", epilog="\b\nExample:\n  ncpl-data rejects list --json")
