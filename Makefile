@@ -60,6 +60,7 @@ fmt: $(VENV)/dev ## Format the code
 
 docs: $(VENV)/dev ## Write the generated pages
 	$(BIN)/python -m ncpl_data.schema.describe schema/FIELDS.md
+	$(BIN)/python -m ncpl_data.ingest.datapage docs/data.md
 
 bench: $(VENV)/dev ## Measure speed, each as a ratio to a stated limit
 	$(RUN) $(BIN)/python -m pytest tests/bench -m bench -q -s
