@@ -6,7 +6,7 @@ import bisect
 import random
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -131,6 +131,7 @@ class Catalog:
         skipped: Iterable[Skipped] = (),
         sheet: Mapping[str, Any] | None = None,
         cursor: Any = None,
+        replacing: Collection[str] | None = None,
         dry_run: bool = False,
         tool_version: str = "",
     ) -> Outcome:
@@ -140,6 +141,9 @@ class Catalog:
         are left alone. The owner's record replaces a third party's copy; a copy never replaces
         the owner's. Nothing is written where nothing changed. `cursor` is any JSON value that
         says how far the source was read; it is committed together with the runs.
+
+        Raises ConflictError if a stored run would change that is not named in `replacing`, as
+        when somebody else has just added it; by default every run may change.
         """
         rejects = list(skipped)
         incoming = {run.run_id: run for run in runs}
@@ -150,6 +154,12 @@ class Catalog:
         def prepare(manifest: Manifest) -> tuple[Files | None, Outcome]:
             outcome, replaced = self.compare(manifest, incoming, source)
             outcome = replace(outcome, rejected=count_reasons(rejects))
+            unasked = [] if replacing is None else sorted(replaced - set(replacing))
+            if unasked:
+                raise ConflictError(
+                    f'"{unasked[0]}" was stored by another writer meanwhile, with other values; '
+                    "nothing of this source was written. Submit it again to see the difference"
+                )
             reject_rows = rejects_table(source, rejects)
             same_rejects = reject_rows.equals(
                 self.read("rejects", source=source, manifest=manifest).sort_by("ref")

@@ -126,7 +126,7 @@ def submit(
             done.refused.append(refuse(finding, [repeated(run, findings[run.run_id].document)]))
     manifest = catalog.manifest()
     check_sources(findings, manifest, done)
-    same = compare_stored(findings, catalog, manifest, done, replace=replace)
+    same, changed = compare_stored(findings, catalog, manifest, done, replace=replace)
     find_twins(findings, same, catalog, manifest, done)
     runs = [finding.run for finding in findings.values() if finding.run is not None]
     for source, own in by_source(runs).items():
@@ -136,6 +136,7 @@ def submit(
             operation="submit",
             origin="submission",
             sheet=sheet_of(source, own, manifest),
+            replacing=changed,
             dry_run=dry_run,
             tool_version=version("ncpl"),
         )
@@ -207,8 +208,8 @@ def compare_stored(
     done: Submitted,
     *,
     replace: bool,
-) -> set[str]:
-    """Return the runs that are stored as they are; collect what would change in the others.
+) -> tuple[set[str], set[str]]:
+    """Return the runs that are stored as they are and those that replace a stored one.
 
     Without `replace`, runs that would change are refused.
     """
@@ -238,7 +239,7 @@ def compare_stored(
                 "To replace the stored run, add --replace.",
             )
             done.refused.append(refuse(findings.pop(run_id), [problem]))
-    return same
+    return same, set(changed) & set(findings)
 
 
 def find_twins(

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from ncpl_data.catalog.errors import ConflictError
+from ncpl_data.catalog.record import Run
 from ncpl_data.catalog.store import Catalog
 from ncpl_data.ingest.cli import main
 from ncpl_data.ingest.lookup import find_runs
@@ -211,6 +213,17 @@ def test_twins_inside_one_submission_are_found(catalog: Path, tmp_path: Path) ->
     write(path, changed(RUN, run_id="lab/c", seed=1), changed(other, run_id="lab/c"))
     code, result = run("submit", path, "--catalog", catalog, "--dry-run")
     assert "again, with other values" in result["problems"][0]["found"]
+
+
+def test_a_run_that_somebody_else_has_just_added_is_not_overwritten(
+    catalog: Path, tmp_path: Path
+) -> None:
+    run("submit", write(tmp_path / "run.jsonl", RUN), "--catalog", catalog)
+    other = Run.from_document(changed(RUN, optimizer__weight_decay=0.1))
+    store = Catalog(catalog)
+    with pytest.raises(ConflictError, match="stored by another writer"):
+        store.upsert([other], source="lab", operation="submit", origin="test", replacing=())
+    assert find_runs(store, ["lab/a"])["lab/a"].weight_decay is None
 
 
 def test_the_good_ones_of_a_mixed_submission_enter(catalog: Path, tmp_path: Path) -> None:
