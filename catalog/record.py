@@ -202,15 +202,20 @@ class Run:
 
     def row(self) -> dict[str, Any]:
         """Return the row of the table `runs`: every column, open objects as canonical JSON."""
-        return {f.column: cell(f, getattr(self, f.column)) for f in run_fields()}
+        values = vars(self)
+        return {
+            f.column: None if (value := values[f.column]) is None else cell(f, value)
+            for f in run_fields()
+        }
 
-    def content_hash(self) -> str:
+    def content_hash(self, row: Record | None = None) -> str:
         """Return the SHA-256 of everything the run says, in hexadecimal.
 
         It does not depend on the order of keys, curves or evaluations, nor on Arrow's encoding,
-        so equal content has equal hashes on any machine.
+        so equal content has equal hashes on any machine. `row` is the run's row, if it is at hand.
         """
-        values = {column: value for column, value in self.row().items() if value is not None}
+        row = self.row() if row is None else row
+        values = {column: value for column, value in row.items() if value is not None}
         digest = hashlib.sha256(canonical_json(values).encode())
         for curve in sorted(self.curves, key=lambda c: c.metric):
             curve.update(digest)
@@ -221,8 +226,9 @@ class Run:
     def to_document(self) -> dict[str, Any]:
         """Return the run as a document of the schema, without nulls."""
         document: dict[str, Any] = {}
+        values = vars(self)
         for f in run_fields():
-            value = getattr(self, f.column)
+            value = values[f.column]
             if value is None:
                 continue
             place = document

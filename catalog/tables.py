@@ -97,7 +97,11 @@ def table_schemas() -> dict[str, pa.Schema]:
 
 def runs_table(runs: Sequence[Run]) -> pa.Table:
     """Return runs as the table `runs`, in the order given."""
-    rows = [run.row() | {"run_hash": run.content_hash()} for run in runs]
+    rows = []
+    for run in runs:
+        row = run.row()
+        row["run_hash"] = run.content_hash(row)
+        rows.append(row)
     return pa.Table.from_pylist(rows, schema=runs_schema())
 
 

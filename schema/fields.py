@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Literal
 
 from ncpl_data.schema.load import load_schema
@@ -34,7 +34,7 @@ class Field:
     items: tuple[Field, ...] = ()
     """Keys of one object, where kind is `records`."""
 
-    @property
+    @cached_property
     def path(self) -> tuple[str, ...]:
         """The pointer as keys from the document's root."""
         return tuple(self.pointer.strip("/").split("/"))
