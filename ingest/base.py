@@ -81,6 +81,11 @@ class Source:
         """True if there is nothing pinned to read: it has to be recorded first."""
         return not any(file.sha256 for origin in self.origins for file in origin.files)
 
+    @property
+    def is_shipped(self) -> bool:
+        """Whether the package holds the files of one origin."""
+        return any(origin.bundled_paths() is not None for origin in self.origins)
+
     def sheet(self) -> dict[str, Any]:
         """Return the sheet as a JSON object."""
         return {

@@ -129,16 +129,24 @@ def ingest(
         lines.append(f"{result['source']} ({result['origin']}): {', '.join(counts)}")
         for reason, count in result["rejected_by_reason"].items():
             lines.append(f"  {count:,} rejected: {reason}")
+    # What may not ship is expected to be absent offline: that is no failure of --all.
+    not_shipped = [
+        source.name
+        for source in sources
+        if all_sources and offline and source.name in unreachable and not source.is_shipped
+    ]
+    lines += [f"{name}: left out, it does not ship and --offline is given" for name in not_shipped]
     console.result(
         {
             "catalog": str(catalog_folder),
             "dry_run": dry_run,
             "sources": results,
-            "unreachable": unreachable,
+            "not_shipped": not_shipped,
+            "unreachable": {n: why for n, why in unreachable.items() if n not in not_shipped},
         },
         "\n".join(lines),
     )
-    if unreachable:
+    if len(unreachable) > len(not_shipped):
         return EXIT_UNREACHABLE
     return EXIT_INVALID if any(r["rejected"] for r in results) and strict else 0
 

@@ -104,3 +104,15 @@ def test_max_rejects_and_dry_run_write_nothing(run_command: Runner, tmp_path: Pa
     )
     assert "2,819 added" in result.stdout
     assert not folder.exists()
+
+
+def test_all_offline_leaves_out_what_may_not_ship(run_command: Runner, tmp_path: Path) -> None:
+    result = run_command(
+        main, "ingest", "--all", "--offline", "--dry-run", "--json", "--catalog", tmp_path / "c"
+    )
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert "chinchilla" in found["not_shipped"]
+    assert found["unreachable"] == {}
+    assert {source["source"] for source in found["sources"]} >= {"steplaw", "marin", "losscast"}
+    assert all(source["added"] > 0 for source in found["sources"])
