@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from ncpl_data.catalog.errors import InputError
 from ncpl_data.catalog.manifest import TABLES, Manifest
-from ncpl_data.catalog.merge import literal, scan
+from ncpl_data.catalog.merge import glob_free, literal, scan
 from ncpl_data.catalog.splits import (
     COLUMNS,
     COPYING_SOURCES,
@@ -58,7 +58,9 @@ def connect(
             create_view(con, catalog, manifest, view)
     if sql is None or "comment" in sql.lower():
         comment_columns(con)
-    con.execute(f"set allowed_directories = [{literal(str(catalog.root.resolve()))}]")
+    # Files are named with their special letters in brackets, and so they are looked up.
+    folders = sorted({str(catalog.root.resolve()), glob_free(catalog.root)})
+    con.execute(f"set allowed_directories = [{', '.join(map(literal, folders))}]")
     con.execute("set temp_directory = ''")  # nothing is written, not even to sort
     con.execute("set enable_external_access = false")
     con.execute("set lock_configuration = true")
