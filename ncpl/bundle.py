@@ -21,8 +21,9 @@ from safetensors.torch import load_file, save_file
 from ncpl.calibrate import FALLBACK, total_scale
 from ncpl.config import FitConfig
 from ncpl.data import Family
+from ncpl.encoder import Encoder, column
 from ncpl.errors import BundleError, ConfigError
-from ncpl.features import Config, Encoder, check_config, derive
+from ncpl.features import Config, check_config, derive
 from ncpl.laws.chinchilla import Chinchilla
 from ncpl.surface import Surface
 from ncpl.train import Fit, new_member
@@ -41,6 +42,8 @@ class Intervals:
     loss: Array
     low: Array
     high: Array
+    outside: npt.NDArray[np.bool_]
+    """Which runs (B) lie outside what training has seen."""
 
 
 @dataclass(frozen=True)
@@ -74,32 +77,30 @@ class Bundle:
 
         Raises ConfigError for an unknown field, a value out of range, or a missing size or data.
         """
-        checked = [
-            check_config(config, where=f"configuration {i}")
+        rows = [
+            derive(check_config(config, where=f"configuration {i}"))
             for i, config in enumerate(configs, start=1)
         ]
-        fits = [self.fit_for(config, i) for i, config in enumerate(checked, start=1)]
+        fits = [self.fit_for(row, i) for i, row in enumerate(rows, start=1)]
         found: dict[int, Prediction] = {}
         for fit in self.fits:
-            rows = [i for i, own in enumerate(fits) if own is fit]
-            if rows:
-                chosen = [checked[i] for i in rows]
-                found |= dict(zip(rows, self._predict(fit, chosen), strict=True))
-        return [found[i] for i in range(len(checked))]
+            own = [i for i, of in enumerate(fits) if of is fit]
+            if own:
+                found |= zip(own, self._predict(fit, [rows[i] for i in own]), strict=True)
+        return [found[i] for i in range(len(rows))]
 
-    def fit_for(self, config: Config, number: int = 1) -> Fit:
-        """Return the fit that answers for a configuration: its source's, else the largest.
+    def fit_for(self, row: Config, number: int = 1) -> Fit:
+        """Return the fit that answers for a derived configuration: its source's, else the largest.
 
         Raises ConfigError when size or data are missing, or the source is unknown.
         """
-        full = derive(config)
         for name, how in (
             ("params_non_embedding", "or n_layers, d_model and d_ff"),
             ("data_tokens", "as train_tokens, or train_steps with the batch and sequence length"),
         ):
-            if not full.get(name):
+            if not row.get(name):
                 raise ConfigError(f"configuration {number}: {name} is missing; give it, {how}")
-        source = config.get("source")
+        source = row.get("source")
         if source is None:
             return self.fits[0]
         for fit in self.fits:
@@ -110,32 +111,33 @@ class Bundle:
             f"configuration {number}: this bundle knows no source {source!r}; it has {known}"
         )
 
-    def _predict(self, fit: Fit, configs: Sequence[Config]) -> list[Prediction]:
-        found = self.intervals(fit, configs)
-        rows = [derive(config) for config in configs]
+    def _predict(self, fit: Fit, rows: Sequence[Config]) -> list[Prediction]:
+        found = self._intervals(fit, rows)
         baseline = fit.baseline.predict(
-            [row["params_non_embedding"] for row in rows], [row["data_tokens"] for row in rows]
+            column(rows, "params_non_embedding"), column(rows, "data_tokens")
         )
+        columns = (found.loss, found.low, found.high, baseline)
+        numbers = [values.tolist() for values in columns]
+        notes = [
+            _assumed(row) + (fit.encoder.outside(row) if is_outside else [])
+            for row, is_outside in zip(rows, found.outside, strict=True)
+        ]
         return [
-            Prediction(
-                float(found.loss[i]),
-                float(found.low[i]),
-                float(found.high[i]),
-                float(baseline[i]),
-                fit.family[0],
-                _assumed(rows[i]) + fit.encoder.outside(config),
-            )
-            for i, config in enumerate(configs)
+            Prediction(loss, low, high, law, fit.family[0], told)
+            for loss, low, high, law, told in zip(*numbers, notes, strict=True)
         ]
 
     def intervals(self, fit: Fit, configs: Sequence[Config]) -> Intervals:
         """Return losses and 90% intervals of checked configurations of one family."""
-        losses_MB, scales_MB = (t.numpy() for t in fit.predict(fit.encoder.encode(configs)))
+        return self._intervals(fit, [derive(config) for config in configs])
+
+    def _intervals(self, fit: Fit, rows: Sequence[Config]) -> Intervals:
+        losses_MB, scales_MB = (t.numpy() for t in fit.predict(fit.encoder.encode_rows(rows)))
         loss_B, scale_B = losses_MB.mean(0), total_scale(losses_MB, scales_MB)
         factors = FALLBACK | fit.calibration
-        outside_B = np.array([bool(fit.encoder.outside(config)) for config in configs])
+        outside_B = fit.encoder.is_outside(rows)
         half_B = scale_B * np.where(outside_B, factors["outside"], factors["inside"])
-        return Intervals(loss_B, loss_B - half_B, loss_B + half_B)
+        return Intervals(loss_B, loss_B - half_B, loss_B + half_B, outside_B)
 
     def card(self) -> dict[str, Any]:
         """Return everything but the weights."""

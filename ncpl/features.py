@@ -1,18 +1,12 @@
-"""Configuration fields as numbers: one table, and the encoder fitted on the training runs.
-
-Legend: B runs, F fields.
-"""
+"""The fields of a configuration: one table, what a value may be, and what follows from others."""
 
 from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
-
-import numpy as np
-import numpy.typing as npt
 
 from ncpl.errors import ConfigError
 
@@ -31,12 +25,6 @@ class Field:
     scale: float = 1.0
     low: float = 0.0
     high: float = math.inf
-
-    def scaled(self, value: float) -> float:
-        """Return the scaled value; zero on a log scale counts as the smallest positive step."""
-        if self.transform == "linear":
-            return (value - self.centre) / self.scale
-        return (math.log(max(value, 1e-12)) - math.log(self.centre)) / self.scale
 
 
 # One row a field. Centres are round numbers near the middle of the public logs, so that bundles
@@ -78,6 +66,7 @@ SILENT = (
     "optimizer_extra", "decay_steps", "dataset", "tokenizer", "precision",
 )  # fmt: skip
 """Fields a configuration may carry although no model reads them."""
+KNOWN = frozenset((*FIELDS, *SILENT)) - frozenset(DERIVED)
 
 
 def check_config(config: Config, *, where: str = "configuration") -> dict[str, Any]:
@@ -85,11 +74,10 @@ def check_config(config: Config, *, where: str = "configuration") -> dict[str, A
 
     `where` names the configuration in the error.
     """
-    known = [name for name in FIELDS if name not in DERIVED] + list(SILENT)
     kept: dict[str, Any] = {}
     for name, value in config.items():
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        if name not in KNOWN:
+            near = difflib.get_close_matches(name, sorted(KNOWN), n=1, cutoff=0.5)
             hint = f"; the nearest known field is {near[0]}" if near else ""
             raise ConfigError(f"{where}: unknown field {name!r}{hint}")
         if value is None:
@@ -138,165 +126,3 @@ def derive(config: Config) -> dict[str, Any]:
     if steps and get("warmup_steps") is not None:
         full["warmup_frac"] = full["warmup_steps"] / steps
     return full
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """Encoded configurations, ready for the network."""
-
-    numbers: npt.NDArray[np.float32]
-    """(B, F) scaled values; 0 for categories and absent fields."""
-    codes: npt.NDArray[np.int64]
-    """(B, F) 0 absent, 1 a number, 2.. a category's place in the vocabulary."""
-    law: npt.NDArray[np.float64]
-    """(B, 5) scaled logs of LAW_FIELDS; NaN where absent."""
-
-    def __len__(self) -> int:
-        """Return B."""
-        return len(self.numbers)
-
-
-LAW_FIELDS = (
-    "params_non_embedding",
-    "data_tokens",
-    "learning_rate",
-    "batch_tokens",
-    "ffn_ratio",
-)
-
-
-@dataclass(frozen=True)
-class Encoder:
-    """The fields a model reads, with the range or values each had in training."""
-
-    context: tuple[str, ...]
-    recipe: tuple[str, ...]
-    ranges: dict[str, tuple[float, float]]
-    """Smallest and largest value seen in training, of every number in the table."""
-    categories: dict[str, tuple[str, ...]]
-    lr_shift: dict[str, float] = field(default_factory=dict)
-    """Log of each optimizer's median learning rate over that of the most frequent one: the law sees
-    learning rates on the latter's scale. An optimizer not seen in training is not shifted."""
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """Return the fields in the order in which the network reads them."""
-        return self.context + self.recipe
-
-    @property
-    def vocabulary(self) -> dict[tuple[str, str], int]:
-        """Return the code of every (field, value) pair of the categories read."""
-        pairs = [
-            (name, value)
-            for name in self.fields
-            if FIELDS[name].kind == "category"
-            for value in self.categories.get(name, ())
-        ]
-        return {pair: code for code, pair in enumerate(pairs, start=2)}
-
-    @classmethod
-    def fit(
-        cls, configs: Sequence[Config], context: Sequence[str], recipe: Sequence[str]
-    ) -> Encoder:
-        """Return the encoder of training configurations; fields that never vary are left out."""
-        unknown = [name for name in (*context, *recipe) if name not in FIELDS]
-        if unknown:
-            raise ConfigError(f"fit configuration: {unknown[0]!r} is not in the table of fields")
-        ranges: dict[str, tuple[float, float]] = {}
-        categories: dict[str, tuple[str, ...]] = {}
-        rows = [derive(config) for config in configs]
-        for name, entry in FIELDS.items():
-            values = [row[name] for row in rows if row.get(name) is not None]
-            if not values:
-                continue
-            if entry.kind == "category":
-                categories[name] = tuple(sorted(set(values)))
-            else:
-                ranges[name] = (float(min(values)), float(max(values)))
-
-        def varies(name: str) -> bool:
-            low, high = ranges.get(name, (0.0, 0.0))
-            return low < high or len(categories.get(name, ())) > 1
-
-        return cls(
-            tuple(filter(varies, context)),
-            tuple(filter(varies, recipe)),
-            ranges,
-            categories,
-            _lr_shift(rows),
-        )
-
-    def encode(self, configs: Sequence[Config]) -> Encoded:
-        """Return the arrays of already checked configurations."""
-        vocabulary = self.vocabulary
-        numbers = np.zeros((len(configs), len(self.fields)), dtype=np.float32)
-        codes = np.zeros((len(configs), len(self.fields)), dtype=np.int64)
-        law = np.full((len(configs), len(LAW_FIELDS)), np.nan)
-        for i, config in enumerate(configs):
-            row = derive(config)
-            for j, name in enumerate(self.fields):
-                value = row.get(name)
-                if value is None:
-                    continue
-                if FIELDS[name].kind == "category":
-                    codes[i, j] = vocabulary.get((name, value), 0)
-                else:
-                    numbers[i, j], codes[i, j] = FIELDS[name].scaled(value), 1
-            for j, name in enumerate(LAW_FIELDS):
-                if row.get(name) is not None:
-                    law[i, j] = FIELDS[name].scaled(row[name])
-            law[i, LAW_FIELDS.index("learning_rate")] -= self.lr_shift.get(
-                str(row.get("optimizer")), 0.0
-            )
-        return Encoded(numbers, codes, law)
-
-    def outside(self, config: Config) -> list[str]:
-        """Return one sentence for each value outside what training has seen."""
-        found = []
-        row = derive(config)
-        for name, (low, high) in self.ranges.items():
-            if name in (
-                "train_tokens",
-                "nominal_train_tokens",
-                "train_steps",
-                "warmup_frac",
-                "ffn_ratio",
-            ):
-                continue  # told by other fields
-            value = row.get(name)
-            if value is None or low * (1 - 1e-6) <= value <= high * (1 + 1e-6):
-                continue
-            seen = f"always {low:g}" if low == high else f"{low:g} to {high:g}"
-            effect = "" if name in LAW_FIELDS else "; the prediction does not follow it there"
-            found.append(f"{name} is {value:g}, in training it was {seen}{effect}")
-        for name, values in self.categories.items():
-            if row.get(name) is not None and row[name] not in values:
-                found.append(f"{name} is {row[name]!r}, in training it was {', '.join(values)}")
-        return found
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for a card."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> Encoder:
-        """Return the encoder of a card."""
-        return cls(
-            tuple(raw["context"]),
-            tuple(raw["recipe"]),
-            {name: (low, high) for name, (low, high) in raw["ranges"].items()},
-            {name: tuple(values) for name, values in raw["categories"].items()},
-            dict(raw["lr_shift"]),
-        )
-
-
-def _lr_shift(rows: Sequence[Config]) -> dict[str, float]:
-    rates: dict[str, list[float]] = {}
-    for row in rows:
-        if row.get("optimizer") and row.get("learning_rate"):
-            rates.setdefault(row["optimizer"], []).append(math.log(row["learning_rate"]))
-    if not rates:
-        return {}
-    medians = {name: float(np.median(values)) for name, values in rates.items()}
-    common = max(sorted(rates), key=lambda name: len(rates[name]))
-    return {name: median - medians[common] for name, median in sorted(medians.items())}

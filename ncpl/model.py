@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from transformers import AutoModel, LlamaConfig, Qwen3Config
 
 from ncpl.config import FitConfig
+from ncpl.encoder import LAW_FIELDS, Encoder
 from ncpl.errors import ConfigError
-from ncpl.features import LAW_FIELDS, Encoder
 from ncpl.surface import CORRECTION_SCALE, K, Surface, offsets, surface_value
 
 BACKBONES: dict[str, Any] = {"llama": LlamaConfig, "qwen3": Qwen3Config}

@@ -56,7 +56,7 @@ def recommend(
     the request does not determine a search.
     """
     fixed = {"sequence_length": 2048, **(fixed or {})}
-    fit = bundle.fit_for({**fixed, "params_non_embedding": 1e8, "train_tokens": 1e9})
+    fit = bundle.fit_for({**fixed, "params_non_embedding": 1e8, "data_tokens": 1e9})
     ranges = fit.encoder.ranges
     pairs = _sizes(params_non_embedding, train_tokens, flop, ranges["params_non_embedding"])
     rates = np.geomspace(*ranges["learning_rate"], RATES)

@@ -10,7 +10,7 @@ term depend on size. With gamma = w = 0 and Q = 0 this is Chinchilla. The networ
 corrections to the local coefficients (level, height, u, v and Q), so the form extrapolates in N and
 D as its few global numbers do.
 
-Legend: B runs, K local coefficients, 5 law inputs (scaled logs of features.LAW_FIELDS).
+Legend: B runs, K local coefficients, 5 law inputs (scaled logs of encoder.LAW_FIELDS).
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ from torch import Tensor
 
 from ncpl.config import FitConfig
 from ncpl.data import Family, Runs
-from ncpl.features import Encoded, Encoder, derive
+from ncpl.encoder import Encoded, Encoder
+from ncpl.features import derive
 from ncpl.laws import chinchilla
 from ncpl.laws.chinchilla import Chinchilla
 from ncpl.model import NCPL
+from ncpl.stacked import Stacked
 from ncpl.surface import Surface, fit_surface, pseudo_huber
 
 log = logging.getLogger(__name__)
@@ -42,20 +45,21 @@ class Fit:
     seeds: list[int]
     calibration: dict[str, float] = field(default_factory=dict)
 
+    @cached_property
+    def stacked(self) -> Stacked:
+        """Return the members side by side; made once, from the weights as they then are."""
+        return Stacked(self.members)
+
     @torch.inference_mode()
-    def predict(self, encoded: Encoded, batch_size: int = 1024) -> tuple[Tensor, Tensor]:
+    def predict(self, encoded: Encoded, batch_size: int = 192) -> tuple[Tensor, Tensor]:
         """Return losses and expected absolute errors of every member, each (members, B), nats."""
         tensors = tensors_of(encoded)
-        losses, scales = [], []
-        for member in self.members:
-            member.eval()
-            parts = [
-                member(*(t[i : i + batch_size] for t in tensors))
-                for i in range(0, max(len(encoded), 1), batch_size)
-            ]
-            losses.append(torch.cat([p.loss for p in parts]))
-            scales.append(torch.cat([p.log_scale for p in parts]).exp())
-        return torch.stack(losses).double(), torch.stack(scales).double()
+        parts = [
+            self.stacked(*(t[i : i + batch_size] for t in tensors))
+            for i in range(0, max(len(encoded), 1), batch_size)
+        ]
+        losses_MB, log_scales_MB = (torch.cat(p, dim=1) for p in zip(*parts, strict=True))
+        return losses_MB.double(), log_scales_MB.exp().double()
 
 
 def tensors_of(encoded: Encoded) -> tuple[Tensor, Tensor, Tensor]:

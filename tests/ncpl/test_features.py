@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from ncpl.data import Runs
+from ncpl.encoder import Encoder
 from ncpl.errors import ConfigError
-from ncpl.features import Encoder, check_config, derive
+from ncpl.features import check_config, derive
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,11 @@ def test_an_unseen_value_is_told(runs: Runs) -> None:
     encoder = Encoder.fit(train.configs, ("params_non_embedding",), ("learning_rate",))
     seen = dict(train.configs[0])
     assert encoder.outside(seen) == []
-    told = encoder.outside(seen | {"optimizer": "muon", "weight_decay": 0.3})
+    assert encoder.is_outside(
+        [seen, seen | {"weight_decay": 0.3}, seen | {"optimizer": "muon"}]
+    ).tolist() == [False, True, True]
+    unseen = seen | {"optimizer": "muon", "weight_decay": 0.3}
+    told = encoder.outside(unseen)
     assert told == [
         "weight_decay is 0.3, in training it was always 0.1; the prediction does not follow it "
         "there",

@@ -1,0 +1,201 @@
+"""The encoder: configurations as arrays, with the ranges and values training has seen.
+
+Legend: B runs, F fields. A row is a configuration after `features.derive`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ncpl.errors import ConfigError
+from ncpl.features import FIELDS, Config, Field, derive
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Encoded configurations, ready for the network."""
+
+    numbers: npt.NDArray[np.float32]
+    """(B, F) scaled values; 0 for categories and absent fields."""
+    codes: npt.NDArray[np.int64]
+    """(B, F) 0 absent, 1 a number, 2.. a category's place in the vocabulary."""
+    law: npt.NDArray[np.float64]
+    """(B, 5) scaled logs of LAW_FIELDS; NaN where absent."""
+
+    def __len__(self) -> int:
+        """Return B."""
+        return len(self.numbers)
+
+
+LAW_FIELDS = (
+    "params_non_embedding",
+    "data_tokens",
+    "learning_rate",
+    "batch_tokens",
+    "ffn_ratio",
+)
+TOLD_BY_OTHERS = frozenset(
+    ("train_tokens", "nominal_train_tokens", "train_steps", "warmup_frac", "ffn_ratio")
+)
+"""Fields whose range says nothing that the range of another does not."""
+TOLERANCE = 1e-6
+"""Relative slack of a range."""
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """The fields a model reads, with the range or values each had in training."""
+
+    context: tuple[str, ...]
+    recipe: tuple[str, ...]
+    ranges: dict[str, tuple[float, float]]
+    """Smallest and largest value seen in training, of every number in the table."""
+    categories: dict[str, tuple[str, ...]]
+    lr_shift: dict[str, float] = field(default_factory=dict)
+    """Log of each optimizer's median learning rate over that of the most frequent one: the law sees
+    learning rates on the latter's scale. An optimizer not seen in training is not shifted."""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Return the fields in the order in which the network reads them."""
+        return self.context + self.recipe
+
+    @property
+    def vocabulary(self) -> dict[tuple[str, str], int]:
+        """Return the code of every (field, value) pair of the categories read."""
+        pairs = [
+            (name, value)
+            for name in self.fields
+            if FIELDS[name].kind == "category"
+            for value in self.categories.get(name, ())
+        ]
+        return {pair: code for code, pair in enumerate(pairs, start=2)}
+
+    @classmethod
+    def fit(
+        cls, configs: Sequence[Config], context: Sequence[str], recipe: Sequence[str]
+    ) -> Encoder:
+        """Return the encoder of training configurations; fields that never vary are left out."""
+        unknown = [name for name in (*context, *recipe) if name not in FIELDS]
+        if unknown:
+            raise ConfigError(f"fit configuration: {unknown[0]!r} is not in the table of fields")
+        ranges: dict[str, tuple[float, float]] = {}
+        categories: dict[str, tuple[str, ...]] = {}
+        rows = [derive(config) for config in configs]
+        for name, entry in FIELDS.items():
+            values = [row[name] for row in rows if row.get(name) is not None]
+            if not values:
+                continue
+            if entry.kind == "category":
+                categories[name] = tuple(sorted(set(values)))
+            else:
+                ranges[name] = (float(min(values)), float(max(values)))
+
+        def varies(name: str) -> bool:
+            low, high = ranges.get(name, (0.0, 0.0))
+            return low < high or len(categories.get(name, ())) > 1
+
+        return cls(
+            tuple(filter(varies, context)),
+            tuple(filter(varies, recipe)),
+            ranges,
+            categories,
+            _lr_shift(rows),
+        )
+
+    def encode(self, configs: Sequence[Config]) -> Encoded:
+        """Return the arrays of already checked configurations."""
+        return self.encode_rows([derive(config) for config in configs])
+
+    def encode_rows(self, rows: Sequence[Config]) -> Encoded:
+        """Return the arrays of rows."""
+        vocabulary = self.vocabulary
+        numbers = np.zeros((len(rows), len(self.fields)), dtype=np.float32)
+        codes = np.zeros((len(rows), len(self.fields)), dtype=np.int64)
+        for j, name in enumerate(self.fields):
+            if FIELDS[name].kind == "category":
+                codes[:, j] = [vocabulary.get((name, str(row.get(name))), 0) for row in rows]
+                continue
+            scaled = _scaled(FIELDS[name], column(rows, name))
+            codes[:, j] = np.isfinite(scaled)
+            numbers[:, j] = np.nan_to_num(scaled)
+        law = np.stack([_scaled(FIELDS[name], column(rows, name)) for name in LAW_FIELDS], axis=1)
+        if self.lr_shift:
+            shifts = [self.lr_shift.get(str(row.get("optimizer")), 0.0) for row in rows]
+            law[:, LAW_FIELDS.index("learning_rate")] -= shifts
+        return Encoded(numbers, codes, law)
+
+    def is_outside(self, rows: Sequence[Config]) -> npt.NDArray[np.bool_]:
+        """Return which rows (B) hold a value outside what training has seen."""
+        found = np.zeros(len(rows), dtype=bool)
+        given = set().union(*rows)
+        for name, (low, high) in self.ranges.items():
+            if name in given and name not in TOLD_BY_OTHERS:
+                values = column(rows, name)
+                found |= (values < low * (1 - TOLERANCE)) | (values > high * (1 + TOLERANCE))
+        for name in given & set(self.categories):
+            known = {None, *self.categories[name]}
+            found |= np.fromiter((row.get(name) not in known for row in rows), bool, len(rows))
+        return found
+
+    def outside(self, row: Config) -> list[str]:
+        """Return one sentence for each value of a row outside what training has seen."""
+        found = []
+        for name, (low, high) in self.ranges.items():
+            if name in TOLD_BY_OTHERS:
+                continue
+            value = row.get(name)
+            if value is None or low * (1 - TOLERANCE) <= value <= high * (1 + TOLERANCE):
+                continue
+            seen = f"always {low:g}" if low == high else f"{low:g} to {high:g}"
+            effect = "" if name in LAW_FIELDS else "; the prediction does not follow it there"
+            found.append(f"{name} is {value:g}, in training it was {seen}{effect}")
+        for name, values in self.categories.items():
+            if row.get(name) is not None and row[name] not in values:
+                found.append(f"{name} is {row[name]!r}, in training it was {', '.join(values)}")
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for a card."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Encoder:
+        """Return the encoder of a card."""
+        return cls(
+            tuple(raw["context"]),
+            tuple(raw["recipe"]),
+            {name: (low, high) for name, (low, high) in raw["ranges"].items()},
+            {name: tuple(values) for name, values in raw["categories"].items()},
+            dict(raw["lr_shift"]),
+        )
+
+
+def column(rows: Sequence[Config], name: str) -> npt.NDArray[np.float64]:
+    """Return a number of every row (B); NaN where it is absent."""
+    return np.array([row.get(name) for row in rows], dtype=np.float64)
+
+
+def _scaled(entry: Field, values_B: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return scaled values; zero on a log scale counts as the smallest positive step."""
+    if entry.transform == "linear":
+        return (values_B - entry.centre) / entry.scale
+    return (np.log(np.maximum(values_B, 1e-12)) - math.log(entry.centre)) / entry.scale
+
+
+def _lr_shift(rows: Sequence[Config]) -> dict[str, float]:
+    rates: dict[str, list[float]] = {}
+    for row in rows:
+        if row.get("optimizer") and row.get("learning_rate"):
+            rates.setdefault(row["optimizer"], []).append(math.log(row["learning_rate"]))
+    if not rates:
+        return {}
+    medians = {name: float(np.median(values)) for name, values in rates.items()}
+    common = max(sorted(rates), key=lambda name: len(rates[name]))
+    return {name: median - medians[common] for name, median in sorted(medians.items())}
