@@ -80,7 +80,7 @@ def check_tokens(document: Section) -> Iterator[Problem]:
         "tokens",
         f"{tokens:,}; batch x sequence x steps is {product:,}",
         f"{product:,}",
-        tokens_hint(tokens / product, sequence),
+        tokens_hint(tokens / product, sequence) if product else None,
     )
 
 

@@ -226,6 +226,16 @@ def test_a_run_that_somebody_else_has_just_added_is_not_overwritten(
     assert find_runs(store, ["lab/a"])["lab/a"].weight_decay is None
 
 
+def test_a_ramp_that_begins_after_the_run_is_refused(tmp_path: Path) -> None:
+    ramp = [{"step": 5000, "batch_size_sequences": 64}]
+    document = changed(RUN, schedule__batch_ramp=ramp, schedule__train_tokens=65_536_000)
+    code, result = run("validate", write(tmp_path / "run.jsonl", document))
+    assert code == 1
+    assert [(p["pointer"], p["rule"]) for p in result["problems"]] == [
+        ("/schedule/train_tokens", "tokens")
+    ]
+
+
 def test_the_good_ones_of_a_mixed_submission_enter(catalog: Path, tmp_path: Path) -> None:
     wrong = changed(RUN, run_id="lab/wrong", optimizer__lr=1)
     path = write(tmp_path / "run.jsonl", RUN, wrong)
