@@ -32,6 +32,12 @@ FORMAT = "ncpl-bundle/1"
 WEIGHTS, CARD = "weights.safetensors", "card.json"
 DEFAULT = Path(__file__).parent / "weights"
 """The bundle that ships inside the package."""
+OPEN = {
+    "open_learning_rate": "learning rate",
+    "open_batch": "batch size",
+    "open_both": "learning rate and batch size",
+}
+"""What a configuration may leave open, by its key in the calibration."""
 Array = npt.NDArray[np.float64]
 
 
@@ -119,7 +125,7 @@ class Bundle:
         columns = (found.loss, found.low, found.high, baseline)
         numbers = [values.tolist() for values in columns]
         notes = [
-            _assumed(row) + (fit.encoder.outside(row) if is_outside else [])
+            _assumed(row, fit.calibration) + (fit.encoder.outside(row) if is_outside else [])
             for row, is_outside in zip(rows, found.outside, strict=True)
         ]
         return [
@@ -137,7 +143,9 @@ class Bundle:
         factors = FALLBACK | fit.calibration
         outside_B = fit.encoder.is_outside(rows)
         half_B = scale_B * np.where(outside_B, factors["outside"], factors["inside"])
-        return Intervals(loss_B, loss_B - half_B, loss_B + half_B, outside_B)
+        # What is left open counts as the best choice; any other one is worse.
+        above_B = np.array([factors[name] if (name := left_open(row)) else 0.0 for row in rows])
+        return Intervals(loss_B, loss_B - half_B, loss_B + half_B + above_B, outside_B)
 
     def card(self) -> dict[str, Any]:
         """Return everything but the weights."""
@@ -220,12 +228,24 @@ def _fit_of(
     return Fit(family, encoder, baseline, members, list(raw["seeds"]), dict(raw["calibration"]))
 
 
-def _assumed(row: Mapping[str, Any]) -> list[str]:
-    names = {"learning_rate": "learning rate", "batch_tokens": "batch size"}
+def left_open(row: Config) -> str | None:
+    """Return what a derived configuration leaves open, as a key of the calibration."""
+    no_rate, no_batch = row.get("learning_rate") is None, row.get("batch_tokens") is None
+    if no_rate and no_batch:
+        return "open_both"
+    return "open_learning_rate" if no_rate else "open_batch" if no_batch else None
+
+
+def _assumed(row: Config, calibration: Mapping[str, float]) -> list[str]:
+    name = left_open(row)
+    if name is None:
+        return []
+    what = OPEN[name]
+    above = calibration.get(name, FALLBACK[name])
+    basis = "90% of training runs lie within that" if name in calibration else "not measured"
     return [
-        f"no {text} given: the prediction is for the best one"
-        for name, text in names.items()
-        if row.get(name) is None
+        f"no {what} given: the prediction is for the best choice, and the interval reaches "
+        f"{above:.3f} nats further up for any other ({basis})"
     ]
 
 

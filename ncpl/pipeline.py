@@ -15,7 +15,7 @@ import torch
 
 import ncpl
 from ncpl.bundle import Bundle
-from ncpl.calibrate import calibrate
+from ncpl.calibrate import calibrate, excess_of_open
 from ncpl.card import render
 from ncpl.config import FitConfig
 from ncpl.data import Runs, Snapshot
@@ -69,10 +69,11 @@ def train_bundle(
         )
         if bar is not None:
             bar.close()
+        fit.calibration = excess_of_open(train)
         in_time = deadline is None or time.monotonic() < deadline
         if config.calibration_folds and in_time:
             log.info("%s: measuring interval widths on left-out training groups", family[0])
-            fit.calibration = calibrate(train, config, seed=seed)
+            fit.calibration |= calibrate(train, config, seed=seed)
         fits.append(fit)
         counts[family[0]] = len(train)
     if not fits:

@@ -1,15 +1,18 @@
 """Bundles: what is saved is what is loaded, and a mismatch is refused."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import ncpl
 from ncpl.bundle import Bundle
+from ncpl.calibrate import excess_of_open
 from ncpl.data import Runs
 from ncpl.errors import BundleError, ConfigError
 
@@ -50,11 +53,43 @@ def test_outside_the_hull_is_told_and_wider(bundle: Bundle) -> None:
     assert far.high - far.low > 1.5 * (near.high - near.low)
 
 
-def test_a_missing_learning_rate_counts_as_the_best(bundle: Bundle) -> None:
-    partial = {k: v for k, v in CONFIG.items() if k != "learning_rate"}
+@pytest.mark.parametrize(
+    ("missing", "name", "what"),
+    [
+        (["learning_rate"], "open_learning_rate", "learning rate"),
+        (["batch_size_sequences"], "open_batch", "batch size"),
+        (["learning_rate", "batch_size_sequences"], "open_both", "learning rate and batch size"),
+    ],
+)
+def test_what_is_left_open_counts_as_the_best_and_widens_the_interval(
+    bundle: Bundle, missing: list[str], name: str, what: str
+) -> None:
+    above = bundle.fits[0].calibration[name]
+    partial = {k: v for k, v in CONFIG.items() if k not in missing}
     (found,) = bundle.predict([partial])
-    assert found.warnings == ["no learning rate given: the prediction is for the best one"]
-    assert found.loss < bundle.predict([CONFIG | {"learning_rate": 2e-2}])[0].loss
+    assert found.warnings == [
+        f"no {what} given: the prediction is for the best choice, and the interval reaches "
+        f"{above:.3f} nats further up for any other (90% of training runs lie within that)"
+    ]
+    assert found.high - found.loss == pytest.approx(found.loss - found.low + above)
+    assert found.loss < bundle.predict([CONFIG | {"learning_rate": 1.5e-2}])[0].loss
+
+
+def test_a_bundle_that_measured_nothing_says_so(bundle: Bundle) -> None:
+    fit = dataclasses.replace(bundle.fits[0], calibration={"inside": 2.0, "outside": 4.0})
+    older = dataclasses.replace(bundle, fits=[fit])
+    (found,) = older.predict([{k: v for k, v in CONFIG.items() if k != "learning_rate"}])
+    assert "0.300 nats further up for any other (not measured)" in found.warnings[0]
+
+
+def test_the_spread_of_what_is_left_open(runs: Runs) -> None:
+    """Measured on the training part; in a group of one learning rate there is no spread."""
+    train = runs.where(split="train")
+    found = excess_of_open(train)
+    assert found["open_learning_rate"] == pytest.approx(0.0715, abs=1e-4)
+    assert found["open_batch"] == pytest.approx(0.0897, abs=1e-4)
+    assert found["open_both"] == pytest.approx(0.1192, abs=1e-4)
+    assert excess_of_open(train.take(np.arange(len(train)) < 10)) == {}
 
 
 @pytest.mark.parametrize(
