@@ -1,4 +1,4 @@
-"""Commands: ncpl-train, and ncpl with predict, eval, card and plot.
+"""Commands: ncpl-train, and ncpl with eval, card and plot.
 
 Heavy packages are imported inside commands, so that --help answers at once.
 """
@@ -20,6 +20,7 @@ import click
 
 DATA_INVALID, USAGE, CONFLICT, INTERRUPTED = 1, 2, 4, 130
 ELSEWHERE = {
+    "predict": "ncpl.predict_cli:predict",
     "plan": "ncpl.plan_cli:plan",
     "laws": "ncpl.laws.cli:laws",
     "bench": "ncpl.bench.cli:bench",
@@ -199,60 +200,6 @@ def main() -> None:
 
     Example: ncpl predict config.json
     """
-
-
-@main.command()
-@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
-@bundle_option
-@common
-def predict(file: Path, folder: Path | None, as_json: bool, no_progress: bool) -> None:
-    """Predict the final loss of the configurations in FILE (JSON or JSONL; - is stdin).
-
-    Example: ncpl predict config.json, where config.json holds
-    {"params_non_embedding": 3e8, "train_tokens": 1e10, "learning_rate": 2e-3,
-    "batch_size_sequences": 256, "sequence_length": 2048}
-    """
-    del no_progress  # nothing takes long here
-    from ncpl.bundle import load
-
-    configs = read_configs(file)
-    predictions = load(folder).predict(configs)
-    if as_json:
-        click.echo(json.dumps({"predictions": [vars(p) for p in predictions]}))
-        return
-    for p in predictions:
-        click.echo(
-            f"{p.source}: loss {p.loss:.4f} nats per token, 90% {p.low:.4f} to {p.high:.4f}"
-            f" (Chinchilla {p.baseline:.4f})"
-        )
-        for warning in p.warnings:
-            click.echo(f"  note: {warning}")
-
-
-def read_configs(file: Path) -> list[dict[str, Any]]:
-    """Return the JSON objects of a file: one, a list, or one a line; "-" is standard input."""
-    from ncpl.errors import ConfigError
-
-    try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} cannot be read: {error}") from error
-    try:
-        found = json.loads(text)
-    except json.JSONDecodeError:
-        found = []
-        for number, line in enumerate(text.splitlines(), start=1):
-            try:
-                found += [json.loads(line)] if line.strip() else []
-            except json.JSONDecodeError as error:
-                raise ConfigError(
-                    f"{file} line {number}: not JSON ({error.msg}); expected an object, a list of "
-                    "objects, or one object a line"
-                ) from error
-    configs = found if isinstance(found, list) else [found]
-    if not configs or not all(isinstance(config, dict) for config in configs):
-        raise ConfigError(f"{file}: expected JSON objects with the fields of a run")
-    return configs
 
 
 @main.command("eval")

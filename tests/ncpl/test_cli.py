@@ -1,14 +1,17 @@
 """Commands: results on stdout, one sentence for a mistake, exit codes as documented."""
 
+import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from ncpl.bundle import Bundle
 from ncpl.cli import main, train_main
-from ncpl.data import Snapshot
+from ncpl.configurations import of_snapshot
+from ncpl.data import Runs, Snapshot
 
 CONFIG = '{"params_non_embedding": 3e8, "train_tokens": 1e10, "learning_rate": 2e-3}'
 
@@ -64,6 +67,81 @@ def test_configurations_come_as_object_list_or_lines(
     result = CliRunner().invoke(main, ["predict", str(file), "--bundle", str(folder), "--json"])
     assert result.exit_code == 0, result.output
     assert len(json.loads(result.stdout)["predictions"]) == count
+
+
+TABLE = """params_non_embedding,train_tokens,learning_rate,optimizer
+3e8,1e10,2e-3,adamw
+
+300000000,1e10,,
+"""
+
+
+@pytest.mark.parametrize("given", ["configs.csv", "-"])
+def test_configurations_come_as_a_table(
+    bundle: Bundle, folder: Path, tmp_path: Path, given: str
+) -> None:
+    (tmp_path / "configs.csv").write_text(TABLE)
+    source = ["-", "--format", "csv"] if given == "-" else [str(tmp_path / given)]
+    arguments = ["predict", *source, "--bundle", str(folder), "--json"]
+    result = CliRunner().invoke(main, arguments, input=TABLE)
+    assert result.exit_code == 0, result.output
+    full, partial = json.loads(result.stdout)["predictions"]
+    assert "no batch size given" in full["warnings"][0]
+    assert "no learning rate and batch size given" in partial["warnings"][0]
+
+
+def test_the_runs_of_a_snapshot_stand_beside_what_was_measured(
+    bundle: Bundle, folder: Path, snapshot: Snapshot
+) -> None:
+    arguments = ["predict", "--snapshot", str(snapshot.path), "--bundle", str(folder)]
+    found = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)
+    assert len(found["predictions"]) == 2581
+    assert found["left_out"] == 0
+    held_out = [p for p in found["predictions"] if p["split"] == "id"]
+    error = sum(abs(p["loss"] - p["final_loss"]) for p in held_out) / len(held_out)
+    scores = {(r["split"], r["predictor"]): r["mae"] for r in bundle.about["scores"]}
+    assert error == pytest.approx(scores["id", "NCPL, ensemble"], abs=1e-6)
+    first = CliRunner().invoke(main, arguments).stdout.splitlines()[0]
+    assert first.startswith("steplaw/")
+    assert ", measured " in first
+
+
+def test_runs_of_unknown_sources_are_left_out(bundle: Bundle, runs: Runs) -> None:
+    some = runs.take(np.arange(len(runs)) < 3)
+    foreign = ("pythia", *some.family[1][1:])
+    mixed = dataclasses.replace(some, family=[some.family[0], foreign, some.family[2]])
+    places, configs, refused = of_snapshot(mixed, bundle)
+    assert places == [0, 2]
+    assert len(configs) == 2
+    assert "knows no source 'pythia'" in refused[0]
+
+
+@pytest.mark.parametrize("arguments", [[], ["a.json", "--snapshot", "latest"]])
+def test_predict_takes_a_file_or_a_snapshot(arguments: list[str]) -> None:
+    result = CliRunner().invoke(main, ["predict", *arguments])
+    assert result.exit_code == 2
+    assert "give FILE or --snapshot, one of the two" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("learning_rate\nfast\n", "line 2: learning_rate is 'fast'; expected a number"),
+        ("n_layers,d_model\n8\n", "line 2: expected 2 cells, one for each name in line 1"),
+        ("n_layers\n8,9\n", "line 2: expected 1 cells"),
+        ("n_layers\n", "expected a line of field names and a line for each run"),
+        ("", "expected a line of field names and a line for each run"),
+        ("lr\n1e-3\n", "configuration 1: unknown field 'lr'"),
+    ],
+)
+def test_a_wrong_table_is_one_sentence(
+    bundle: Bundle, folder: Path, tmp_path: Path, text: str, message: str
+) -> None:
+    file = tmp_path / "configs.csv"
+    file.write_text(text)
+    result = CliRunner().invoke(main, ["predict", str(file), "--bundle", str(folder)])
+    assert result.exit_code == 1
+    assert message in result.stderr
 
 
 def test_configurations_come_from_standard_input(bundle: Bundle, folder: Path) -> None:
