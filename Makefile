@@ -10,10 +10,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 RUN := OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fmt docs bench golden clean
+.PHONY: help setup demo test test-slow check fmt docs bench golden clean
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 $(VENV)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -40,8 +40,11 @@ demo: $(VENV)/demo ## Ingest the shipped runs, freeze them, train NCPL, print th
 	  --plot $(DEMO)/predicted_vs_measured.png
 	@echo "plot: $(DEMO)/predicted_vs_measured.png   bundle: $(DEMO)/bundle"
 
-test: $(VENV)/dev ## Run all tests
+test: $(VENV)/dev ## Run the tests
 	$(RUN) $(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-slow: $(VENV)/dev ## Run the tests of minutes: killed writers, S3, coverage of intervals
+	$(RUN) $(BIN)/python -m pytest -n 2 --dist worksteal -m slow --timeout 1200
 
 check: $(VENV)/dev .typecheck/ncpl_data ## Format, lint, import contracts, types
 	$(BIN)/ruff format --check .
