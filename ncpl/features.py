@@ -69,6 +69,9 @@ SILENT = (
 KNOWN = frozenset((*FIELDS, *SILENT)) - frozenset(DERIVED)
 
 
+NUMBERS = (float, int)
+
+
 def check_config(config: Config, *, where: str = "configuration") -> dict[str, Any]:
     """Return a copy without nulls. Raises ConfigError for an unknown field or a value out of range.
 
@@ -91,6 +94,8 @@ def _checked(field: Field, value: Any, where: str) -> Any:
         if isinstance(value, str):
             return value
         raise ConfigError(f"{where}: {field.name} is {value!r}; expected a name in quotes")
+    if type(value) in NUMBERS and field.low <= value <= field.high:  # the common case, first
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ConfigError(f"{where}: {field.name} is {value!r}; expected a number")
     if not field.low <= value <= field.high:
