@@ -36,6 +36,21 @@ def parquet_rows(path: Path, source: str, columns: Sequence[str]) -> list[dict[s
     return rows
 
 
+def read_shipped_table(path: Path, schema: pa.Schema, source: str) -> pa.Table:
+    """Return a table of the package, with the columns of a schema.
+
+    Raises RawFileError if the file is not that table.
+    """
+    try:
+        return pq.read_table(path, columns=schema.names)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise RawFileError(
+            f"{source} {path.name}: not the shipped table ({error}). Install the program again",
+            source=source,
+            file=path.name,
+        ) from error
+
+
 def whole(value: float) -> int | None:
     """Return a whole number that a table keeps as a float; None if it is not whole."""
     return int(value) if value == int(value) else None

@@ -16,6 +16,7 @@ from ncpl_data.catalog.errors import RawFileError
 from ncpl_data.catalog.record import Curve, Run, Skipped
 from ncpl_data.ingest.base import Origin, RawFile, Source
 from ncpl_data.ingest.segments import joined
+from ncpl_data.ingest.tables import read_shipped_table
 
 NAME = "lr_scheduling"
 CITATION = (
@@ -118,14 +119,7 @@ def read_jsonl(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
 def read_shipped(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
     """Yield one run a row of the shipped table."""
     path = files["lr_scheduling.parquet"]
-    try:
-        table = pq.read_table(path, columns=COMPACT.names)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise RawFileError(
-            f"{NAME} {path.name}: not the shipped table ({error}). Install the program again",
-            source=NAME,
-            file=path.name,
-        ) from error
+    table = read_shipped_table(path, COMPACT, NAME)
     lists = [f.name for f in COMPACT if pa.types.is_list(f.type)]
     flat = {name: table[name].combine_chunks() for name in lists}
     offsets = {name: flat[name].offsets.to_numpy() for name in lists}

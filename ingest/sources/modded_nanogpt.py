@@ -20,6 +20,7 @@ from ncpl_data.catalog.errors import RawFileError
 from ncpl_data.catalog.record import Run, Skipped
 from ncpl_data.ingest.base import Origin, RawFile, Source
 from ncpl_data.ingest.packed import curve_of
+from ncpl_data.ingest.tables import read_shipped_table
 
 NAME = "modded_nanogpt"
 CITATION = "KellerJordan/modded-nanogpt: speedrun and optimizer benchmark records"
@@ -75,14 +76,7 @@ def read_jsonl(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
 def read_shipped(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
     """Yield the runs of the shipped table."""
     path = files["modded_nanogpt.parquet"]
-    try:
-        table = pq.read_table(path, columns=COMPACT.names)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise RawFileError(
-            f"{NAME} {path.name}: not the shipped table ({error}). Install the program again",
-            source=NAME,
-            file=path.name,
-        ) from error
+    table = read_shipped_table(path, COMPACT, NAME)
     lists = [f.name for f in COMPACT if pa.types.is_list(f.type)]
     columns = {name: table[name].combine_chunks() for name in lists}
     logs: list[dict[str, Any]] = table.drop_columns(lists).to_pylist()
