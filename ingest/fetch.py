@@ -18,7 +18,8 @@ import httpx
 import platformdirs
 
 from ncpl_data.catalog.errors import RawFileError, SourceUnreachableError
-from ncpl_data.ingest.base import RawFile, sha256_of
+from ncpl_data.catalog.parquet import file_sha256
+from ncpl_data.ingest.base import RawFile
 
 MAX_TRIES = 6
 MAX_REDIRECTS = 5
@@ -40,7 +41,7 @@ def cache_folder() -> Path:
 def cached(file: RawFile, cache: Path) -> Path | None:
     """Return the cached copy of a pinned file, if it is there and whole."""
     path = cache / file.sha256[:2] / file.sha256 / file.name
-    if path.is_file() and path.stat().st_size == file.n_bytes and sha256_of(path) == file.sha256:
+    if path.is_file() and path.stat().st_size == file.n_bytes and file_sha256(path) == file.sha256:
         return path
     return None
 
@@ -90,10 +91,10 @@ def fetch(
                 reason = f"{type(error).__name__}: {error}"
                 wait(backoff_seconds(attempt))
                 continue
-            if sha256_of(part) == file.sha256:
+            if file_sha256(part) == file.sha256:
                 part.replace(target)
                 return target
-            found_digest, n_bytes = sha256_of(part), part.stat().st_size
+            found_digest, n_bytes = file_sha256(part), part.stat().st_size
             part.unlink()
             if was_resumed:  # the piece from an earlier run may be what is wrong
                 reason = "the resumed file has another sha256"

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ncpl_data.ingest.base import sha256_of
+from ncpl_data.catalog.parquet import file_sha256
 from ncpl_data.ingest.packed import write_packed
 
 
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
         for path in names
     }
     write_packed(contents, target)
-    sys.stdout.write(f"{target.name} {target.stat().st_size} {sha256_of(target)}\n")
+    sys.stdout.write(f"{target.name} {target.stat().st_size} {file_sha256(target)}\n")
     return 0
 
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from ncpl_data.catalog.curate import curate
 from ncpl_data.catalog.errors import InputError, RawFileError, SourceUnreachableError
+from ncpl_data.catalog.parquet import file_sha256
 from ncpl_data.catalog.record import Run, Skipped
 from ncpl_data.catalog.store import Catalog, Outcome
-from ncpl_data.ingest.base import Origin, RawFile, Source, sha256_of
+from ncpl_data.ingest.base import Origin, RawFile, Source
 from ncpl_data.ingest.fetch import cache_folder, fetch
 from ncpl_data.schema.batch import invalid_documents
 
@@ -127,7 +128,7 @@ def names_of(files: Sequence[RawFile]) -> str:
 
 def is_pinned(file: RawFile, path: Path) -> bool:
     """Return whether a file is the one the data sheet names."""
-    return path.stat().st_size == file.n_bytes and sha256_of(path) == file.sha256
+    return path.stat().st_size == file.n_bytes and file_sha256(path) == file.sha256
 
 
 def read_or_explain(
@@ -139,7 +140,7 @@ def read_or_explain(
     path = paths[changed.name]
     raise RawFileError(
         f"{source.name} {changed.name}: {path} has {path.stat().st_size:,} bytes with sha256 "
-        f"{sha256_of(path)[:16]}..., expected {changed.n_bytes:,} bytes with "
+        f"{file_sha256(path)[:16]}..., expected {changed.n_bytes:,} bytes with "
         f"{changed.sha256[:16]}... (revision {origin.revision[:12]}). It is cut off, altered or "
         "of another revision; to read it all the same, add --accept-changed",
         source=source.name,

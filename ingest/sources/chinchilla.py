@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from ncpl_data.catalog.parquet import file_sha256
 from ncpl_data.catalog.record import Run, Skipped
-from ncpl_data.ingest.base import CsvRow, Origin, RawFile, Source, csv_rows, sha256_of
+from ncpl_data.ingest.base import CsvRow, Origin, RawFile, Source, csv_rows
 
 NAME = "chinchilla"
 CITATION = (
@@ -22,7 +23,7 @@ LOSS = "train/loss_smoothed"
 
 def read(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
     """Yield one run a point of the figure, in file order."""
-    digest = sha256_of(files[FILE])
+    digest = file_sha256(files[FILE])
     for line, values in csv_rows(files[FILE], NAME, COLUMNS):
         row = CsvRow(NAME, FILE, line, values)
         size, flops, loss = (row.number(c) for c in ("Model Size", "Training FLOP", "loss"))

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ncpl_data.catalog.parquet import file_sha256
 from ncpl_data.catalog.record import Run, Skipped
-from ncpl_data.ingest.base import Origin, RawFile, Source, sha256_of
+from ncpl_data.ingest.base import Origin, RawFile, Source
 from ncpl_data.ingest.tables import parquet_rows
 
 NAME = "datablations"
@@ -36,7 +37,7 @@ def read(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
     """Yield one run a row, train part first."""
     for part in PARTS:
         path = files[f"{FOLDER}/{part}-00000-of-00001.parquet"]
-        digest = sha256_of(path)
+        digest = file_sha256(path)
         for number, row in enumerate(parquet_rows(path, NAME, COLUMNS)):
             yield run_of(row, part, digest, number)
 

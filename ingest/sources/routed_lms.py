@@ -10,8 +10,9 @@ import polars as pl
 import pyarrow as pa
 
 from ncpl_data.catalog.errors import RawFileError
+from ncpl_data.catalog.parquet import file_sha256
 from ncpl_data.catalog.record import Run, Skipped
-from ncpl_data.ingest.base import Origin, RawFile, Source, sha256_of
+from ncpl_data.ingest.base import Origin, RawFile, Source
 from ncpl_data.ingest.packed import curve_of
 from ncpl_data.ingest.tables import parquet_rows
 
@@ -71,7 +72,7 @@ COLUMNS = ("hyper_id", "step", "flops_per_step", *(f"loss_{s}" for s in SETS), *
 def read(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
     """Yield one run a hyper_id, with six loss curves."""
     path = files[FILE]
-    digest = sha256_of(path)
+    digest = file_sha256(path)
     rows = table_of(path)
     links = links_of(files)
     for part in rows.sort("hyper_id", "step").partition_by("hyper_id", maintain_order=True):

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ncpl_data.catalog.parquet import file_sha256
 from ncpl_data.catalog.record import Run, Skipped
-from ncpl_data.ingest.base import Origin, RawFile, Source, sha256_of
+from ncpl_data.ingest.base import Origin, RawFile, Source
 from ncpl_data.ingest.packed import pinned_files
 from ncpl_data.ingest.pins.scalebench import PINS
 from ncpl_data.ingest.sources import datablations
@@ -218,7 +219,7 @@ def read(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
     for table in TABLES:
         for part in ("train", "test"):
             name = f"{table.name}_scaling_law/{part}-00000-of-00001.parquet"
-            digest = sha256_of(files[name])
+            digest = file_sha256(files[name])
             for number, row in enumerate(parquet_rows(files[name], NAME, table.columns)):
                 run = run_of(table, part, number, row)
                 yield Run(

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ncpl_data.catalog.errors import RawFileError
+from ncpl_data.catalog.parquet import file_sha256
 from ncpl_data.catalog.record import Curve, Run, Skipped
-from ncpl_data.ingest.base import CsvRow, Origin, RawFile, Source, csv_rows, sha256_of
+from ncpl_data.ingest.base import CsvRow, Origin, RawFile, Source, csv_rows
 from ncpl_data.ingest.studies import losscast, wandb_runs
 from ncpl_data.ingest.studies.steplaw import (
     DECLARED,
@@ -142,7 +143,7 @@ def read_upstream(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
 
 def read_dense(path: Path) -> Iterator[Run]:
     """Yield the 1,911 dense runs."""
-    digest = sha256_of(path)
+    digest = file_sha256(path)
     for line, values in csv_rows(path, NAME, DENSE_COLUMNS.split(",")):
         row = CsvRow(NAME, path.name, line, values)
         name = row.text("exp_name")
@@ -188,7 +189,7 @@ def read_dense(path: Path) -> Iterator[Run]:
 
 def read_moe(path: Path) -> Iterator[Run]:
     """Yield the 708 mixture-of-experts runs."""
-    digest = sha256_of(path)
+    digest = file_sha256(path)
     for line, values in csv_rows(path, NAME, MOE_COLUMNS.split(",")):
         row = CsvRow(NAME, path.name, line, values)
         name = row.text("exp_name")
@@ -252,7 +253,7 @@ def read_scalebench(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
     curves = read_curves(files[losscast.SHIPPED.name])
     for part in ("train", "test"):
         path = files[f"{part}-00000-of-00001.parquet"]
-        digest = sha256_of(path)
+        digest = file_sha256(path)
         for number, row in enumerate(parquet_rows(path)):
             yield with_curve(scalebench_run(row, named, path.name, digest, number), curves)
 

@@ -7,8 +7,9 @@ from functools import cache
 
 import pytest
 
+from ncpl_data.catalog.parquet import file_sha256
 from ncpl_data.catalog.record import Run, Skipped
-from ncpl_data.ingest.base import Origin, sha256_of
+from ncpl_data.ingest.base import Origin
 from ncpl_data.ingest.sources import SOURCES
 from ncpl_data.schema.batch import invalid_documents
 
@@ -69,7 +70,7 @@ def test_shipped_files_are_the_pinned_ones(source: str, name: str) -> None:
     assert paths is not None
     for file in origin.files:
         assert paths[file.name].stat().st_size == file.n_bytes, file.name
-        assert sha256_of(paths[file.name]) == file.sha256, file.name
+        assert file_sha256(paths[file.name]) == file.sha256, file.name
 
 
 def test_it_holds_as_many_runs_as_its_sheet_says_each_once(source: str, name: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ncpl_data.ingest.base import sha256_of
+from ncpl_data.catalog.parquet import file_sha256
 from ncpl_data.ingest.pack import main
 from ncpl_data.ingest.packed import read_packed
 from ncpl_data.ingest.sources import marin
@@ -28,7 +28,7 @@ def test_packing_keeps_every_byte_and_prints_the_pin(
     assert capsys.readouterr().out.split() == [
         "marin.parquet",
         str(target.stat().st_size),
-        sha256_of(target),
+        file_sha256(target),
     ]
 
 
