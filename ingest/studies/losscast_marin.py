@@ -12,8 +12,9 @@ from ncpl_data.ingest.studies import marin as study
 from ncpl_data.ingest.studies.marin_hidden import hidden_keys
 
 DIVERGED_ABOVE_NATS = 6.0
-EVAL_INTERVAL = 1000
-"""Steps between evaluations (utils.py of the study)."""
+MISSING_END_FRAC = 0.06
+"""Share of the run that may follow its last evaluation. Logs that lack only the one at the end stop
+at 95.5% of the run or later, the others at 92.8% or earlier: nothing lies between."""
 
 SAYS = "marin-community/marin issue 1290 and marin/optimizer_sweep"
 DERIVED_BY_DIGEST = {
@@ -21,10 +22,6 @@ DERIVED_BY_DIGEST = {
     "rule": "the only choice of the study's grids that fits the digest in the run's name",
 }
 BATCH_ORIGIN = {"kind": "derived", "rule": "listed batch_tokens / listed seq_len"}
-STATUS_ORIGIN = {
-    "kind": "derived",
-    "rule": "diverged above 6 nats; truncated if more than the last evaluation is missing",
-}
 
 
 def marin_run(record: losscast.Record, fits: Sequence[Mapping[str, Any]]) -> Run:
@@ -77,7 +74,7 @@ def marin_run(record: losscast.Record, fits: Sequence[Mapping[str, Any]]) -> Run
         is_copy=True,
         flags=tuple(flags) or None,
         extra={"losscast.split": record.split, "marin.digest": digest or "unchecked"},
-        origins=origins(record, hyper, hidden, digest),
+        origins=origins(record, hyper, hidden, digest, steps),
         raw_config=record.config,
         curves=(record.curve(study.METRIC, batch * study.SEQUENCE_LENGTH),),
     )
@@ -87,7 +84,7 @@ def outcome(record: losscast.Record, steps: int, last: int) -> dict[str, Any]:
     """Return the outcome columns: the last evaluation, and whether the log is whole."""
     loss = float(record.value[-1])
     status = "finished" if loss <= DIVERGED_ABOVE_NATS else "diverged"
-    if last < (steps - 1) // EVAL_INTERVAL * EVAL_INTERVAL:
+    if last + 1 < (1 - MISSING_END_FRAC) * steps:
         status = "truncated"
     metric = {
         "name": study.METRIC,
@@ -108,14 +105,25 @@ def outcome(record: losscast.Record, steps: int, last: int) -> dict[str, Any]:
     }
 
 
+def status_origin(last: int, steps: int) -> dict[str, Any]:
+    """Return how it is known how the run ended, with the place of its last evaluation."""
+    return {
+        "kind": "derived",
+        "rule": "diverged above 6 nats; truncated if more than 6% of the run follow the last "
+        "evaluation: its loss is then no final one",
+        "evidence": f"last evaluation at step {last} of {steps} ({(last + 1) / steps:.1%})",
+    }
+
+
 def origins(
     record: losscast.Record,
     hyper: Mapping[str, Any],
     hidden: Mapping[str, Any],
     digest: str | None,
+    steps: int,
 ) -> dict[str, Any]:
     """Return the origin of each value, with what upstream said where it was wrong."""
-    config = record.config
+    config, last = record.config, int(record.step[-1])
     data, model, optimizer = config["data"], config["model"], config["optimizer"]
     found: dict[str, Any] = dict.fromkeys(study.DECLARED, "declared")
     found |= dict.fromkeys(("n_layers", "d_model", "n_heads", "final_loss", "metrics"), "logged")
@@ -138,8 +146,8 @@ def origins(
         "train_tokens": repaired(data["tokens_total"], "batch x 4,096 x planned steps"),
         "batch_size_sequences": BATCH_ORIGIN,
         "nominal_train_tokens": {"kind": "derived", "rule": "ratio x 20 x non-embedding params"},
-        "status": STATUS_ORIGIN,
-        "final_step": STATUS_ORIGIN,
+        "status": status_origin(last, steps),
+        "final_step": status_origin(last, steps),
         "min_learning_rate": {"kind": "derived", "rule": "final_lr_ratio x learning_rate"},
     }
     if "is_nesterov" in hyper:

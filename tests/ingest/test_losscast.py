@@ -306,6 +306,21 @@ def test_an_optimizer_without_epsilon_has_none(excerpt: dict[str, Run]) -> None:
 def test_a_curve_that_stops_early_is_a_truncated_run(excerpt: dict[str, Run]) -> None:
     run = next(run for run in excerpt.values() if run.optimizer == "adam_mini")
     assert (run.status, run.final_step, run.train_steps) == ("truncated", 4001, 40960)
+    assert run.origins is not None
+    assert run.origins["status"]["evidence"] == "last evaluation at step 4000 of 40960 (9.8%)"
+
+
+def test_no_log_stops_near_the_bound_of_a_truncated_one(runs: dict[str, Run]) -> None:
+    reached = defaultdict(list)
+    for run in (run for run in runs.values() if study_of(run) == "marin"):
+        assert run.train_steps is not None
+        reached[run.status].append((int(run.curves[0].step[-1]) + 1) / run.train_steps)
+    assert {status: len(found) for status, found in reached.items()} == {
+        "finished": 2265,
+        "truncated": 36,
+    }
+    assert max(reached["truncated"]) < 0.928
+    assert min(reached["finished"]) > 0.954
 
 
 def test_a_run_that_lacks_only_the_last_evaluation_is_finished(excerpt: dict[str, Run]) -> None:

@@ -39,6 +39,8 @@ def test_coverage_of_the_published_split(three: Catalog) -> None:
         ("marin", "id"): (426, 426, 426),
         ("marin", "ood"): (415, 326, 180),
     }
+    truncated = {key: len(c.truncated) for key, c in parts.items() if c.truncated}
+    assert truncated == {("marin", "train"): 22, ("marin", "id"): 4, ("marin", "ood"): 2}
     missing = parts["marin", "ood"].missing
     assert len(set(missing)) == 89
     assert "sweep-1.2b-193B-muonforceb50cablr0.008-wd0.1-minlr0.0-warmup0.0--a245be" in missing
