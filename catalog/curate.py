@@ -141,6 +141,7 @@ def guesses_removed(run: Run) -> Finding | None:
         if isinstance(origin, Mapping)
         and origin.get("kind") == "repaired"
         and getattr(run, column, "") is None
+        and column != "final_loss"  # another run's loss is no guess; its source flags it itself
     ]
     return Finding("guesses_removed", ", ".join(gone)) if gone else None
 

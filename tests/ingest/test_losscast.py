@@ -86,6 +86,29 @@ def test_shared_marin_runs_end_alike_except_ten_that_stop_early(
     assert Counter(run.status for run in apart) == {"truncated": 8, "finished": 2}
 
 
+def test_logs_of_17_of_the_18_runs_without_a_loss_end_elsewhere_than_their_twins(
+    runs: dict[str, Run], owners: dict[str, Run]
+) -> None:
+    """So the loss the study's files give for their configuration is the twin's, not theirs."""
+    by_name = {run.source_run: run for run in runs.values()}
+    ends = {}
+    for owner in owners.values():
+        if "loss_of_a_twin" not in (owner.flags or ()) or owner.source_run not in by_name:
+            continue
+        assert owner.extra is not None
+        own, twin = by_name[owner.source_run], by_name[owner.extra["marin.twin"]]
+        assert twin.final_loss == pytest.approx(owner.extra["marin.twin_loss"], abs=1e-6)
+        assert own.final_loss is not None
+        assert own.final_loss - owner.extra["marin.twin_loss"] > 1e-5
+        ends[owner.source_run] = own.status, int(own.curves[0].step[-1]) + 1 == own.train_steps
+    assert len(ends) == 17
+    # One log is whole: its own final loss is known. Of the others, three stop well before the end.
+    assert [name[:38] for name, (_, is_whole) in ends.items() if is_whole] == [
+        "sweep-520m-10B-soapebf16w32upd0a3bcelr"
+    ]
+    assert sum(status == "truncated" for status, _ in ends.values()) == 3
+
+
 COMPARED = [
     "optimizer",
     "d_ff",

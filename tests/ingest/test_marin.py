@@ -167,6 +167,21 @@ def test_a_loss_found_by_configuration_may_be_a_twins(excerpt: dict[str, Run]) -
     assert run.extra["marin.twin_loss"] == 3.1032514572143555
 
 
+def test_each_withheld_loss_is_that_of_a_run_the_files_name(runs: dict[str, Run]) -> None:
+    withheld = [run for run in runs.values() if "loss_of_a_twin" in (run.flags or ())]
+    assert len(withheld) == 18
+    for run in withheld:
+        assert run.extra is not None
+        twin = runs[f"marin/{run.extra['marin.twin']}"]
+        assert twin.final_loss == run.extra["marin.twin_loss"]
+        assert run.origins is not None
+        assert run.origins["final_loss"]["was"] == twin.final_loss
+        for column in ("learning_rate", "weight_decay", "adam_beta1", "adam_beta2", "momentum"):
+            assert getattr(run, column) == getattr(twin, column)
+        for column in ("warmup_steps", "decay_steps", "train_steps", "batch_size_sequences"):
+            assert getattr(run, column) == getattr(twin, column)
+
+
 def test_decay_is_a_fraction_and_the_second_rate_a_ratio(excerpt: dict[str, Run]) -> None:
     run = excerpt["sweep-130m-2B-muon02b4fclr0.016-wd0.1-minlr0-warmup0-b10.8-b20.9-9c2fe9"]
     assert (run.schedule, run.decay_steps) == ("wsd", 4096)
