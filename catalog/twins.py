@@ -58,6 +58,20 @@ def physical_runs(rows: Iterable[Row]) -> dict[str, str]:
     return {run_id: root(run_id) for run_id in run_ids}
 
 
+def lineages(rows: Iterable[Row]) -> dict[str, str]:
+    """Return for each run the smallest id of its lineage: its twins and all that branch off.
+
+    By union over `same_as` and `parent_run_id`, parents that are not among the rows included. A
+    branch shares its parent's weights and the head of its curve, so no split may part the two.
+    """
+    return physical_runs(
+        {"run_id": row["run_id"], "same_as": (*(row["same_as"] or ()), row["parent_run_id"])}
+        if row.get("parent_run_id")
+        else row
+        for row in rows
+    )
+
+
 def merge_twins(rows: Sequence[Row], assigned: Collection[str]) -> list[Merged]:
     """Return the twins among rows with the columns `COLUMNS`, each with the row that stands.
 

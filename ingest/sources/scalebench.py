@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,12 @@ URL = "https://github.com/PlanarG/active-sl"
 REVISION = "e0a58ffde4f6fdfb20880d47d6d180fdbcb1440d"
 KEYS = "steplaw_keys_model_split.json"
 
+PARTS = ("train", "test")
 DOMAINS = range(1, 6)
+EARLIER_ORIGIN = {
+    "kind": "derived",
+    "rule": "the row before it, by characters, of the same size and vocabulary",
+}
 
 Values = dict[str, Any]
 Row = Mapping[str, Any]
@@ -217,17 +223,43 @@ def read(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
     """Yield one run a row, table by table."""
     named = NamedRuns(files[KEYS])
     for table in TABLES:
-        for part in ("train", "test"):
-            name = f"{table.name}_scaling_law/{part}-00000-of-00001.parquet"
+        names = {part: f"{table.name}_scaling_law/{part}-00000-of-00001.parquet" for part in PARTS}
+        parts = {p: parquet_rows(files[n], NAME, table.columns) for p, n in names.items()}
+        earlier = earlier_checkpoints(parts) if table.name == "vocab" else {}
+        for part, rows in parts.items():
+            name = names[part]
             digest = file_sha256(files[name])
-            for number, row in enumerate(parquet_rows(files[name], NAME, table.columns)):
+            for number, row in enumerate(rows):
                 run = run_of(table, part, number, row)
+                before = earlier.get(run["run_id"])
+                if before is not None:
+                    run["parent_run_id"] = before
+                    run["origins"]["parent_run_id"] = EARLIER_ORIGIN
                 yield Run(
                     **run,
                     same_as=same_as(table, row, named, name, number),
                     file=name,
                     file_sha256=digest,
                 )
+
+
+def earlier_checkpoints(parts: Mapping[str, Sequence[Row]]) -> dict[str, str]:
+    """Return for each vocabulary row the row it continues, by id.
+
+    The 20 rows of one size and vocabulary are checkpoints of one run, over both parts.
+    """
+    rows = [
+        (row["non_vocab_parameters"], row["vocab_size"], row["num_characters"], row_id)
+        for part, members in parts.items()
+        for row, row_id in zip(members, row_ids("vocab", part), strict=False)
+    ]
+    ordered = sorted(rows)
+    return {row[3]: before[3] for before, row in pairwise(ordered) if before[:2] == row[:2]}
+
+
+def row_ids(table: str, part: str) -> Iterator[str]:
+    """Yield the ids of a table's rows, in their order."""
+    return (f"{NAME}/{table}_{part}_{number:04d}" for number in count())
 
 
 def same_as(

@@ -1,19 +1,21 @@
-"""The three sources that hold one another's runs, together in one catalog."""
+"""Sources that hold one another's runs, together: one row a physical run, and no leak."""
 
 from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from ncpl_data.catalog.record import Run
 from ncpl_data.catalog.snapshot import take_snapshot
 from ncpl_data.catalog.splits import COLUMNS, assign_splits
 from ncpl_data.catalog.stats import coverage
 from ncpl_data.catalog.store import Catalog
-from ncpl_data.catalog.twins import physical_runs
+from ncpl_data.catalog.twins import lineages, physical_runs
 from ncpl_data.ingest.pipeline import ingest
 from ncpl_data.ingest.sources import SOURCES
 
@@ -88,3 +90,33 @@ def test_no_split_holds_a_physical_run_on_two_sides(three: Catalog, policy: str)
         sides.setdefault(physical[row["run_id"]], set()).add(row["split"])
     assert sides
     assert all(len(split) == 1 for split in sides.values())
+
+
+POLICIES = ["ncpl", "group-hash", "compute:1e20", "source:marin", "source:scalebench"]
+
+
+@pytest.fixture(scope="module")
+def every_run() -> pa.Table:
+    """What a policy sees of every run that ships."""
+    rows = []
+    for source in SOURCES.values():
+        origin = next((o for o in source.origins if o.bundled_paths() is not None), None)
+        if origin is None:
+            continue
+        items = origin.read(origin.bundled_paths() or {})
+        rows += [{c: getattr(i, c) for c in COLUMNS} for i in items if isinstance(i, Run)]
+    return pa.Table.from_pylist(rows)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_no_policy_parts_twins_branches_or_checkpoints_of_any_shipped_run(
+    every_run: pa.Table, policy: str
+) -> None:
+    rows = every_run.to_pylist()
+    lineage = lineages(rows)
+    sides: dict[str, set[str]] = {}
+    for row in assign_splits(every_run, policy).to_pylist():
+        sides.setdefault(lineage[row["run_id"]], set()).add(row["split"])
+    assert sides
+    assert all(len(split) == 1 for split in sides.values())
+    assert sum(n > 1 for n in Counter(lineage.values()).values()) == 4722
