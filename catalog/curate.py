@@ -18,6 +18,9 @@ from ncpl_data.catalog.record import Curve, Run
 MISSING_FRAC = 0.005
 """Share of the run that a curve may lack at its end; logs are thinned."""
 
+END_TOLERANCE = 0.001
+"""Between a final loss and the last point of its curve, where the two were smoothed apart."""
+
 LATE_FRAC = 0.05
 """Share of the run that may be missing at a curve's start."""
 
@@ -67,6 +70,17 @@ def truncation(run: Run) -> Finding | None:
     if run.train_steps - 1 - last <= MISSING_FRAC * run.train_steps:
         return None
     return Finding("curve_truncated", f"last point at step {last} of {run.train_steps}")
+
+
+def end_apart(run: Run) -> Finding | None:
+    """The primary curve reaches the end of the run, but not its final loss."""
+    curve = primary_curve(run)
+    if curve is None or run.final_loss is None or truncation(run) is not None:
+        return None
+    last = float(curve.value[-1])
+    if abs(last - run.final_loss) <= END_TOLERANCE:
+        return None
+    return Finding("curve_end_apart", f"last point {last:.6g}, final loss {run.final_loss:.6g}")
 
 
 def late_start(run: Run) -> Finding | None:
@@ -149,6 +163,7 @@ def guesses_removed(run: Run) -> Finding | None:
 RULES: tuple[Rule, ...] = (
     divergence,
     truncation,
+    end_apart,
     late_start,
     spike,
     unit_error,

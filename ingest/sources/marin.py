@@ -33,6 +33,13 @@ RUNS_FILE, SPLIT_FILE = "runs.jsonl", "marin_keys_model_split.json"
 
 DIGEST_ORIGIN = {"kind": "derived", "rule": "the only run name whose digest fits the configuration"}
 
+UNSWEPT_COLUMNS = {"max_grad_norm": "grad_clip_norm", "min_lr_ratio": "min_learning_rate"}
+UNSWEPT_ORIGIN = {
+    "kind": "derived",
+    "rule": "the launcher's value of a key the configuration leaves out; the digest in the run's "
+    "name agrees",
+}
+
 
 def read_shipped(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
     """Yield the runs of the shipped form: both files in one."""
@@ -121,6 +128,12 @@ def train_steps(row: Row, file: str) -> int:
     return study.steps_of(int(required(row, "tokens", file)), int(batch))
 
 
+def left_out(config: Row, optimizer: str) -> Row:
+    """Return the hyperparameters a configuration leaves to the launcher, with its values."""
+    keys = study.spelling_keys(optimizer)
+    return {k: v for k, v in study.UNSWEPT.items() if k in keys and k not in config}
+
+
 def group_loss(row: Row) -> tuple[Any, ...]:
     """Return what a run and the twin that ended at the very same loss have in common."""
     return row["optimizer"], row["size"], row["tokens"], row["loss"]
@@ -136,7 +149,9 @@ def named_run(row: Row, curve: Row | None, twin: str | None = None) -> Run:
     steps = required(row, "steps", RUNS_FILE)
     config = required(row, "config", RUNS_FILE)
     fit = study.verify_digest(name, optimizer, config, steps)
-    flags, changed = [], {}
+    flags = []
+    assumed = {} if fit in (None, "wrong") else left_out(config, optimizer)
+    changed = {UNSWEPT_COLUMNS[key]: UNSWEPT_ORIGIN for key in assumed}
     notes = None
     loss = required(row, "loss", RUNS_FILE)
     extra: dict[str, Any] = {"marin.digest": fit or "unchecked"}
@@ -166,6 +181,7 @@ def named_run(row: Row, curve: Row | None, twin: str | None = None) -> Run:
         flags=flags,
         notes=notes,
         named_by=LOGGED,
+        assumed=assumed,
         changed=changed,
     )
 
@@ -265,5 +281,7 @@ SOURCE = Source(
         "diverged runs carry NaN as text, or losses up to 1.4e14",
         "the evaluation curves have no run name",
         "decay = 0 means no decay at all, decay = 1 the whole run",
+        "curves have a point at step 0, before the first update or right after it (10.8 to 12.2 "
+        "nats): no part of the course a fit should follow",
     ),
 )

@@ -315,8 +315,8 @@ def hyperparameter_fields(config: Mapping[str, Any], train_steps: int) -> dict[s
     """Return the columns a run's hyperparameters decide; keys that are absent stay out.
 
     Levanter reads `warmup` as steps from 1 on, else as a fraction; `decay` is the fraction of
-    the run that decays (runs with .2, .4, .6, .8 and 1 differ as such fractions do). A schedule
-    without the key decays after warm-up to the end.
+    the run that decays, 1 being the whole run (`_convert_frac_or_steps`; runs with .2, .4, .6, .8
+    and 1 differ as such fractions do). A schedule without the key decays after warm-up to the end.
     """
     found: dict[str, Any] = {}
     extra: dict[str, Any] = {}
@@ -343,9 +343,10 @@ def hyperparameter_fields(config: Mapping[str, Any], train_steps: int) -> dict[s
     decay = config.get("decay")
     if decay == 0:
         found["schedule"] = "constant"
-    elif decay is not None and decay < 1:
-        found["schedule"] = "wsd"
+    elif decay is not None and decay <= 1:
         found["decay_steps"] = int(decay * train_steps)
+        if decay < 1:
+            found["schedule"] = "wsd"
     if extra:
         found["optimizer_extra"] = extra
     return found

@@ -54,16 +54,17 @@ def build(
     named_by: Any,
     url: str | None = None,
     is_whole: bool = True,
+    assumed: Mapping[str, Any] | None = None,
     changed: Mapping[str, Any] | None = None,
 ) -> Run:
     """Return a run. A loss that is NaN stands for a diverged run, None for one not known.
 
-    A run that is not whole stopped before its planned end. `changed` holds the origins of values
-    that are not as they were logged.
+    A run that is not whole stopped before its planned end. `assumed` holds hyperparameters the
+    configuration leaves out, `changed` the origins of values that are not as they were logged.
     """
     config: Row = row["config"]
     batch = int(config["train_batch_size"])
-    hyper = study.hyperparameter_fields(config, steps)
+    hyper = study.hyperparameter_fields({**config, **(assumed or {})}, steps)
     known = loss is not None and math.isfinite(loss)
     status = None
     if loss is not None:

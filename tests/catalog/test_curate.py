@@ -12,6 +12,7 @@ from ncpl_data.catalog.curate import (
     RULES,
     curate,
     divergence,
+    end_apart,
     findings,
     guesses_removed,
     late_start,
@@ -65,7 +66,7 @@ def test_what_the_rules_find_in_the_shipped_logs(shipped: dict[str, dict[str, Ru
             "guesses_removed": 2922,
             "curve_starts_late": 23,
         },
-        "steplaw": {"loss_spike": 123, "curve_starts_late": 23},
+        "steplaw": {"loss_spike": 123, "curve_starts_late": 23, "curve_end_apart": 406},
     }
 
 
@@ -124,6 +125,10 @@ FALLING = [9.0 - 6.0 * (i / len(STEPS)) ** 0.3 for i in range(len(STEPS))]
         (truncation, with_curve([0, 995], [9.0, 5.0], train_steps=1000), None),
         (truncation, with_curve([0, 100], [9.0, 5.0]), None),
         (truncation, run(train_steps=100), None),
+        (end_apart, with_curve([0, 99], [9.0, 5.0], train_steps=100, final_loss=5.002), "5.002"),
+        (end_apart, with_curve([0, 99], [9.0, 5.0], train_steps=100, final_loss=5.0009), None),
+        (end_apart, with_curve([0, 50], [9.0, 5.0], train_steps=100, final_loss=4.0), None),
+        (end_apart, with_curve([0, 99], [9.0, 5.0], train_steps=100), None),
         (late_start, with_curve([500, 550, 999], [4.0, 4.0, 3.9], train_steps=1000), "step 500"),
         (late_start, with_curve([10, 20, 999], [4.0, 4.0, 3.9], train_steps=1000), None),
         (

@@ -193,6 +193,35 @@ def test_decay_is_a_fraction_and_the_second_rate_a_ratio(excerpt: dict[str, Run]
     assert (run.momentum, run.warmup_steps, run.min_learning_rate) == (0.95, 0, 0)
 
 
+def test_every_run_says_its_whole_schedule(runs: dict[str, Run]) -> None:
+    """Cosine runs decay after warm-up to the end; the others say over how many steps."""
+    for run in runs.values():
+        assert run.warmup_steps is not None
+        assert run.train_steps is not None
+        assert run.min_learning_rate is not None
+        if run.schedule in ("linear", "wsd"):
+            share = (run.raw_config or {})["decay"]
+            assert run.decay_steps == int(share * run.train_steps)
+            assert (run.schedule == "linear") == (share == 1)
+        else:
+            assert run.decay_steps is None
+            assert run.schedule == (
+                "constant" if (run.raw_config or {}).get("decay") == 0 else "cosine"
+            )
+
+
+def test_what_a_configuration_leaves_to_the_launcher_is_settled_by_the_digest(
+    runs: dict[str, Run],
+) -> None:
+    found = [r for r in runs.values() if "max_grad_norm" not in (r.raw_config or {})]
+    swept = [r for r in found if "max_grad_norm" in study.spelling_keys(str(r.optimizer))]
+    assert len(swept) == 6
+    for run in swept:
+        assert (run.grad_clip_norm, run.min_learning_rate) == (1, 0)
+        assert run.origins is not None
+        assert "digest" in run.origins["grad_clip_norm"]["rule"]
+
+
 def test_a_tiny_epsilon_is_found_in_another_spelling(excerpt: dict[str, Run]) -> None:
     spelled = [
         run
