@@ -28,6 +28,9 @@ SPIKE_NATS = 0.1
 SPIKE_NOISE = 8.0
 """A spike rises above the best loss so far by both: nats, and noise of one point to the next."""
 
+MIN_POINTS = 8
+"""Points that make a course."""
+
 SETTLED_FRAC = 0.2
 """Share of a curve's points that pass before a rise counts as a spike."""
 
@@ -62,8 +65,8 @@ def divergence(run: Run) -> Finding | None:
 
 
 def truncation(run: Run) -> Finding | None:
-    """The primary curve stops before the run does, so its last value is not the final loss."""
-    curve = primary_curve(run)
+    """The loss curve stops before the run does, so its last value is not the final loss."""
+    curve = loss_curve(run)
     if curve is None or not run.train_steps:
         return None
     last = int(curve.step[-1])
@@ -84,23 +87,55 @@ def end_apart(run: Run) -> Finding | None:
 
 
 def late_start(run: Run) -> Finding | None:
-    """The primary curve begins late: a resumed segment; with a parent the rest is known."""
-    curve = primary_curve(run)
+    """The loss curve begins late; where it does so at its branch the parent has the rest."""
+    curve = loss_curve(run)
     if curve is None or not run.train_steps or len(curve.step) < 2:
         return None
     first, spacing = int(curve.step[0]), int(np.median(np.diff(curve.step)))
     if first <= max(LATE_FRAC * run.train_steps, 2 * spacing):
         return None
     where = f"first point at step {first} of {run.train_steps}"
-    if run.parent_run_id is not None:
+    if run.parent_run_id is not None and first + 2 * spacing >= (run.branch_step or 0):
         return Finding("resumed", f"{where}; continues {run.parent_run_id}")
     return Finding("curve_starts_late", where)
 
 
 def spike(run: Run) -> Finding | None:
-    """The primary curve rises well above its best value so far, after it has settled."""
-    curve = primary_curve(run)
-    if curve is None or len(curve.value) < 8 or nats(run) is None or run.status == "diverged":
+    """The loss curve rises well above its best value so far, and comes back."""
+    found = highest_rise(run)
+    if found is None or not found.is_back:
+        return None
+    where = f"{found.nats:.3f} nats above the best so far, at step {found.step}"
+    return Finding("loss_spike", where)
+
+
+def rising(run: Run) -> Finding | None:
+    """The loss curve rises from its best value and stays up, as on data repeated too often."""
+    found = highest_rise(run)
+    if found is None or found.is_back:
+        return None
+    return Finding("loss_rises", f"{found.nats:.3f} nats above its best, at step {found.step}")
+
+
+@dataclass(frozen=True)
+class Rise:
+    """How far a curve climbs above its best value so far."""
+
+    nats: float
+    step: int
+    is_back: bool
+    """Whether half of the rise is lost again later."""
+
+
+def highest_rise(run: Run) -> Rise | None:
+    """Return the highest rise of a run's loss curve, after it has settled, if it is one."""
+    curve = loss_curve(run)
+    if (
+        curve is None
+        or len(curve.value) < MIN_POINTS
+        or nats(run) is None
+        or run.status == "diverged"
+    ):
         return None
     start = max(1, int(SETTLED_FRAC * len(curve.value)))
     rise = curve.value[start:] - np.minimum.accumulate(curve.value)[start - 1 : -1]
@@ -109,8 +144,9 @@ def spike(run: Run) -> Finding | None:
     at = int(np.argmax(rise))
     if rise[at] <= max(SPIKE_NATS, SPIKE_NOISE * noise):
         return None
-    step = int(curve.step[start + at])
-    return Finding("loss_spike", f"{rise[at]:.3f} nats above the best so far, at step {step}")
+    peak = float(curve.value[start + at])
+    is_back = bool(curve.value[start + at :].min() <= peak - rise[at] / 2)
+    return Rise(float(rise[at]), int(curve.step[start + at]), is_back)
 
 
 def unit_error(run: Run) -> Finding | None:
@@ -166,6 +202,7 @@ RULES: tuple[Rule, ...] = (
     end_apart,
     late_start,
     spike,
+    rising,
     unit_error,
     token_budget,
     size_error,
@@ -192,6 +229,19 @@ def curate(run: Run) -> Run:
 def primary_curve(run: Run) -> Curve | None:
     """Return the curve of the run's primary metric, if there is one."""
     return next((c for c in run.curves if c.metric == run.final_loss_metric), None)
+
+
+def loss_curve(run: Run) -> Curve | None:
+    """Return the curve of the primary metric; if that has a few points only, the longest in nats.
+
+    A long evaluation at the end is a run's final loss, but not its course.
+    """
+    primary = primary_curve(run)
+    if primary is not None and len(primary.step) >= MIN_POINTS:
+        return primary
+    in_nats = {m["name"] for m in run.metrics or () if m.get("unit") == "nats_per_token"}
+    others = [c for c in run.curves if c.metric in in_nats and len(c.step) >= MIN_POINTS]
+    return max(others, key=lambda c: len(c.step), default=primary)
 
 
 def nats(run: Run) -> float | None:

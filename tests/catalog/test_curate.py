@@ -16,6 +16,7 @@ from ncpl_data.catalog.curate import (
     findings,
     guesses_removed,
     late_start,
+    rising,
     size_error,
     spike,
     token_budget,
@@ -111,6 +112,9 @@ def test_own_flags_stay_first_and_curating_twice_changes_nothing() -> None:
 STEPS = [*range(0, 1000, 50), 999]
 FALLING = [9.0 - 6.0 * (i / len(STEPS)) ** 0.3 for i in range(len(STEPS))]
 
+LONG = [*range(0, 1000, 10), 999]
+CLIMBING = [max(4.0 - 0.05 * i, 0.01 * i + 1.5) for i in range(len(LONG))]
+
 
 @pytest.mark.parametrize(
     ("rule", "case", "expected"),
@@ -139,6 +143,11 @@ FALLING = [9.0 - 6.0 * (i / len(STEPS)) ** 0.3 for i in range(len(STEPS))]
         (spike, with_curve(STEPS, FALLING, final_loss=3.0), None),
         (spike, with_curve(STEPS, [*FALLING[:12], 8.5, *FALLING[13:]], final_loss=3.0), "step 600"),
         (spike, with_curve(STEPS, [*FALLING[:12], 8.5, *FALLING[13:]], status="diverged"), None),
+        (spike, with_curve(LONG, CLIMBING, final_loss=2.5), None),
+        (rising, with_curve(LONG, CLIMBING, final_loss=2.5), "above its best, at step 999"),
+        (rising, with_curve(STEPS, FALLING, final_loss=3.0), None),
+        (rising, with_curve(STEPS, [*FALLING[:12], 8.5, *FALLING[13:]], final_loss=3.0), None),
+        (rising, with_curve(LONG, CLIMBING, status="diverged", final_loss=2.5), None),
         (unit_error, run(final_loss=35.0, status="finished"), "called nats per token"),
         (unit_error, run(final_loss=0.1), "called nats per token"),
         (unit_error, run(final_loss=3.2), None),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from ncpl_data.catalog.curate import curate
 from ncpl_data.catalog.errors import RawFileError
 from ncpl_data.catalog.record import Curve, Run
 from ncpl_data.ingest.sources import lr_scheduling as source
@@ -122,6 +124,17 @@ def test_shipped_table_holds_235_runs_with_both_curves(shipped: dict[str, Run]) 
     assert all(run.parent_run_id in shipped for run in resumed)
     points = sum(len(curve(run, "train/loss").step) for run in shipped.values())
     assert points == 134_202  # of 134,685 logged; the rest repeats a step
+
+
+def test_logs_that_hold_the_tail_only_are_flagged_as_resumed(shipped: dict[str, Run]) -> None:
+    """145 runs continue another; 36 of them from its step 0, so their own log is whole."""
+    branches = [run for run in shipped.values() if run.parent_run_id is not None]
+    resumed = [run for run in branches if "resumed" in (curate(run).flags or ())]
+    assert (len(branches), len(resumed)) == (145, 109)
+    assert sum(run.branch_step == 0 for run in branches) == 36
+    assert all((run.branch_step or 0) > 0 for run in resumed)
+    flagged = Counter(f for run in shipped.values() for f in curate(run).flags or ())
+    assert flagged == {"resumed": 109, "segments_joined": 57, "diverged": 1}
 
 
 def test_the_run_that_rose_again_is_a_diverged_one(shipped: dict[str, Run]) -> None:
