@@ -52,8 +52,8 @@ class WandbProject:
     def record(self, folder: Path, base_url: str | None, limit: int | None) -> Recorded:
         """Write one JSON line a run; the file appears whole or not at all.
 
-        The key in WANDB_API_KEY is used if there is one. Values of the configuration that look
-        like secrets are left out.
+        The key in WANDB_API_KEY is used if there is one. Values of configuration and summary that
+        look like secrets are left out.
         """
         key = os.environ.get("WANDB_API_KEY")
         address = base_url or wandb_project.BASE_URL
@@ -63,7 +63,7 @@ class WandbProject:
             for run in wandb_project.project_runs(
                 transport, self.entity, self.project, self.choose, tags=self.tags, limit=limit
             ):
-                run["config"] = scrubbed(run["config"])
+                run |= {part: scrubbed(run[part]) for part in ("config", "summary")}
                 file.write(json.dumps(run, sort_keys=True, ensure_ascii=False) + "\n")
                 n_runs += 1
         return Recorded((path,), n_runs, None)

@@ -125,8 +125,15 @@ def graphql(nodes: list[dict[str, Any]], *, per_page: int = 3) -> Callable[..., 
         variables = body["variables"]
         if "run" in variables:
             (node,) = (n for n in nodes if n["name"] == variables["run"])
-            keys = json.loads(variables["specs"][0])["keys"]
-            points = [{k: p[k] for k in keys if k in p} for p in node["history"]]
+            spec = json.loads(variables["specs"][0])
+            low, high = spec.get("minStep", 0), spec.get("maxStep", 10**12)
+            points = [
+                {k: p[k] for k in spec["keys"]}
+                for p in node["history"]
+                if low <= p["_step"] < high and all(k in p for k in spec["keys"])
+            ]
+            if len(points) > spec["samples"]:  # the service gives a sample, and does not say so
+                points = points[:: -(-len(points) // spec["samples"])]
             return as_json({"data": {"project": {"run": {"sampledHistory": [points]}}}})
         start = int(variables["after"] or 0)
         shown = nodes[start : start + per_page]
@@ -249,6 +256,47 @@ def test_step_law_is_read_by_name_and_smoothed_curve(
     assert run.final_loss == run.curves[0].value[-1]
     out = run_command(main, "ingest", "steplaw", "--from", folder, "--catalog", tmp_path / "c")
     assert "steplaw (wandb): 1 added" in out.stdout
+
+
+def many_points(n_points: int, *, said: int | None) -> dict[str, Any]:
+    """A made run with a point every second step; it tests the paging, not data."""
+    history = [{"_step": 2 * i, SMOOTHED: 9.0 - i / n_points} for i in range(n_points)]
+    counts = {} if said is None else {"typeCounts": [{"type": "number", "count": said}]}
+    name = "step2v2_0618_h1024_ffnh9552_numh16_numl8_lr3.453e-04_bs32_ti50000_mlr1.00e-05"
+    return {
+        "name": "many",
+        "displayName": name,
+        "state": "finished",
+        "tags": [],
+        "config": json.dumps({"note": {"value": "key hf_" + "a" * 30}}),
+        "summaryMetrics": json.dumps({"hub_token": "hf_" + "b" * 30}),
+        "historyKeys": {"keys": {SMOOTHED: counts}, "lastStep": 2 * n_points - 2},
+        "history": history,
+    }
+
+
+@pytest.mark.parametrize("said", [25_000, None])
+def test_a_history_longer_than_one_answer_is_read_window_by_window(
+    service: Service, tmp_path: Path, said: int | None
+) -> None:
+    service.answer = graphql([many_points(25_000, said=said)])
+    PROJECTS["steplaw"].record(tmp_path, service.url, None)
+    text = (tmp_path / wandb_runs.FILE).read_text()
+    assert "hf_" not in text  # neither in the configuration nor in the summary
+    row = json.loads(text)
+    assert [p["_step"] for p in row["history"]] == list(range(0, 50_000, 2))
+    (run,) = wandb_runs.read_steplaw({wandb_runs.FILE: tmp_path / wandb_runs.FILE})
+    assert isinstance(run, Run)
+    assert run.flags is None
+    assert len(run.curves[0].step) == 25_000
+
+
+def test_points_the_service_keeps_back_are_flagged(service: Service, tmp_path: Path) -> None:
+    service.answer = graphql([many_points(300, said=400)])
+    PROJECTS["steplaw"].record(tmp_path, service.url, None)
+    (run,) = wandb_runs.read_steplaw({wandb_runs.FILE: tmp_path / wandb_runs.FILE})
+    assert isinstance(run, Run)
+    assert run.flags == ("curve_sampled",)
 
 
 def test_the_smoothed_loss_is_the_shortest_key_that_says_so() -> None:
