@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -128,25 +127,22 @@ def whole_history(
     again keeps its last value.
     """
     first = sample(transport, names, metric, {})
-    if not first or len(first) >= (n_logged or math.inf) or is_all(first):
+    is_short = len(first) < n_logged if n_logged else len(first) >= MAX_POINTS / 2
+    if not first or not is_short:
         return first
+    held = min(len(first), MAX_POINTS) if n_logged else MAX_POINTS  # what one answer holds
     end = max(last_step or 0, *(int(point["_step"]) for point in first)) + 1
     found: dict[int, dict[str, Any]] = {}
     windows = [(0, end)]
     while windows:
         start, end = windows.pop()
         points = sample(transport, names, metric, {"minStep": start, "maxStep": end})
-        if not is_all(points) and end - start > MAX_POINTS:
+        if len(points) >= held / 2 and end - start > held:  # it may be a sample of more
             middle = (start + end) // 2
             windows += [(start, middle), (middle, end)]
         else:
             found |= {int(point["_step"]): point for point in points}
     return [found[step] for step in sorted(found)]
-
-
-def is_all(points: Sequence[Any]) -> bool:
-    """Return whether an answer holds so few points that it is no sample of more."""
-    return len(points) < MAX_POINTS / 2
 
 
 def sample(
