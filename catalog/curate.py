@@ -26,7 +26,7 @@ LATE_FRAC = 0.05
 
 SPIKE_NATS = 0.1
 SPIKE_NOISE = 8.0
-"""A spike rises above the best loss so far by both: nats, and noise of one point to the next."""
+"""A rise is above the best loss so far by both: nats, and noise of one point to the next."""
 
 MIN_POINTS = 8
 """Points that make a course."""
@@ -78,10 +78,10 @@ def truncation(run: Run) -> Finding | None:
 def end_apart(run: Run) -> Finding | None:
     """The primary curve reaches the end of the run, but not its final loss."""
     curve = primary_curve(run)
-    if curve is None or run.final_loss is None or truncation(run) is not None:
+    if curve is None or run.final_loss is None:
         return None
     last = float(curve.value[-1])
-    if abs(last - run.final_loss) <= END_TOLERANCE:
+    if abs(last - run.final_loss) <= END_TOLERANCE or truncation(run) is not None:
         return None
     return Finding("curve_end_apart", f"last point {last:.6g}, final loss {run.final_loss:.6g}")
 
@@ -91,8 +91,11 @@ def late_start(run: Run) -> Finding | None:
     curve = loss_curve(run)
     if curve is None or not run.train_steps or len(curve.step) < 2:
         return None
-    first, spacing = int(curve.step[0]), int(np.median(np.diff(curve.step)))
-    if first <= max(LATE_FRAC * run.train_steps, 2 * spacing):
+    first = int(curve.step[0])
+    if first <= LATE_FRAC * run.train_steps:
+        return None
+    spacing = int(np.median(np.diff(curve.step)))
+    if first <= 2 * spacing:
         return None
     where = f"first point at step {first} of {run.train_steps}"
     if run.parent_run_id is not None and first + 2 * spacing >= (run.branch_step or 0):
@@ -100,53 +103,27 @@ def late_start(run: Run) -> Finding | None:
     return Finding("curve_starts_late", where)
 
 
-def spike(run: Run) -> Finding | None:
-    """The loss curve rises well above its best value so far, and comes back."""
-    found = highest_rise(run)
-    if found is None or not found.is_back:
-        return None
-    where = f"{found.nats:.3f} nats above the best so far, at step {found.step}"
-    return Finding("loss_spike", where)
+def rise(run: Run) -> Finding | None:
+    """The loss curve rises well above its best value so far, once it has settled.
 
-
-def rising(run: Run) -> Finding | None:
-    """The loss curve rises from its best value and stays up, as on data repeated too often."""
-    found = highest_rise(run)
-    if found is None or found.is_back:
-        return None
-    return Finding("loss_rises", f"{found.nats:.3f} nats above its best, at step {found.step}")
-
-
-@dataclass(frozen=True)
-class Rise:
-    """How far a curve climbs above its best value so far."""
-
-    nats: float
-    step: int
-    is_back: bool
-    """Whether half of the rise is lost again later."""
-
-
-def highest_rise(run: Run) -> Rise | None:
-    """Return the highest rise of a run's loss curve, after it has settled, if it is one."""
+    A spike loses half of the rise again; a loss that stays up is that of data repeated too often.
+    """
     curve = loss_curve(run)
-    if (
-        curve is None
-        or len(curve.value) < MIN_POINTS
-        or nats(run) is None
-        or run.status == "diverged"
-    ):
+    if curve is None or len(curve.value) < MIN_POINTS or nats(run) is None:
         return None
     start = max(1, int(SETTLED_FRAC * len(curve.value)))
-    rise = curve.value[start:] - np.minimum.accumulate(curve.value)[start - 1 : -1]
+    above = curve.value[start:] - np.minimum.accumulate(curve.value)[start - 1 : -1]
+    at = int(above.argmax())
+    if above[at] <= SPIKE_NATS or run.status == "diverged":
+        return None
     steps = np.diff(curve.value)
     noise = 1.4826 * float(np.median(np.abs(steps - np.median(steps))))
-    at = int(np.argmax(rise))
-    if rise[at] <= max(SPIKE_NATS, SPIKE_NOISE * noise):
+    if above[at] <= SPIKE_NOISE * noise:
         return None
-    peak = float(curve.value[start + at])
-    is_back = bool(curve.value[start + at :].min() <= peak - rise[at] / 2)
-    return Rise(float(rise[at]), int(curve.step[start + at]), is_back)
+    step, peak = int(curve.step[start + at]), float(curve.value[start + at])
+    if curve.value[start + at :].min() > peak - above[at] / 2:
+        return Finding("loss_rises", f"{above[at]:.3f} nats above its best, at step {step}")
+    return Finding("loss_spike", f"{above[at]:.3f} nats above the best so far, at step {step}")
 
 
 def unit_error(run: Run) -> Finding | None:
@@ -162,8 +139,8 @@ def token_budget(run: Run) -> Finding | None:
     tokens, nominal = run.train_tokens, run.nominal_train_tokens
     if tokens and nominal and abs(tokens / nominal - 1) > BUDGET_TOLERANCE:
         return Finding("tokens_contradict_budget", f"{tokens:,} tokens, budget {nominal:,}")
-    match = TAG.search(run.source_run or "")
     budget = nominal or tokens
+    match = TAG.search(run.source_run) if run.source_run and budget else None
     if match is None or not budget:
         return None
     billions = float(match[1])
@@ -187,13 +164,14 @@ def guesses_removed(run: Run) -> Finding | None:
     """Upstream filled in values that nobody logged or declared; they were taken out."""
     gone = [
         f"{column} was {origin.get('was')}"
-        for column, origin in sorted((run.origins or {}).items())
-        if isinstance(origin, Mapping)
+        for column, origin in (run.origins or {}).items()
+        if not isinstance(origin, str)  # most are, and a mapping is slow to tell
+        and isinstance(origin, Mapping)
         and origin.get("kind") == "repaired"
         and getattr(run, column, "") is None
         and column != "final_loss"  # another run's loss is no guess; its source flags it itself
     ]
-    return Finding("guesses_removed", ", ".join(gone)) if gone else None
+    return Finding("guesses_removed", ", ".join(sorted(gone))) if gone else None
 
 
 RULES: tuple[Rule, ...] = (
@@ -201,8 +179,7 @@ RULES: tuple[Rule, ...] = (
     truncation,
     end_apart,
     late_start,
-    spike,
-    rising,
+    rise,
     unit_error,
     token_budget,
     size_error,
