@@ -7,7 +7,7 @@ from typing import Any
 
 from ncpl_data.catalog.record import Run
 from ncpl_data.ingest.base import repaired
-from ncpl_data.ingest.studies import losscast
+from ncpl_data.ingest.studies import losscast, marin_hyper
 from ncpl_data.ingest.studies import marin as study
 from ncpl_data.ingest.studies.marin_hidden import hidden_keys
 
@@ -48,11 +48,11 @@ def marin_run(record: losscast.Record, fits: Sequence[Mapping[str, Any]]) -> Run
     config = {**listed, **hidden}
     rate, second = listed["learning_rate"], record.config["optimizer"].get("adam_lr")
     if second is not None and not hidden:
-        config["muon_to_adam_lr"] = study.rounded(second / rate)
+        config["muon_to_adam_lr"] = marin_hyper.rounded(second / rate)
     if named.optimizer == "nadamw":
         config["nesterov"] = True  # its one difference from adamw; logged so on every shared run
     config["lr_schedule"] = record.config["schedule"]["lr_schedule"]
-    hyper = study.hyperparameter_fields(config, steps)
+    hyper = marin_hyper.hyperparameter_fields(config, steps)
     last = int(record.step[-1])
     return Run(
         run_id=f"{losscast.NAME}/{record.run_id}",
@@ -156,10 +156,10 @@ def origins(
         found["adam_epsilon"] = repaired(optimizer["eps"], "this optimizer has no epsilon")
     by_digest = DERIVED_BY_DIGEST | {"evidence": f"digest of the whole configuration: {digest}"}
     if hidden:
-        columns = {study.COLUMNS.get(key, "optimizer_extra") for key in hidden}
+        columns = {marin_hyper.COLUMNS.get(key, "optimizer_extra") for key in hidden}
         if "decay" in hidden:
             columns |= {"schedule", "decay_steps"}
-        if study.SECOND_RATES.keys() & hidden.keys():
+        if marin_hyper.SECOND_RATES.keys() & hidden.keys():
             columns.add("learning_rate_groups")
         found |= dict.fromkeys(columns & hyper.keys(), by_digest)
     return found

@@ -11,6 +11,7 @@ import numpy as np
 from ncpl_data.catalog.errors import RawFileError
 from ncpl_data.catalog.record import Curve, Evaluation, Run
 from ncpl_data.ingest.studies import marin as study
+from ncpl_data.ingest.studies import marin_hyper
 
 NAME = "marin"
 CITATION = (
@@ -64,7 +65,7 @@ def build(
     """
     config: Row = row["config"]
     batch = int(config["train_batch_size"])
-    hyper = study.hyperparameter_fields({**config, **(assumed or {})}, steps)
+    hyper = marin_hyper.hyperparameter_fields({**config, **(assumed or {})}, steps)
     known = loss is not None and math.isfinite(loss)
     status = None
     if loss is not None:

@@ -14,6 +14,7 @@ from ncpl_data.catalog.curate import curate
 from ncpl_data.catalog.errors import RawFileError
 from ncpl_data.catalog.record import Curve, Run
 from ncpl_data.ingest.sources import lr_scheduling as source
+from ncpl_data.ingest.studies import lr_scheduling_logs as logs
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "lr_scheduling" / "runs.jsonl.zst"
 TAIL = "_bs50x2_ws2_seed0_data_seed1337"
@@ -109,7 +110,7 @@ def test_the_three_validation_losses_stay_apart(runs: dict[str, Run]) -> None:
 def test_shipped_table_gives_the_same_runs(runs: dict[str, Run], tmp_path: Path) -> None:
     text = pa.input_stream(FIXTURE, compression="zstd").read()
     path = tmp_path / "lr_scheduling.parquet"
-    source.write_compact([json.loads(line) for line in text.splitlines()], path)
+    logs.write_compact([json.loads(line) for line in text.splitlines()], path)
     again = [r for r in source.read_shipped({path.name: path}) if isinstance(r, Run)]
     assert [r.content_hash() for r in again] == [r.content_hash() for r in runs.values()]
 
