@@ -14,7 +14,7 @@ from ncpl_data.ingest.live import hub_dataset, losscast_repository, wandb_projec
 from ncpl_data.ingest.live.transport import Transport
 from ncpl_data.ingest.secrets import scrubbed
 from ncpl_data.ingest.studies import losscast, marin
-from ncpl_data.ingest.studies.wandb_runs import FILE
+from ncpl_data.ingest.studies.wandb_runs import FILE, STATES_WITHOUT_END
 
 REVISION_FILE = "REVISION"
 
@@ -50,18 +50,29 @@ class WandbProject:
     tags: Sequence[str] = ()
 
     def record(self, folder: Path, base_url: str | None, limit: int | None) -> Recorded:
-        """Write one JSON line a run; the file appears whole or not at all.
+        """Write one JSON line a run; the file takes its name only when it is complete.
 
-        The key in WANDB_API_KEY is used if there is one. Values of configuration and summary that
-        look like secrets are left out.
+        A recording that was cut off goes on where it stopped: runs that had ended are not asked
+        for again. The key in WANDB_API_KEY is used if there is one. Values of configuration and
+        summary that look like secrets are left out.
         """
         key = os.environ.get("WANDB_API_KEY")
         address = base_url or wandb_project.BASE_URL
-        path, n_runs = folder / FILE, 0
+        path = folder / FILE
         auth = ("api", key) if key else None
-        with Transport(address, service="W&B", auth=auth) as transport, whole(path) as file:
+        with (
+            Transport(address, service="W&B", auth=auth) as transport,
+            continued(path) as (file, known),
+        ):
+            n_runs = len(known)
             for run in wandb_project.project_runs(
-                transport, self.entity, self.project, self.choose, tags=self.tags, limit=limit
+                transport,
+                self.entity,
+                self.project,
+                self.choose,
+                tags=self.tags,
+                limit=limit,
+                known=known,
             ):
                 run |= {part: scrubbed(run[part]) for part in ("config", "summary")}
                 file.write(json.dumps(run, sort_keys=True, ensure_ascii=False) + "\n")
@@ -133,3 +144,31 @@ def whole(path: Path) -> Iterator[IO[str]]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def continued(path: Path) -> Iterator[tuple[IO[str], frozenset[str]]]:
+    """Give a file to write and the names of the runs that it holds already.
+
+    What was written stays when the writing fails, and is there the next time; a run that had not
+    ended, and a line that was cut off, are left out then.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    lines: dict[str, str] = {}
+    for text in part.read_text("utf-8").splitlines() if part.is_file() else ():
+        try:
+            run = json.loads(text)
+        except ValueError:
+            break
+        if run["state"] not in STATES_WITHOUT_END:
+            lines[run["name"]] = text
+    with part.open("w", encoding="utf-8") as file:
+        try:
+            file.writelines(f"{text}\n" for text in lines.values())
+            yield file, frozenset(lines)
+        finally:
+            file.flush()
+            if file.tell() == 0:
+                part.unlink()
+    part.replace(path)

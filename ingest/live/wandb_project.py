@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from ncpl_data.catalog.errors import SourceUnreachableError
@@ -46,9 +46,11 @@ def project_runs(
     *,
     tags: Sequence[str] = (),
     limit: int | None = None,
+    known: Collection[str] = (),
 ) -> Iterator[dict[str, Any]]:
     """Yield the runs of a project as recorded lines, oldest first, each with one metric's history.
 
+    Runs named in `known` are passed over; `limit` counts them in.
     Raises SourceUnreachableError if the service does not answer, or not in the known form.
     """
     names = {"entity": entity, "project": project}
@@ -63,7 +65,8 @@ def project_runs(
             if node["name"] in seen:  # a project grows while it is read
                 continue
             seen.add(node["name"])
-            yield recorded(transport, names, node, choose)
+            if node["name"] not in known:
+                yield recorded(transport, names, node, choose)
             if limit is not None and len(seen) >= limit:
                 return
         following = runs["pageInfo"]["endCursor"]

@@ -68,7 +68,7 @@ def service() -> Iterator[Service]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         state.url = f"http://127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         yield state
         server.shutdown()
@@ -262,7 +262,7 @@ def many_points(n_points: int, *, said: int | None) -> dict[str, Any]:
     """A made run with a point every second step; it tests the paging, not data."""
     history = [{"_step": 2 * i, SMOOTHED: 9.0 - i / n_points} for i in range(n_points)]
     counts = {} if said is None else {"typeCounts": [{"type": "number", "count": said}]}
-    name = "step2v2_0618_h1024_ffnh9552_numh16_numl8_lr3.453e-04_bs32_ti50000_mlr1.00e-05"
+    name = "step2v2_0618_h1024_ffnh9552_numh16_numl8_lr3.453e-04_bs32_ti24000_mlr1.00e-05"
     return {
         "name": "many",
         "displayName": name,
@@ -275,20 +275,20 @@ def many_points(n_points: int, *, said: int | None) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("said", [25_000, None])
+@pytest.mark.parametrize("said", [12_000, None])
 def test_a_history_longer_than_one_answer_is_read_window_by_window(
     service: Service, tmp_path: Path, said: int | None
 ) -> None:
-    service.answer = graphql([many_points(25_000, said=said)])
+    service.answer = graphql([many_points(12_000, said=said)])
     PROJECTS["steplaw"].record(tmp_path, service.url, None)
     text = (tmp_path / wandb_runs.FILE).read_text()
     assert "hf_" not in text  # neither in the configuration nor in the summary
     row = json.loads(text)
-    assert [p["_step"] for p in row["history"]] == list(range(0, 50_000, 2))
+    assert [p["_step"] for p in row["history"]] == list(range(0, 24_000, 2))
     (run,) = wandb_runs.read_steplaw({wandb_runs.FILE: tmp_path / wandb_runs.FILE})
     assert isinstance(run, Run)
     assert run.flags is None
-    assert len(run.curves[0].step) == 25_000
+    assert len(run.curves[0].step) == 12_000
 
 
 def test_points_the_service_keeps_back_are_flagged(service: Service, tmp_path: Path) -> None:
@@ -369,6 +369,32 @@ def test_the_key_is_sent_and_never_written(
     PROJECTS["marin"].record(tmp_path, service.url, None)
     assert all(key and key.startswith("Basic ") for key in service.keys)
     assert "not-a-real-key" not in (tmp_path / wandb_runs.FILE).read_text()
+
+
+def test_a_recording_that_was_cut_off_goes_on_where_it_stopped(
+    service: Service, fixtures: Path, tmp_path: Path
+) -> None:
+    nodes = marin_nodes(fixtures)
+    inner, histories = graphql(nodes), []
+
+    def answer(method: str, path: str, body: Any) -> tuple[int, dict[str, str], bytes]:
+        if "run" in body["variables"]:
+            histories.append(body["variables"]["run"])
+            if len(histories) == 4:
+                return 403, {}, b""
+        return inner(method, path, body)
+
+    service.answer = answer
+    with pytest.raises(SourceUnreachableError, match="status 403"):
+        PROJECTS["marin"].record(tmp_path, service.url, None)
+    assert not (tmp_path / wandb_runs.FILE).exists()
+    (part,) = tmp_path.iterdir()
+    part.write_text(part.read_text() + '{"name": "cut of')  # a killed writer leaves half a line
+    assert PROJECTS["marin"].record(tmp_path, service.url, None).n_runs == len(nodes)
+    assert histories[:3] + histories[4:] == [node["name"] for node in nodes]
+    lines = [json.loads(t) for t in (tmp_path / wandb_runs.FILE).read_text().splitlines()]
+    assert [line["name"] for line in lines] == [node["name"] for node in nodes]
+    assert [path.name for path in tmp_path.iterdir()] == [wandb_runs.FILE]
 
 
 def test_limit_bounds_the_runs(service: Service, fixtures: Path, tmp_path: Path) -> None:
