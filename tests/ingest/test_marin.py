@@ -81,6 +81,18 @@ def test_status_and_loss_of_all_runs(runs: dict[str, Run]) -> None:
     assert Counter(run.final_loss is None for run in runs.values()) == {False: 2022, True: 24}
 
 
+def test_diverged_runs_have_their_whole_configuration(runs: dict[str, Run]) -> None:
+    diverged = [run for run in runs.values() if run.status == "diverged"]
+    assert len(diverged) == 175
+    assert sum(run.final_loss is None for run in diverged) == 6
+    for run in diverged:
+        assert run.final_loss is None or run.final_loss > 6
+        for column in ("optimizer", "learning_rate", "weight_decay", "warmup_steps", "schedule"):
+            assert getattr(run, column) is not None
+        for column in ("train_steps", "batch_size_sequences", "params_non_embedding"):
+            assert getattr(run, column) is not None
+
+
 def test_tokens_are_ratio_times_20_times_parameters(runs: dict[str, Run]) -> None:
     for run in runs.values():
         assert run.params_non_embedding is not None
