@@ -45,7 +45,7 @@ COLUMNS = [
 # The reference code calls its held-out parts in_val (same sizes) and ood_val (larger models).
 NCPL_PARTS = {"train": "train", "in_val": "id", "ood_val": "ood"}
 PUBLISHED_SOURCES = ("steplaw", "marin")
-COPYING_SOURCES = ("losscast",)
+COPYING_SOURCES = ("losscast", "ncpl_logs")
 """Sources that hold runs of the published ones under their names."""
 HELD_OUT_FRAC = 0.2
 """Share of groups that a drawn split keeps for `id`."""

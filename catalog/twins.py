@@ -1,11 +1,12 @@
 """One physical run seen through several sources: which runs are twins, and which row stands.
 
 The rule of a snapshot: of several selected rows of one physical run one is kept. A row with a
-final loss stands before one without, the owner's record before a copy, a run that a published
-split names before one it does not, then the run most others point to, then the smaller id. What
-the dropped rows know and the kept one does not is not lost: a curve of a metric the kept run
-lacks, and an evaluation of a task it lacks, come over under the kept run's id; their column
-`source` still says where they are from. The kept row's `same_as` names every dropped row.
+final loss stands before one without, a whole log before one that stops early, the owner's record
+before a copy, a run that a published split names before one it does not, then the run most others
+point to, then the smaller id. What the dropped rows know and the kept one does not is not lost: a
+curve of a metric the kept run lacks, and an evaluation of a task it lacks, come over under the kept
+run's id; their column `source` still says where they are from. The kept row's `same_as` names every
+dropped row.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 Row = Mapping[str, Any]
 
-COLUMNS = ("run_id", "run_hash", "same_as", "is_copy", "final_loss")
+COLUMNS = ("run_id", "run_hash", "same_as", "is_copy", "status", "final_loss")
 """Columns of `runs` that `merge_twins` reads."""
 
 
@@ -103,6 +104,7 @@ def rank(row: Row, assigned: Collection[str], links: Mapping[str, int]) -> tuple
     """Return the key by which twins are ordered; the least stands."""
     return (
         row["final_loss"] is None,
+        row.get("status") == "truncated",
         row["is_copy"] is True,
         row["run_id"] not in assigned,
         -links.get(row["run_id"], 0),

@@ -12,9 +12,6 @@ from ncpl_data.ingest.studies import marin as study
 from ncpl_data.ingest.studies.marin_hidden import hidden_keys
 
 DIVERGED_ABOVE_NATS = 6.0
-MISSING_END_FRAC = 0.06
-"""Share of the run that may follow its last evaluation. Logs that lack only the one at the end stop
-at 95.5% of the run or later, the others at 92.8% or earlier: nothing lies between."""
 
 SAYS = "marin-community/marin issue 1290 and marin/optimizer_sweep"
 DERIVED_BY_DIGEST = {
@@ -84,7 +81,7 @@ def outcome(record: losscast.Record, steps: int, last: int) -> dict[str, Any]:
     """Return the outcome columns: the last evaluation, and whether the log is whole."""
     loss = float(record.value[-1])
     status = "finished" if loss <= DIVERGED_ABOVE_NATS else "diverged"
-    if last + 1 < (1 - MISSING_END_FRAC) * steps:
+    if last + 1 < (1 - study.MISSING_END_FRAC) * steps:
         status = "truncated"
     metric = {
         "name": study.METRIC,
