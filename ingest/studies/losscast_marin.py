@@ -97,7 +97,7 @@ def outcome(record: losscast.Record, steps: int, last: int) -> dict[str, Any]:
         "final_loss": loss,
         "final_loss_metric": study.METRIC,
         "final_loss_unit": "nats_per_token",
-        "final_step": steps if status == "finished" else last + 1,
+        "final_step": last + 1,  # of the loss; the run itself may have gone on to its end
         "metrics": (metric,),
     }
 

@@ -333,6 +333,34 @@ def test_a_curve_that_stops_early_is_a_truncated_run(excerpt: dict[str, Run]) ->
     assert run.origins["status"]["evidence"] == "last evaluation at step 4000 of 40960 (9.8%)"
 
 
+def test_what_the_evaluation_at_the_end_would_have_said(
+    runs: dict[str, Run], owners: dict[str, Run]
+) -> None:
+    """By the runs whose final loss the owner, or a twin of equal configuration, has."""
+    lower: dict[tuple[bool, float], list[float]] = defaultdict(list)
+    by_name = {run.source_run: run for run in runs.values()}
+    for owner in owners.values():
+        copy = by_name.get(owner.source_run)
+        if copy is None or copy.status != "finished" or study_of(copy) != "marin":
+            continue
+        assert copy.train_steps is not None
+        assert copy.final_step is not None
+        assert copy.final_loss is not None
+        final = (owner.extra or {}).get("marin.twin_loss", owner.final_loss)
+        share = round(copy.final_step / copy.train_steps, 3)
+        if final is not None and share < 0.99 and abs(final - copy.final_loss) > 1e-6:
+            lower[copy.schedule == "cosine", share].append(copy.final_loss - final)
+    found = {key: (len(v), round(min(v), 4), round(max(v), 4)) for key, v in lower.items()}
+    assert found == {
+        (True, 0.977): (5, 0.0, 0.0007),
+        (True, 0.955): (1, 0.0004, 0.0004),
+        (False, 0.977): (7, 0.0012, 0.0114),
+        (False, 0.955): (2, 0.0268, 0.0401),
+    }
+    ends = [r for r in runs.values() if r.status == "finished" and study_of(r) == "marin"]
+    assert sum(r.final_step < r.train_steps for r in ends) == 153  # type: ignore[operator]
+
+
 def test_no_log_stops_near_the_bound_of_a_truncated_one(runs: dict[str, Run]) -> None:
     reached = defaultdict(list)
     for run in (run for run in runs.values() if study_of(run) == "marin"):
@@ -348,7 +376,7 @@ def test_no_log_stops_near_the_bound_of_a_truncated_one(runs: dict[str, Run]) ->
 
 def test_a_run_that_lacks_only_the_last_evaluation_is_finished(excerpt: dict[str, Run]) -> None:
     run = next(run for name, run in excerpt.items() if "adamw871b8e" in name)
-    assert (run.status, run.train_steps) == ("finished", 5120)
+    assert (run.status, run.final_step, run.train_steps) == ("finished", 5001, 5120)
     assert run.curves[0].step[-1] == 5000
 
 
