@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from ncpl_data.ingest.live import hub_dataset, losscast_repository, wandb_project
+from ncpl_data.ingest.live import (
+    github_archive,
+    hub_dataset,
+    losscast_repository,
+    wandb_project,
+)
 from ncpl_data.ingest.live.transport import Transport
 from ncpl_data.ingest.secrets import scrubbed
 from ncpl_data.ingest.studies import losscast, marin
 from ncpl_data.ingest.studies.wandb_runs import FILE, STATES_WITHOUT_END
 
 REVISION_FILE = "REVISION"
+OVERTRAINING_REVISION = "a003c4913793ac2ae7ef87b28ecb562955d026d5"
+"""The commit whose model files the source pins."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +122,7 @@ class LossCastRepository:
 
     def record(self, folder: Path, base_url: str | None, limit: int | None) -> Recorded:
         """Write one JSON line a run; the file appears whole or not at all."""
-        address = base_url or losscast_repository.BASE_URL
+        address = base_url or github_archive.BASE_URL
         path, n_runs = folder / losscast.RECORDED_FILE, 0
         with Transport(address, service="GitHub") as transport, whole(path) as file:
             for run in losscast_repository.repository_runs(transport, self.revision):
@@ -125,10 +133,34 @@ class LossCastRepository:
         return Recorded((path,), n_runs, self.revision)
 
 
-PROJECTS: Mapping[str, WandbProject | HubDataset | LossCastRepository] = {
+@dataclass(frozen=True)
+class GithubFiles:
+    """Files of a repository at one commit."""
+
+    repository: str
+    revision: str
+    member: re.Pattern[str]
+    """Fits the paths of the files in the archive; its group `path` is where they are written."""
+
+    def record(self, folder: Path, base_url: str | None, limit: int | None) -> Recorded:
+        """Write the files below a folder, byte for byte. `limit` bounds their number."""
+        address = base_url or github_archive.BASE_URL
+        with Transport(address, service="GitHub") as transport:
+            paths = github_archive.write_files(
+                transport, self.repository, self.revision, self.member, folder, limit
+            )
+        return Recorded(tuple(paths), None, self.revision)
+
+
+PROJECTS: Mapping[str, WandbProject | HubDataset | LossCastRepository | GithubFiles] = {
     "marin": WandbProject("marin-community", "optimizer-scaling", marin_metric),
     "steplaw": WandbProject("billzid", "predictable-scale", smoothed_loss),
     "losscast": LossCastRepository(losscast.REVISION),
+    "overtraining": GithubFiles(
+        "mlfoundations/scaling",
+        OVERTRAINING_REVISION,
+        re.compile(r"[^/]+/exp_data/(?P<path>(models|evals)/[A-Za-z0-9._=-]+\.json)"),
+    ),
     "ncpl_logs": HubDataset("zhqwqwq/NCPL-Pretraining-Logs"),
 }
 

@@ -215,7 +215,7 @@ SOURCE = packed_source(
         "params_no_embed leaves out the input embedding only",
         "two models trained longer than their command line says",
         "final losses only, no curves; the eight evaluation sets are not comparable",
-        "downstream tasks lie in exp_data/evals of the repository: read with --from "
-        "CLONE/exp_data, not shipped",
+        "downstream tasks lie in exp_data/evals of the repository and do not ship: ncpl-data "
+        "record overtraining --out FOLDER, then ingest with --from FOLDER (or CLONE/exp_data)",
     ),
 )

@@ -23,7 +23,7 @@ from ncpl_data.catalog.record import Run, Skipped
 from ncpl_data.ingest.cli import main
 from ncpl_data.ingest.live.record import PROJECTS, smoothed_loss
 from ncpl_data.ingest.live.transport import Transport
-from ncpl_data.ingest.sources import losscast, ncpl_logs
+from ncpl_data.ingest.sources import losscast, ncpl_logs, overtraining
 from ncpl_data.ingest.studies import losscast as bench
 from ncpl_data.ingest.studies import marin as study
 from ncpl_data.ingest.studies import wandb_runs
@@ -358,7 +358,7 @@ def test_no_server_is_exit_3(tmp_path: Path, run_command: Runner) -> None:
 def test_an_unknown_project_is_named(tmp_path: Path, run_command: Runner) -> None:
     done = run_command(main, "record", "novelty", "--out", tmp_path)
     assert done.exit_code == 1
-    assert "known: losscast, marin, ncpl_logs, steplaw" in done.stderr
+    assert "known: losscast, marin, ncpl_logs, overtraining, steplaw" in done.stderr
 
 
 def test_the_key_is_sent_and_never_written(
@@ -405,6 +405,17 @@ def test_limit_bounds_the_runs(service: Service, fixtures: Path, tmp_path: Path)
 # The repository of LossCast-Bench.
 
 
+def packed_files(files: dict[str, bytes]) -> bytes:
+    """Return a compressed archive of files."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return packed.getvalue()
+
+
 def archive(fixtures: Path, extra: dict[str, bytes]) -> bytes:
     """The real excerpt as the repository keeps it: two files a run, beside others."""
     files = dict(extra)
@@ -414,13 +425,7 @@ def archive(fixtures: Path, extra: dict[str, bytes]) -> bytes:
         files[f"{base}/config.json"] = json.dumps(row["config"]).encode()
         files[f"{base}/losses.json"] = json.dumps(row["losses"]).encode()
         files[f"{base}/train.log"] = b"step 0"
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return packed.getvalue()
+    return packed_files(files)
 
 
 def test_the_repository_is_recorded_without_unpacking_it(
@@ -462,6 +467,46 @@ def test_a_cut_archive_is_refused(
     assert done.exit_code == 3
     assert "cut off or altered" in done.stderr
     assert list(tmp_path.glob("*.jsonl")) == []
+
+
+# The files of the over-training testbed.
+
+
+def overtraining_archive(fixtures: Path, extra: dict[str, bytes]) -> bytes:
+    """The real excerpt in the archive of its repository, beside other files."""
+    root, files = fixtures / "overtraining", dict(extra)
+    for path in root.rglob("*.json"):
+        files[f"scaling-a003c49/exp_data/{path.relative_to(root).as_posix()}"] = path.read_bytes()
+    return packed_files({**files, "scaling-a003c49/exp_data/grid.json": b"{}"})
+
+
+def test_tasks_of_the_testbed_are_recorded_and_read(
+    service: Service, fixtures: Path, tmp_path: Path, run_command: Runner
+) -> None:
+    outside = {"scaling-a003c49/exp_data/evals/../../../outside.json": b"{}"}
+    content = overtraining_archive(fixtures, outside)
+    service.answer = lambda *_: (200, {}, content)
+    folder = tmp_path / "rec"
+    done = run_command(
+        main, "record", "overtraining", "--out", folder, "--url", service.url, "--json"
+    )
+    assert json.loads(done.stdout)["revision"] == overtraining.REVISION
+    assert service.asked == [("GET", f"/mlfoundations/scaling/tar.gz/{overtraining.REVISION}")]
+    written = {p.relative_to(folder) for p in folder.rglob("*") if p.is_file()}
+    root = fixtures / "overtraining"
+    assert written == {p.relative_to(root) for p in root.rglob("*.json")}
+    assert not list(tmp_path.rglob("outside.json"))
+    paths = {p.relative_to(folder).as_posix(): p for p in (folder / "models").iterdir()}
+    runs = list(overtraining.SOURCE.origins[1].read(paths))
+    assert [len(run.evals) for run in runs if isinstance(run, Run)] == [46, 46, 46]
+
+
+def test_a_cut_archive_writes_no_file(service: Service, fixtures: Path, tmp_path: Path) -> None:
+    content = overtraining_archive(fixtures, {})[:4000]
+    service.answer = lambda *_: (200, {}, content)
+    with pytest.raises(SourceUnreachableError, match="cut off or altered"):
+        PROJECTS["overtraining"].record(tmp_path / "rec", service.url, None)
+    assert not (tmp_path / "rec").exists()
 
 
 # The data set on the hub.
