@@ -103,27 +103,27 @@ def late_start(run: Run) -> Finding | None:
     return Finding("curve_starts_late", where)
 
 
-def rise(run: Run) -> Finding | None:
+def climb(run: Run) -> Finding | None:
     """The loss curve rises well above its best value so far, once it has settled.
 
     A spike loses half of the rise again; a loss that stays up is that of data repeated too often.
     """
     curve = loss_curve(run)
-    if curve is None or len(curve.value) < MIN_POINTS or nats(run) is None:
+    if curve is None or len(curve.value) < 8 or nats(run) is None or run.status == "diverged":
         return None
     start = max(1, int(SETTLED_FRAC * len(curve.value)))
-    above = curve.value[start:] - np.minimum.accumulate(curve.value)[start - 1 : -1]
-    at = int(above.argmax())
-    if above[at] <= SPIKE_NATS or run.status == "diverged":
+    rise = curve.value[start:] - np.minimum.accumulate(curve.value)[start - 1 : -1]
+    at = int(rise.argmax())
+    if rise[at] <= SPIKE_NATS:
         return None
     steps = np.diff(curve.value)
     noise = 1.4826 * float(np.median(np.abs(steps - np.median(steps))))
-    if above[at] <= SPIKE_NOISE * noise:
+    if rise[at] <= SPIKE_NOISE * noise:
         return None
     step, peak = int(curve.step[start + at]), float(curve.value[start + at])
-    if curve.value[start + at :].min() > peak - above[at] / 2:
-        return Finding("loss_rises", f"{above[at]:.3f} nats above its best, at step {step}")
-    return Finding("loss_spike", f"{above[at]:.3f} nats above the best so far, at step {step}")
+    if curve.value[start + at :].min() > peak - rise[at] / 2:
+        return Finding("loss_rises", f"{rise[at]:.3f} nats above its best, at step {step}")
+    return Finding("loss_spike", f"{rise[at]:.3f} nats above the best so far, at step {step}")
 
 
 def unit_error(run: Run) -> Finding | None:
@@ -179,7 +179,7 @@ RULES: tuple[Rule, ...] = (
     truncation,
     end_apart,
     late_start,
-    rise,
+    climb,
     unit_error,
     token_budget,
     size_error,

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_runs import made_run, put
 
-from ncpl_data.catalog.errors import InputError, IntegrityError
+from ncpl_data.catalog.errors import InputError
 from ncpl_data.catalog.frozen import verify_snapshot
 from ncpl_data.catalog.record import Curve, Evaluation
 from ncpl_data.catalog.snapshot import take_snapshot
@@ -115,26 +115,6 @@ def test_no_policy_leaks_a_group_or_a_physical_run(
     assert {a.run_id: a for a in shuffled} == key
     if policy == "source":
         assert all(a.split == "ood" for i, a in key.items() if i.startswith("a/"))
-
-
-@pytest.mark.parametrize("policy", ["group-hash", "compute:3e17", "source:b"])
-def test_a_run_and_its_branches_are_on_one_side(policy: str) -> None:
-    """A branch has another budget than its parent, so their groups alone would not say so."""
-    rows = [row("a/0", train_tokens=10**10, source="b")]
-    rows += [row(f"a/{i}", train_tokens=i * 10**9, parent_run_id=f"a/{i - 1}") for i in range(1, 9)]
-    rows += [row(f"a/x{i}", train_tokens=i * 10**8) for i in range(1, 30)]
-    name, _, argument = policy.partition(":")
-    for seed in range(5):
-        found = POLICIES[name](rows, argument, seed)
-        assert len({a.split for a in found if not a.run_id.startswith("a/x")}) == 1
-        check_leaks(found, rows)
-
-
-def test_a_branch_away_from_its_parent_is_a_leak() -> None:
-    rows = [row("a/1"), row("a/2", parent_run_id="a/1", train_tokens=10**8)]
-    sides = [Assignment("a/1", "train", "one"), Assignment("a/2", "id", "two")]
-    with pytest.raises(IntegrityError, match="one continues the other"):
-        check_leaks(sides, rows)
 
 
 def test_a_hashed_split_holds_out_about_a_fifth_and_follows_its_seed() -> None:
