@@ -58,7 +58,7 @@ def joint(
 
     Together, all runs are one family, and each source's optimizers have names of their own.
     """
-    merged = Runs([], [], np.zeros(0), [], [], [], [])
+    merged = Runs([], [], np.zeros(0), [], [], [], [], np.zeros(0))
     of: list[str] = []
     for family, runs in parts.items():
         own = [c | {"optimizer": f"{family[0]}:{c.get('optimizer')}"} for c in runs.configs]
@@ -70,6 +70,7 @@ def joint(
             merged.family + [next(iter(parts))] * len(runs),
             merged.split + runs.split,
             merged.group + runs.group,
+            np.concatenate([merged.share, runs.share]),
         )
         of += [family[0]] * len(runs)
     source = np.array(of)

@@ -173,7 +173,7 @@ def fit_head(
         weight = weight_BP[rows]
         loss = (pseudo_huber(error_BP, HUBER_DELTA) * weight).sum() / weight.sum()
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         optimizer.step()
         if on_step is not None:
             on_step(step, float(loss.detach()))

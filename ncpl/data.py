@@ -17,10 +17,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ncpl.curve import Schedules
 from ncpl.errors import SnapshotError
 from ncpl.features import FIELDS, SILENT, derive
 
 FORMAT = "ncpl-snapshot/1"
+WHOLE = 0.995
+"""Share of the run from which a loss counts as the final one: logs name the last step, or the one
+before."""
+SETTLED_RATE = 0.01
+"""Learning rate, as a share of its peak, below which a loss hardly changes any more."""
 Family = tuple[str, str, str, str, str]
 FAMILY_FIELDS = ("source", "final_loss_metric", "dataset", "tokenizer", "final_loss_unit")
 """Losses are comparable only between runs that agree in these; see `families_of`."""
@@ -41,6 +47,8 @@ class Runs:
     """train, id, ood, or None for a run outside the split."""
     group: list[str | None]
     """Group of the split: optimizer/N/D."""
+    share: npt.NDArray[np.float64]
+    """Share of the run at which its final loss was measured; 1 where the source does not say."""
 
     def __len__(self) -> int:
         """Return the number of runs."""
@@ -57,6 +65,7 @@ class Runs:
             [self.family[i] for i in at],
             [self.split[i] for i in at],
             [self.group[i] for i in at],
+            self.share[at],
         )
 
     def where(self, *, family: Family | None = None, split: str | None = None) -> Runs:
@@ -69,8 +78,17 @@ class Runs:
         return self.take(keep)
 
     def finished(self) -> Runs:
-        """Return the runs whose loss is that of the whole run, not of where their log stops."""
-        return self.take(np.array([status != "truncated" for status in self.status], dtype=bool))
+        """Return the runs whose loss is that of the whole run, not of where their log stops.
+
+        A log may lack its last evaluation where the learning rate has come down: that changes the
+        loss by less than a thousandth. Where it has not, the loss was still falling.
+        """
+        whole = np.array([status != "truncated" for status in self.status], dtype=bool)
+        early = np.flatnonzero(whole & (self.share < WHOLE))
+        if len(early):
+            schedules = Schedules.of([derive(self.configs[i]) for i in early])
+            whole[early] = schedules.rate(self.share[early, None])[:, 0] < SETTLED_RATE
+        return self.take(whole)
 
     def diverged_beside(self, train: Runs, *, held_out: bool = False) -> Runs:
         """Return the runs of the training runs' family that diverged, for a risk of divergence.
@@ -186,7 +204,8 @@ class Snapshot:
 
     def runs(self) -> Runs:
         """Return every run, with its place in the split."""
-        names = [*dict.fromkeys((*FIELDS, *SILENT, *FAMILY_FIELDS, "final_loss"))]
+        measured = ("final_loss", "final_step")
+        names = [*dict.fromkeys((*FIELDS, *SILENT, *FAMILY_FIELDS, *measured))]
         table = self.table("runs", names)
         splits = self.table("splits", ["run_id", "split", "split_group"])
         if table is None or splits is None or "final_loss" not in table.column_names:
@@ -194,6 +213,7 @@ class Snapshot:
         place = {row["run_id"]: row for row in splits.to_pylist()}
         rows = table.to_pylist()
         known = {*FIELDS, *SILENT}
+        share = [_share(row.get("final_step"), row.get("train_steps")) for row in rows]
         loss = np.array([np.nan if r["final_loss"] is None else r["final_loss"] for r in rows])
         return Runs(
             [row["run_id"] for row in rows],
@@ -203,6 +223,7 @@ class Snapshot:
             families_of(rows),
             [place.get(row["run_id"], {}).get("split") for row in rows],
             [place.get(row["run_id"], {}).get("split_group") for row in rows],
+            np.array(share),
         )
 
     def points(self, runs: Runs, *, count: int = 29, first: float = 0.02) -> Points:
@@ -234,6 +255,10 @@ class Snapshot:
             frac[row, : len(at)] = share[at]
             loss[row, : len(at)] = values[begin:end][at]
         return Points(frac, loss)
+
+
+def _share(final_step: int | None, train_steps: int | None) -> float:
+    return min(1.0, final_step / train_steps) if final_step and train_steps else 1.0
 
 
 def _group(row: dict[str, Any]) -> str | None:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ncpl.bundle import Bundle
 from ncpl.curve import LATE
-from ncpl.data import Runs, Snapshot
+from ncpl.data import WHOLE, Runs, Snapshot
 from ncpl.features import derive
 from ncpl.laws.chinchilla import REFERENCE, Chinchilla
 from ncpl.train import Fit, sizes
@@ -133,6 +133,13 @@ def _scores(bundle: Bundle, fit: Fit, part: Runs) -> dict[str, dict[str, Any]]:
     table["NCPL, ensemble"] = asdict(
         score(interval.loss, part.loss, part.group, (interval.low, interval.high))
     )
+    early = part.share < WHOLE
+    if fit.heads and early.any():
+        # Some logs stop before the run: the same predictions, read where the loss was measured.
+        rows = [derive(config) for config in part.configs]
+        there = bundle.curves_of(fit, rows, part.share[:, None])[:, 0]
+        loss = np.where(early, there, interval.loss)
+        table["NCPL, ensemble, where measured"] = asdict(score(loss, part.loss, part.group))
     return table
 
 

@@ -1,0 +1,136 @@
+"""Curves: what the schedule says, and that a curve ends where the final loss is."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import ncpl
+from ncpl.bundle import Bundle
+from ncpl.curve import N_FUNCTIONS, CurveHead, Schedules, fit_head
+from ncpl.data import Snapshot
+from ncpl.errors import ConfigError
+from ncpl.features import derive
+
+CONFIG = {
+    "params_non_embedding": 3e8,
+    "train_tokens": 1e10,
+    "learning_rate": 2e-3,
+    "batch_size_sequences": 256,
+    "sequence_length": 2048,
+}
+LIMITS = np.array([0.1, 0.5, 0.95, 1.0])
+
+
+def rates(**config: object) -> list[float]:
+    row = derive({"learning_rate": 1e-2, "train_steps": 1000, **config})
+    return [round(rate, 6) for rate in Schedules.of([row]).rate(LIMITS[None])[0].tolist()]
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"schedule": "constant"}, [1, 1, 1, 1]),
+        ({"schedule": "constant", "warmup_steps": 200}, [0.5, 1, 1, 1]),
+        ({"schedule": "linear"}, [0.9, 0.5, 0.05, 0]),
+        ({"schedule": "linear", "min_learning_rate": 5e-3}, [0.95, 0.75, 0.525, 0.5]),
+        ({"schedule": "wsd", "decay_steps": 100}, [1, 1, 0.5, 0]),
+        ({"schedule": "cosine"}, [(1 + math.cos(math.pi * f)) / 2 for f in LIMITS]),
+    ],
+)
+def test_the_rate_is_that_of_the_schedule(config: dict[str, object], expected: list[float]) -> None:
+    assert rates(**config) == pytest.approx(expected, abs=1e-6)
+
+
+def test_every_function_ends_at_zero() -> None:
+    rows = [derive({"train_steps": 500, "schedule": kind}) for kind in ("cosine", "wsd", "linear")]
+    functions = Schedules.of(rows).functions(np.ones((3, 1)))
+    assert functions.shape == (3, 1, N_FUNCTIONS)
+    assert np.abs(functions).max() < 1e-12
+
+
+def test_a_curve_ends_at_the_predicted_loss() -> None:
+    bundle = ncpl.load()
+    configs = [CONFIG, CONFIG | {"source": "marin", "optimizer": "muon", "schedule": "linear"}]
+    curves = bundle.curves(configs, [0.05, 0.2, 0.5, 0.9, 1.0])
+    assert curves[:, -1] == pytest.approx([p.loss for p in bundle.predict(configs)], abs=1e-6)
+    assert (np.diff(curves, axis=1) < 0).all()  # these two fall all the way
+
+
+@pytest.mark.parametrize("share", [0.0, -0.1, 1.01])
+def test_a_share_outside_the_run_is_refused(share: float) -> None:
+    with pytest.raises(ConfigError, match="expected shares of the run"):
+        ncpl.load().curves([CONFIG], [share])
+
+
+def test_a_fit_without_curves_says_so(bundle: Bundle) -> None:
+    """The fixture snapshot holds no curves."""
+    with pytest.raises(ConfigError, match="was trained without curves"):
+        bundle.curves([CONFIG], [0.5])
+
+
+def test_points_are_those_of_the_metric_in_order(curves_snapshot: Snapshot) -> None:
+    runs = curves_snapshot.runs()
+    points = curves_snapshot.points(runs, count=7)
+    given = np.isfinite(points.frac)
+    assert given.any()
+    assert points.frac.shape[1] == 7
+    table = curves_snapshot.table("curves", ["run_id", "metric", "step", "value"])
+    assert table is not None
+    measured = {(row["run_id"], row["value"]): row["step"] for row in table.to_pylist()}
+    for i, run_id in enumerate(runs.run_ids):
+        shares = points.frac[i][given[i]]
+        assert (np.diff(shares) > 0).all()
+        assert ((shares > 0.02) & (shares <= 1)).all()
+        steps = [measured[run_id, value] for value in points.loss[i][given[i]].tolist()]
+        assert steps == sorted(steps)
+
+
+def test_a_head_learns_shapes_and_repeats_itself() -> None:
+    """Generated shapes that the functions can make: the head finds them from its inputs."""
+    generator = np.random.default_rng(0)
+    rows = [derive({"train_steps": 1000, "schedule": "cosine"})] * 200
+    frac = np.sort(generator.uniform(0.05, 1, (200, 12)), axis=1)
+    functions = torch.from_numpy(Schedules.of(rows).functions(frac)).float()
+    inputs = torch.from_numpy(generator.normal(size=(200, 3))).float()
+    shape = (0.2 + 0.05 * inputs[:, :1]) * functions[:, :, 1] + 0.1 * functions[:, :, 6]
+
+    def fitted() -> CurveHead:
+        torch.manual_seed(1)
+        head = CurveHead(4, 3)
+        fit_head(
+            head, torch.zeros(1, 200, 4), inputs, functions, shape, torch.ones(200, 12),
+            steps=300, seed=2,
+        )  # fmt: skip
+        return head
+
+    head, again = fitted(), fitted()
+    with torch.no_grad():
+        found = torch.einsum("bpj,bj->bp", functions, head(torch.zeros(200, 4), inputs))
+    mean = shape.mean(0).expand_as(shape)
+    assert (found - shape).abs().mean() < 0.3 * (mean - shape).abs().mean()
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(head.state_dict().values(), again.state_dict().values(), strict=True)
+    )
+
+
+def test_losses_measured_while_the_rate_was_high_are_not_final(snapshot: Snapshot) -> None:
+    runs = snapshot.runs()
+    config = {"train_steps": 1000, "learning_rate": 1e-2}
+    kinds = [("cosine", 0.977), ("linear", 0.977), ("linear", 0.999), ("cosine", 0.5)]
+    few = dataclasses.replace(
+        runs.take(np.arange(len(runs)) < 4),
+        configs=[config | {"schedule": kind} for kind, _ in kinds],
+        share=np.array([share for _, share in kinds]),
+        status=["finished"] * 4,
+    )
+    assert few.finished().configs == [few.configs[0], few.configs[2]]
+
+
+@pytest.fixture
+def curves_snapshot(fixtures: Path) -> Snapshot:
+    return Snapshot.open(fixtures / "laws" / "snapshot_curves")

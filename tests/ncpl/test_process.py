@@ -1,0 +1,111 @@
+"""The Gaussian process, the risk law and the runs beside a prediction."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+import ncpl
+from ncpl.bundle import Bundle
+from ncpl.data import Runs
+from ncpl.model import sized
+from ncpl.process import fit_process
+from ncpl.risk import MIN_DIVERGED, fit_risk
+from ncpl.surface import surface_value
+from ncpl.train import Fit, fit_family, tensors_of
+
+Inputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+@pytest.fixture
+def fit(bundle: Bundle) -> Fit:
+    return bundle.fits[0]
+
+
+def inputs_of(fit: Fit, runs: Runs) -> Inputs:
+    numbers, codes, law = tensors_of(fit.encoder.encode(runs.configs))
+    return numbers, codes, sized(law)
+
+
+def test_it_explains_what_the_law_leaves_over(fit: Fit, runs: Runs) -> None:
+    """On the training runs themselves it halves the law's error; held-out runs gain too."""
+    assert fit.process is not None
+    for part, share in (("train", 0.6), ("id", 0.95)):
+        some = runs.where(split=part)
+        inputs = inputs_of(fit, some)
+        with torch.no_grad():
+            law = surface_value(fit.surface.coefficients(inputs[2]), inputs[2]).numpy()
+        both = law + fit.process(*inputs, fit.surface).numpy()
+        assert np.abs(both - some.loss).mean() < share * np.abs(law - some.loss).mean()
+
+
+def test_beyond_the_trained_sizes_it_says_what_it_says_at_the_border(fit: Fit, runs: Runs) -> None:
+    assert fit.process is not None
+    config = runs.where(split="ood").configs[0]
+    known = {k: v for k, v in config.items() if k not in ("n_layers", "d_model", "d_ff")}
+    rows = [known | {"params_non_embedding": n} for n in (5e9, 5e10)]
+    x = fit.process.features(*inputs_of(fit, dataclasses.replace(
+        runs.take(np.arange(len(runs)) < 2), configs=rows)), fit.surface).x  # fmt: skip
+    assert x[0, 0] == x[1, 0] == fit.process.high[0]
+
+
+def test_the_same_runs_give_the_same_process(fit: Fit, runs: Runs) -> None:
+    train = runs.where(split="train").take(np.arange(1517) % 5 == 0)
+    inputs = inputs_of(fit, train)
+    residual = torch.from_numpy(train.loss).float() * 0.01
+    a, b = (
+        fit_process(inputs, residual, fit.surface, fit.encoder, seed=3, iterations=4)
+        for _ in range(2)
+    )
+    assert torch.equal(a.solved, b.solved)
+
+
+def test_a_training_run_is_its_own_nearest(bundle: Bundle, runs: Runs) -> None:
+    train = runs.where(split="train")
+    found = bundle.predict(train.configs[:5], nearest=3)
+    for i, prediction in enumerate(found):
+        first = prediction.nearest[0]
+        assert len(prediction.nearest) == 3
+        assert first.distance == pytest.approx(0, abs=1e-3)
+        assert first.final_loss == pytest.approx(train.loss[i], abs=0.02)  # or its very twin
+        assert first.config["learning_rate"] == train.configs[i]["learning_rate"]
+    assert bundle.predict(train.configs[:1])[0].nearest == []
+
+
+def test_too_few_diverged_runs_say_nothing(bundle: Bundle, fit: Fit, runs: Runs) -> None:
+    inputs = inputs_of(fit, runs.where(split="train"))
+    label = torch.zeros(1517)
+    label[: MIN_DIVERGED - 1] = 1
+    assert fit.process is not None
+    assert fit_risk(inputs, label, fit.process, fit.surface) is None
+    assert bundle.predict(runs.where(split="id").configs[:1])[0].divergence_risk is None
+
+
+def test_risk_rises_with_what_made_runs_diverge(runs: Runs, bundle: Bundle) -> None:
+    """Generated: copies of training runs at four times the highest learning rate 'diverge'."""
+    train = runs.where(split="train").take(np.arange(1517) % 4 == 0)
+    some = train.take(np.arange(len(train)) % 5 == 0)
+    diverged = dataclasses.replace(
+        some, configs=[c | {"learning_rate": 0.06} for c in some.configs]
+    )
+    config = dataclasses.replace(bundle.config, members=1, steps=1)
+    fit = fit_family(train, config, seed=0, diverged=diverged)
+    rates = [{**train.configs[0], "learning_rate": rate} for rate in (1e-3, 1e-2, 5e-2)]
+    risk = fit.divergence_risk(fit.encoder.encode(rates))
+    assert risk is not None
+    assert risk[0] < 0.05 < risk[1] + 0.05 < 0.5 + 0.05
+    assert risk[2] > 0.5
+
+
+def test_the_shipped_bundle_knows_marins_divergence() -> None:
+    bundle = ncpl.load()
+    config = {
+        "source": "marin", "optimizer": "adamw", "params_non_embedding": 134217728,
+        "train_tokens": 2684354560, "batch_size_sequences": 128, "sequence_length": 4096,
+        "schedule": "cosine", "weight_decay": 0.1,
+    }  # fmt: skip
+    low, high = bundle.predict([config | {"learning_rate": rate} for rate in (4e-3, 0.12)])
+    assert low.divergence_risk is not None
+    assert high.divergence_risk is not None
+    assert low.divergence_risk < 0.1 < high.divergence_risk
