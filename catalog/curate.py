@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -74,8 +74,11 @@ def late_start(run: Run) -> Finding | None:
     curve = primary_curve(run)
     if curve is None or not run.train_steps or len(curve.step) < 2:
         return None
-    first, spacing = int(curve.step[0]), int(np.median(np.diff(curve.step)))
-    if first <= max(LATE_FRAC * run.train_steps, 2 * spacing):
+    first = int(curve.step[0])
+    if first <= LATE_FRAC * run.train_steps:
+        return None
+    spacing = int(np.median(np.diff(curve.step)))
+    if first <= 2 * spacing:
         return None
     where = f"first point at step {first} of {run.train_steps}"
     if run.parent_run_id is not None:
@@ -90,10 +93,12 @@ def spike(run: Run) -> Finding | None:
         return None
     start = max(1, int(SETTLED_FRAC * len(curve.value)))
     rise = curve.value[start:] - np.minimum.accumulate(curve.value)[start - 1 : -1]
+    at = int(rise.argmax())
+    if rise[at] <= SPIKE_NATS:
+        return None
     steps = np.diff(curve.value)
     noise = 1.4826 * float(np.median(np.abs(steps - np.median(steps))))
-    at = int(np.argmax(rise))
-    if rise[at] <= max(SPIKE_NATS, SPIKE_NOISE * noise):
+    if rise[at] <= SPIKE_NOISE * noise:
         return None
     step = int(curve.step[start + at])
     return Finding("loss_spike", f"{rise[at]:.3f} nats above the best so far, at step {step}")
@@ -112,8 +117,8 @@ def token_budget(run: Run) -> Finding | None:
     tokens, nominal = run.train_tokens, run.nominal_train_tokens
     if tokens and nominal and abs(tokens / nominal - 1) > BUDGET_TOLERANCE:
         return Finding("tokens_contradict_budget", f"{tokens:,} tokens, budget {nominal:,}")
-    match = TAG.search(run.source_run or "")
     budget = nominal or tokens
+    match = TAG.search(run.source_run) if run.source_run and budget else None
     if match is None or not budget:
         return None
     billions = float(match[1])
@@ -137,12 +142,13 @@ def guesses_removed(run: Run) -> Finding | None:
     """Upstream filled in values that nobody logged or declared; they were taken out."""
     gone = [
         f"{column} was {origin.get('was')}"
-        for column, origin in sorted((run.origins or {}).items())
-        if isinstance(origin, Mapping)
+        for column, origin in (run.origins or {}).items()
+        if not isinstance(origin, str)  # most are, and a mapping is slow to tell
+        and isinstance(origin, Mapping)
         and origin.get("kind") == "repaired"
         and getattr(run, column, "") is None
     ]
-    return Finding("guesses_removed", ", ".join(gone)) if gone else None
+    return Finding("guesses_removed", ", ".join(sorted(gone))) if gone else None
 
 
 RULES: tuple[Rule, ...] = (
@@ -170,7 +176,7 @@ def curate(run: Run) -> Run:
     flags = dict.fromkeys((*(run.flags or ()), *(one.flag for one in found)))
     evidence = "; ".join(f"{one.flag}: {one.evidence}" for one in found)
     origin = {"kind": "derived", "rule": evidence[:1000]}
-    return replace(run, flags=tuple(flags), origins={**(run.origins or {}), "flags": origin})
+    return run.with_values(flags=tuple(flags), origins={**(run.origins or {}), "flags": origin})
 
 
 def primary_curve(run: Run) -> Curve | None:

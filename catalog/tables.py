@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from ncpl_data.catalog.record import Run
+from ncpl_data.catalog.record import Curve, Run
 from ncpl_data.schema.fields import Field, run_fields
 
 ARROW_TYPES = {
@@ -99,10 +99,18 @@ def runs_table(runs: Sequence[Run]) -> pa.Table:
     """Return runs as the table `runs`, in the order given."""
     rows = []
     for run in runs:
-        row = run.row()
+        row = run.stated()
         row["run_hash"] = run.content_hash(row)
         rows.append(row)
-    return pa.Table.from_pylist(rows, schema=runs_schema())
+    schema = runs_schema()
+    stated = {column for row in rows for column in row}
+    columns = [
+        pa.array([row.get(f.name) for row in rows], f.type)
+        if f.name in stated
+        else pa.nulls(len(rows), f.type)
+        for f in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def curves_table(runs: Sequence[Run]) -> pa.Table:
@@ -112,30 +120,39 @@ def curves_table(runs: Sequence[Run]) -> pa.Table:
         for run in sorted(runs, key=lambda r: r.run_id)
         for curve in sorted(run.curves, key=lambda c: c.metric)
     ]
-    lengths = np.asarray([len(curve.step) for _, curve in parts], dtype=np.int64)
+    if not parts:
+        return CURVES_SCHEMA.empty_table()
+    curves = [curve for _, curve in parts]
+    lengths = np.asarray([len(curve.step) for curve in curves], dtype=np.int64)
+    runs_of = np.repeat(np.arange(len(parts), dtype=np.int32), lengths)
 
     def repeat(values: list[str]) -> pa.Array:
-        indices = pa.array(np.repeat(np.arange(len(values)), lengths), type=pa.int64())
-        return pa.array(values, type=pa.string()).take(indices)
-
-    def join(arrays: list[Any], kind: pa.DataType) -> pa.Array:
-        chunks = [
-            pa.nulls(n, kind) if a is None else pa.array(a, type=kind)
-            for a, n in zip(arrays, lengths.tolist(), strict=True)
-        ]
-        return pa.concat_arrays(chunks) if chunks else pa.nulls(0, kind)
+        return pa.array(values, type=pa.string()).take(pa.array(runs_of))
 
     return pa.Table.from_arrays(
         [
             repeat([run.run_id for run, _ in parts]),
             repeat([run.source for run, _ in parts]),
-            repeat([curve.metric for _, curve in parts]),
-            join([curve.step for _, curve in parts], pa.int64()),
-            join([curve.tokens for _, curve in parts], pa.int64()),
-            join([curve.value for _, curve in parts], pa.float64()),
+            repeat([curve.metric for curve in curves]),
+            pa.array(np.concatenate([curve.step for curve in curves]), pa.int64()),
+            joined_tokens(curves, lengths),
+            pa.array(np.concatenate([curve.value for curve in curves]), pa.float64()),
         ],
         schema=CURVES_SCHEMA,
     )
+
+
+def joined_tokens(curves: Sequence[Curve], lengths: npt.NDArray[np.int64]) -> pa.Array:
+    """Return the tokens of curves one after another, null for a curve that has none."""
+    has_tokens = np.asarray([curve.tokens is not None for curve in curves])
+    given = [curve.tokens for curve in curves if curve.tokens is not None]
+    if has_tokens.all():
+        return pa.array(np.concatenate(given), pa.int64())
+    known = np.repeat(has_tokens, lengths)
+    tokens = np.zeros(len(known), np.int64)
+    if given:
+        tokens[known] = np.concatenate(given)
+    return pa.array(tokens, pa.int64(), mask=~known)
 
 
 def evals_table(runs: Sequence[Run]) -> pa.Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from ncpl_data.catalog.record import Run, Skipped
 from ncpl_data.catalog.store import Catalog, Outcome
 from ncpl_data.ingest.base import Origin, RawFile, Source
 from ncpl_data.ingest.fetch import cache_folder, fetch
-from ncpl_data.schema.batch import invalid_documents
+from ncpl_data.ingest.valid_runs import problems_of
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,7 @@ def read_or_explain(
 
 def provenance(run: Run, located: Located) -> Run:
     """Return a run with the revision and licence of the files it was read from."""
-    return replace(
-        run,
+    return run.with_values(
         revision=located.origin.revision if located.is_pinned else None,
         licence=run.licence or located.origin.licence,
     )
@@ -159,22 +158,14 @@ def provenance(run: Run, located: Located) -> Run:
 
 def check(items: Iterable[Run | Skipped], located: Located) -> Iterator[Run | Skipped]:
     """Yield what was read, curated; a run that breaks the schema is skipped, with the reason."""
-    runs: list[Run] = []
     for item in items:
         if isinstance(item, Skipped):
             yield item
-        else:
-            runs.append(curate(provenance(item, located)))
-    documents = [run.to_document() for run in runs]
-    problems = dict(invalid_documents(documents, "run"))
-    for index, run in enumerate(runs):
-        if index in problems:
-            yield Skipped(
-                run.run_id,
-                reason="schema",
-                payload=documents[index],
-                detail="; ".join(str(p) for p in problems[index]),
-            )
+            continue
+        run = curate(provenance(item, located))
+        if problems := problems_of(run):
+            detail = "; ".join(map(str, problems))
+            yield Skipped(run.run_id, reason="schema", payload=run.to_document(), detail=detail)
         else:
             yield run
 
