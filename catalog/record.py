@@ -20,6 +20,7 @@ from ncpl_data.schema.load import SCHEMA_VERSION
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 Record = Mapping[str, Any]
+INT64, FLOAT64 = np.dtype("<i8"), np.dtype("<f8")
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,14 +46,16 @@ class Curve:
             raise ValueError(
                 f"curve {self.metric}: {len(self.tokens)} token counts for {len(self.step)} steps"
             )
-        if np.any(np.diff(self.step) <= 0):
-            at = int(np.argmax(np.diff(self.step) <= 0)) + 1
+        falls = self.step[1:] <= self.step[:-1]
+        if falls.any():
+            at = int(falls.argmax()) + 1
             raise ValueError(
                 f"curve {self.metric}: step {self.step[at]} follows step {self.step[at - 1]}; "
                 "steps must increase"
             )
-        if not np.all(np.isfinite(self.value)):
-            at = int(np.argmin(np.isfinite(self.value)))
+        is_finite = np.isfinite(self.value)
+        if not is_finite.all():
+            at = int(is_finite.argmin())
             raise ValueError(
                 f"curve {self.metric}: the value at step {self.step[at]} is not finite"
             )
@@ -60,12 +63,12 @@ class Curve:
     def update(self, digest: hashlib._Hash) -> None:
         """Feed the curve's content into a hash."""
         digest.update(self.metric.encode() + b"\0")
-        for array, kind in ((self.step, "<i8"), (self.tokens, "<i8"), (self.value, "<f8")):
+        for array, kind in ((self.step, INT64), (self.tokens, INT64), (self.value, FLOAT64)):
             if array is None:
                 digest.update(b"-")
             else:
                 digest.update(len(array).to_bytes(8, "little"))
-                digest.update(np.ascontiguousarray(array, dtype=kind).tobytes())
+                digest.update(np.ascontiguousarray(array, dtype=kind))
 
 
 @dataclass(frozen=True)
@@ -214,6 +217,10 @@ class Run:
         for f in special_fields():
             if f.column in found:
                 found[f.column] = cell(f, found[f.column])
+        for column in number_columns():
+            value = found.get(column)
+            if value is not None and not (type(value) is float and isfinite(value)):
+                found[column] = finite(column, value)
         return found
 
     def row(self) -> dict[str, Any]:
@@ -236,7 +243,7 @@ class Run:
         so equal content has equal hashes on any machine. `row` is the run's row, if it is at hand.
         """
         values = self.stated() if row is None else drop_none(row)
-        digest = hashlib.sha256(canonical_row(values, TEXT_COLUMNS))
+        digest = hashlib.sha256(canonical_row(values))
         curves = self.curves
         for curve in sorted(curves, key=lambda c: c.metric) if len(curves) > 1 else curves:
             curve.update(digest)
@@ -318,16 +325,31 @@ def set_stated(self: Run, /, **values: Any) -> None:
 
 ALL_NAMES = frozenset(f.name for f in fields(Run))
 NEEDED_NAMES = frozenset(("run_id", "source"))
-TEXT_COLUMNS = ("extra", "optimizer_extra", "origins", "raw_config")
-"""Columns that hold an open object as JSON text."""
 
 Run.__init__ = set_stated  # type: ignore[assignment]
 
 
 @cache
 def special_fields() -> tuple[Field, ...]:
-    """Return the fields whose value is another one in its column than in a run."""
-    return tuple(f for f in run_fields() if f.kind in ("json", "records", "strings", "number"))
+    """Return the fields that stand in their column in another form than in a run."""
+    return tuple(f for f in run_fields() if f.kind in ("json", "records", "strings"))
+
+
+@cache
+def number_columns() -> tuple[str, ...]:
+    """Return the columns of numbers that need not be whole."""
+    return tuple(f.column for f in run_fields() if f.kind == "number")
+
+
+def finite(column: str, value: Any) -> float:
+    """Return a value as a float.
+
+    Raises ValueError if it is not finite.
+    """
+    number = float(value)
+    if not isfinite(number):
+        raise ValueError(f"{column} is {number}; a value that is not finite is no value")
+    return number
 
 
 @dataclass(frozen=True)
@@ -385,20 +407,13 @@ def typed(f: Field, value: Any) -> Any:
 
 
 def cell(f: Field, value: Any) -> Any:
-    """Return a run's value as it stands in its column."""
-    if value is None:
-        return None
+    """Return an open object or a list as it stands in its column."""
     if f.kind == "json":
         return canonical_json(value)
     if f.kind == "records":
         return [{item.path[0]: entry.get(item.path[0]) for item in f.items} for entry in value]
     if f.kind == "strings":
         return list(value)
-    if f.kind == "number":
-        number = value if type(value) is float else float(value)
-        if not isfinite(number):
-            raise ValueError(f"{f.column} is {number}; a value that is not finite is no value")
-        return number
     return value
 
 

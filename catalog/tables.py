@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ncpl_data.catalog.record import Curve, Run
+from ncpl_data.catalog.record import Curve, Evaluation, Run
 from ncpl_data.schema.fields import Field, run_fields
 
 ARROW_TYPES = {
@@ -95,25 +96,47 @@ def table_schemas() -> dict[str, pa.Schema]:
     }
 
 
-def runs_table(runs: Sequence[Run]) -> pa.Table:
+@dataclass(frozen=True, eq=False)
+class EncodedRun:
+    """A run as the catalog keeps it: its row, made once. What the row was made from is let go."""
+
+    run_id: str
+    source: str
+    is_copy: bool | None
+    cells: tuple[Any, ...]
+    """In the order of `runs_schema`; the last one is the content hash."""
+    curves: Sequence[Curve]
+    evals: Sequence[Evaluation]
+
+    def content_hash(self) -> str:
+        """Return the SHA-256 of everything the run says."""
+        return str(self.cells[-1])
+
+
+AnyRun = Run | EncodedRun
+
+
+def encode(run: AnyRun) -> EncodedRun:
+    """Return a run with its row and content hash."""
+    if isinstance(run, EncodedRun):
+        return run
+    stated = run.stated()
+    stated["run_hash"] = run.content_hash(stated)
+    cells = tuple(map(stated.get, runs_schema().names))
+    return EncodedRun(run.run_id, run.source, run.is_copy, cells, run.curves, run.evals)
+
+
+def runs_table(runs: Sequence[AnyRun]) -> pa.Table:
     """Return runs as the table `runs`, in the order given."""
-    rows = []
-    for run in runs:
-        row = run.stated()
-        row["run_hash"] = run.content_hash(row)
-        rows.append(row)
     schema = runs_schema()
-    stated = {column for row in rows for column in row}
-    columns = [
-        pa.array([row.get(f.name) for row in rows], f.type)
-        if f.name in stated
-        else pa.nulls(len(rows), f.type)
-        for f in schema
-    ]
-    return pa.Table.from_arrays(columns, schema=schema)
+    if not runs:
+        return schema.empty_table()
+    columns = zip(*(encode(run).cells for run in runs), strict=True)
+    arrays = [pa.array(cells, f.type) for f, cells in zip(schema, columns, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def curves_table(runs: Sequence[Run]) -> pa.Table:
+def curves_table(runs: Sequence[AnyRun]) -> pa.Table:
     """Return the curves of runs as the table `curves`, sorted by run, metric and step."""
     parts = [
         (run, curve)
@@ -155,7 +178,7 @@ def joined_tokens(curves: Sequence[Curve], lengths: npt.NDArray[np.int64]) -> pa
     return pa.array(tokens, pa.int64(), mask=~known)
 
 
-def evals_table(runs: Sequence[Run]) -> pa.Table:
+def evals_table(runs: Sequence[AnyRun]) -> pa.Table:
     """Return the evaluations of runs as the table `evals`, sorted."""
     rows = [
         {"run_id": run.run_id, "source": run.source, **asdict(e)} for run in runs for e in run.evals

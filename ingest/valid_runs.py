@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from ncpl_data.catalog.record import Curve, Run
+import numpy as np
+
+from ncpl_data.catalog.record import FLOAT64, INT64, Curve, Run
 from ncpl_data.schema.batch import explain, row_test, validity_test
 from ncpl_data.schema.load import SCHEMA_VERSION, load_schema
 from ncpl_data.schema.validate import Problem
@@ -34,7 +36,7 @@ def is_surely_valid(run: Run) -> bool:
 def is_valid_curve(curve: Curve) -> bool:
     """Return whether a curve satisfies the schema; what its class has seen is not seen again."""
     step, value, tokens = curve.step, curve.value, curve.tokens
-    if step.dtype != "int64" or value.dtype != "float64" or len(step) > most("curve", "step"):
+    if step.dtype != INT64 or value.dtype != FLOAT64 or len(step) > most("curve", "step"):
         return False
     document: dict[str, Any] = {
         "metric": curve.metric,
@@ -42,9 +44,9 @@ def is_valid_curve(curve: Curve) -> bool:
         "value": [float(value[0])],
     }
     if tokens is not None:
-        if tokens.dtype != "int64":
+        if tokens.dtype != INT64:
             return False
-        document["tokens"] = [int(tokens.min()), int(tokens.max())]
+        document["tokens"] = [int(np.minimum.reduce(tokens)), int(np.maximum.reduce(tokens))]
     return validity_test("curve")(document)
 
 

@@ -69,8 +69,8 @@ def row_schema() -> dict[str, Any]:
     for field in run_fields():
         *sections, name = field.path
         spec = load_schema(sections[0])["properties"][name] if sections else run["properties"][name]
-        is_needed = field.column in required
-        properties[field.column] = spec if is_needed else {"anyOf": [{"type": "null"}, spec]}
+        may_lack = field.column not in required and "null" not in spec.get("type", ())
+        properties[field.column] = {"anyOf": [{"type": "null"}, spec]} if may_lack else spec
     return {
         "$schema": run["$schema"],
         "$id": run["$id"].replace("/run.", "/row."),  # references beside it resolve
