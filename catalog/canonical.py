@@ -115,7 +115,7 @@ def odd_numbers(value: Any) -> tuple[int, int] | None:
     None if a number is not finite.
     """
     n_short, n_small = 0, 0
-    level = [[value]]
+    level: list[Any] = [[value]]
     for container in level:  # grows while it is read
         for item in container.values() if type(container) is dict else container:
             kind = type(item)

@@ -68,7 +68,7 @@ class Curve:
                 digest.update(b"-")
             else:
                 digest.update(len(array).to_bytes(8, "little"))
-                digest.update(np.ascontiguousarray(array, dtype=kind))
+                digest.update(np.ascontiguousarray(array, dtype=kind).data)
 
 
 @dataclass(frozen=True)
@@ -317,7 +317,7 @@ def set_stated(self: Run, /, **values: Any) -> None:
     The method that dataclasses make sets each of a hundred fields, whether named or not; of the
     time to read a source that was a tenth.
     """
-    if not values.keys() <= ALL_NAMES or not NEEDED_NAMES <= values.keys():
+    if not values.keys() <= ALL_NAMES or not values.keys() >= NEEDED_NAMES:
         wrong = (values.keys() - ALL_NAMES) | (NEEDED_NAMES - values.keys())
         raise TypeError(f"Run: unknown or missing: {', '.join(sorted(wrong))}")
     vars(self).update(values)

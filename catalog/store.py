@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ncpl_data.catalog.bucket import open_storage
+from ncpl_data.catalog.canonical import canonical_json
 from ncpl_data.catalog.errors import ConflictError
 from ncpl_data.catalog.folder import discard, write_error
 from ncpl_data.catalog.manifest import DataFile, Manifest, manifest_name, read_manifest
@@ -27,7 +28,7 @@ from ncpl_data.catalog.parquet import (
     read_parquet,
     write_parquet,
 )
-from ncpl_data.catalog.record import Skipped, canonical_json
+from ncpl_data.catalog.record import Skipped
 from ncpl_data.catalog.tables import (
     AnyRun,
     curves_table,

@@ -1,4 +1,4 @@
-"""Which runs of a source satisfy the schema: by their columns, by their documents where in doubt."""
+"""Which runs satisfy the schema: told by their columns, by their documents where in doubt."""
 
 from __future__ import annotations
 
