@@ -166,6 +166,7 @@ def test_an_mlflow_run_gives_its_twin() -> None:
         assert document["outcome"][name] == REAL["outcome"][name]
     assert document["run_id"] == "lab/a6808541575c4e35b94a0a24aba7b682"
     assert document["source_run"] == "tiny-lr1e-3"
+    assert document["data"]["dataset"] == "the-docs-of-ncpl-data"
     assert document["provenance"]["raw_config"]["lr"] == "0.001"  # verbatim: MLflow logs text
 
 
