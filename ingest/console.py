@@ -159,5 +159,8 @@ def cell_text(value: Any, limit: int = 60) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:.6g}"
-    text = str(value)
+    if isinstance(value, (list, tuple, dict)):
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    else:
+        text = str(value)
     return text if len(text) <= limit else f"{text[: limit - 3]}..."

@@ -223,7 +223,7 @@ def read_whole(content: bytes, name: str, folder: Path, suffix: str) -> Iterator
 
 def unreadable(name: str, error: TextError, line: int | None, raw: bytes) -> Document:
     """Return a document whose text is not one of ours."""
-    problem = Problem("", error.rule, str(error), "one JSON or YAML document")
+    problem = Problem(error.pointer, error.rule, str(error), error.expected)
     if "Extra data" in str(error):
         hint = "One document a line? Then let the file's name end in .jsonl."
         problem = Problem("", error.rule, str(error), problem.expected, hint)

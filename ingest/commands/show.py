@@ -109,7 +109,7 @@ def value_lines(run: Run, default_origin: str | None = None) -> list[str]:
         value = getattr(run, f.column)
         if value is None or f.column in ("origins", "raw_config"):
             continue
-        shown = cell_text(value) if not isinstance(value, int) else f"{value:,}"
+        shown = cell_text(value)
         unit = "" if f.unit in (None, "1") else str(f.unit)
         default = None if f.column in NAMES or f.path[0] == "provenance" else default_origin
         rows.append((f.pointer[1:], shown, unit, origin_text(origins.get(f.column, default))))

@@ -267,6 +267,7 @@ def test_a_converted_run_is_submitted_and_its_twin_recognized(tmp_path: Path) ->
         ["convert", "hf", str(LOGS / "huggingface"), "--source", "lab", *values, "--out", str(out)],
     )
     assert done.exit_code == 0, done.output
+    assert "not stated: /data/dataset. Add" in done.stderr
     assert runner.invoke(main, ["submit", str(out), "--catalog", str(catalog)]).exit_code == 0
     (tmp_path / "twin.json").write_text(json.dumps(REAL | {"run_id": "lab/by_hand"}))
     done = runner.invoke(
