@@ -166,4 +166,4 @@ def test_an_ingest_of_the_size_of_losscast(tmp_path: Path) -> None:
         f"  the work alone, warmed up: {our_cpu / bare_cpu:.2f}x CPU "
         f"({our_cpu:.2f} s and {bare_cpu:.2f} s)"
     )
-    assert min(*walls, *cpus) <= LIMIT
+    assert min(cpus) <= LIMIT  # beside other programs the wall clock measures them

@@ -197,19 +197,35 @@ def test_a_wandb_export_gives_its_twin_without_secrets() -> None:
     assert "system/gpu" not in text
 
 
-def test_a_modded_nanogpt_log_gives_its_run() -> None:
+def test_a_modded_nanogpt_log_gives_its_hand_written_twin() -> None:
     (document,) = convert("log", LOGS / "modded_nanogpt_soap.txt")
-    schedule = document["schedule"]
-    assert schedule["batch_size_sequences"] == 512  # its comment says: in sequences
-    assert schedule["train_tokens"] == 512 * 1024 * 6000
-    assert schedule["decay_steps"] == 1800
-    assert document["outcome"]["final_loss"] == 3.2763
-    assert document["outcome"]["final_loss_metric"] == "validation/loss"
-    assert document["outcome"]["status"] == "finished"
-    curves = {c["metric"]: c for c in document["curves"]}
-    assert curves["validation/loss"]["step"][:2] == [0, 125]
-    assert curves["train/loss"]["value"][-1] == 3.4305
+    ((_, twin),) = parse_yaml((LOGS / "modded_nanogpt_twin.yaml").read_text())
+    assert {k: v for k, v in document.items() if k != "provenance"} == twin
     assert document["provenance"]["raw_config"]["batch_size"] == 512
+
+
+@pytest.mark.parametrize(
+    ("layout", "path", "options"),
+    [
+        ("hf", "huggingface", ["--set", "/system/n_devices=1"]),
+        ("tensorboard", "tensorboard", ["--config", str(LOGS / "tensorboard" / "config.json")]),
+        ("mlflow", "mlruns", []),
+        ("log", "modded_nanogpt_soap.txt", []),
+        ("wandb", "wandb", []),
+        ("csv", "csv/runs.csv", ["--mapping", str(LOGS / "csv" / "mapping.toml")]),
+    ],
+)
+def test_a_log_is_converted_validated_and_submitted(
+    layout: str, path: str, options: list[str], tmp_path: Path
+) -> None:
+    out, catalog = str(tmp_path / "runs.jsonl"), str(tmp_path / "catalog")
+    converted = ["convert", layout, str(LOGS / path), "--source", "lab", *options, "--out", out]
+    for words in (converted, ["validate", out], ["submit", out, "--catalog", catalog]):
+        done = CliRunner().invoke(main, words)
+        assert done.exit_code == 0, (words, done.output)
+    documents = [json.loads(line) for line in Path(out).read_text().splitlines()]
+    stored = find_runs(Catalog(catalog), [d["run_id"] for d in documents])
+    assert [stored[d["run_id"]].to_document() for d in documents] == documents
 
 
 @pytest.mark.parametrize(
