@@ -4,11 +4,14 @@ import json
 import math
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ncpl_data.catalog import canonical
 from ncpl_data.catalog.canonical import ENCODER, canonical_json, canonical_row, quick_writer
+from ncpl_data.catalog.record import Curve, Evaluation, Run
 
 ODD = st.sampled_from(
     [
@@ -69,3 +72,20 @@ def test_every_number_is_spelt_as_python_does(value: float, exponent: int) -> No
     scaled = math.ldexp(math.frexp(value)[0], round(exponent * 3.3219))
     for number in (value, scaled, float(f"{scaled:.3g}")):
         assert canonical_json([number, {"a": number}]) == ENCODER.encode([number, {"a": number}])
+
+
+def test_hashes_are_the_same_without_orjson(monkeypatch: pytest.MonkeyPatch) -> None:
+    curve = Curve("train/loss", np.array([1, 5]), np.array([3.5, 1e-7]))
+    run = Run(
+        run_id="a/b",
+        source="a",
+        adam_epsilon=1e-8,
+        weight_decay=0.00002,
+        metrics=({"name": "x", "unit": "other", "value": 5e-6},),
+        raw_config={"eps": 1e-8, "clip": None, "say": 'a "null" e-5', "z": [0.00001, 2**70]},
+        curves=(curve,),
+        evals=(Evaluation("arc", "accuracy", 0.5),),
+    )
+    quick = run.content_hash()
+    monkeypatch.setattr(canonical, "quick_writer", lambda: None)
+    assert run.content_hash() == quick
