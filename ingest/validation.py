@@ -49,18 +49,22 @@ class Examined:
 
 
 def invalid_documents(
-    paths: Sequence[Path], jobs: int | None = None
+    paths: Sequence[Path],
+    jobs: int | None = None,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> Iterator[tuple[int, Finding | None]]:
     """Yield (documents so far, finding) for each document that is not valid, and at the end.
 
-    `jobs` is the number of processes, by default the cores there are.
+    `jobs` is the number of processes, by default the cores there are. `advance` is called with
+    the bytes of files that were done since its last call.
     """
     n = 0
     for path in paths:
         if has_fast() and is_plain_lines(path):
-            found = findings_of_lines(path, jobs or cores())
+            found = findings_of_lines(path, jobs or cores(), advance)
         else:
             found = findings_of(path)
+            advance(size_of(path) if path.is_file() else 0)
         seen = 0
         for seen, finding in found:
             if finding is not None:
@@ -100,7 +104,9 @@ def size_of(path: Path) -> int:
     return path.stat().st_size
 
 
-def findings_of_lines(path: Path, jobs: int) -> Iterator[tuple[int, Finding | None]]:
+def findings_of_lines(
+    path: Path, jobs: int, advance: Callable[[int], None]
+) -> Iterator[tuple[int, Finding | None]]:
     """Yield (documents so far, finding) for each bad line of a file, and at the end."""
     n_lines, n = 0, 0
     for examined in examine_ranges(path, jobs):
@@ -108,6 +114,7 @@ def findings_of_lines(path: Path, jobs: int) -> Iterator[tuple[int, Finding | No
             document = finding.document
             placed = replace(document, line=(document.line or 0) + n_lines)
             yield n + so_far, replace(finding, document=placed)
+        advance(RANGE_BYTES)
         n_lines += examined.n_lines
         n += examined.n_documents
         if examined.is_last:

@@ -38,11 +38,13 @@ def validate(files: tuple[Path, ...], jobs: int | None, console: Console) -> int
 
     n_documents, n_invalid = 0, 0
     problems: list[dict[str, Any]] = []
-    for n_seen, finding in invalid_documents(files, jobs):
-        n_documents = n_seen
-        if finding is not None:
-            n_invalid += 1
-            problems += finding.as_dicts()
+    n_bytes = sum(path.stat().st_size for path in files if path.is_file())
+    with console.bar("validating", "B", n_bytes or None) as advance:
+        for n_seen, finding in invalid_documents(files, jobs, advance):
+            n_documents = n_seen
+            if finding is not None:
+                n_invalid += 1
+                problems += finding.as_dicts()
     summary = f"{n_documents:,} documents: {n_documents - n_invalid:,} valid, {n_invalid:,} not"
     console.result(
         {

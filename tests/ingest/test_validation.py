@@ -1,7 +1,9 @@
 """Many documents at once: the quick test and the closer look agree, however a file is cut."""
 
 import json
+import os
 import random
+import subprocess
 import sys
 from pathlib import Path
 
@@ -127,3 +129,21 @@ def test_every_broken_document_is_in_doubt() -> None:
     for line in lines:
         for document in documents.line_documents(line, "x", BAD, 1):
             assert not (is_surely_good(line) and checked(document)[1])
+
+
+@pytest.mark.parametrize(("option", "has_bar"), [("--jobs=1", True), ("--no-progress", False)])
+def test_a_bar_is_drawn_where_a_person_watches(option: str, has_bar: bool, tmp_path: Path) -> None:
+    path = tmp_path / "many.jsonl"
+    path.write_bytes(b"".join(made_lines(400, 200)))
+    ours, theirs = os.openpty()
+    code = "from ncpl_data.ingest.cli import main; main()"
+    command = [sys.executable, "-c", code, "validate", str(path), option]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, check=True)
+    os.write(theirs, b"end")
+    shown = b""
+    while not shown.endswith(b"end"):
+        shown += os.read(ours, 10_000)
+    os.close(ours)
+    os.close(theirs)
+    assert done.stdout.startswith(b"400 documents: 400 valid")
+    assert (b"validating" in shown) is has_bar
