@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,7 @@ def test_a_bar_is_drawn_where_a_person_watches(option: str, has_bar: bool, tmp_p
     path = tmp_path / "many.jsonl"
     path.write_bytes(b"".join(made_lines(400, 200)))
     ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
     code = "from ncpl_data.ingest.cli import main; main()"
     command = [sys.executable, "-c", code, "validate", str(path), option]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, check=True)
