@@ -20,6 +20,9 @@ SHORT_EXPONENT = re.compile(rb"e-(\d)(?!\d)")
 SMALL_NUMBER = re.compile(rb"0\.0000\d+")
 """0.00001, which Python spells 1e-05."""
 
+ODD_MARKS = (b"null", b"e-", b"0.0000")
+"""One of these stands in the text wherever orjson spelt a number in its own way."""
+
 CONTAINERS = frozenset((dict, list, tuple))
 
 
@@ -90,14 +93,20 @@ def quick_json(value: Any) -> bytes | None:
     text; as many mended as counted means that nothing inside a text was touched.
     """
     orjson = quick_writer()
-    counts = None if orjson is None else odd_numbers(value)
-    if counts is None:
+    if orjson is None:
         return None
     try:
         text: bytes = orjson.dumps(value, option=options())
     except (TypeError, ValueError):
         return None
-    n_short, n_small = counts
+    if not any(mark in text for mark in ODD_MARKS):
+        return text
+    counts = odd_numbers(value)
+    return None if counts is None else mended(text, *counts)
+
+
+def mended(text: bytes, n_short: int, n_small: int) -> bytes | None:
+    """Return a text with its odd numbers as Python spells them; None where more look like one."""
     if n_short:
         text, n = SHORT_EXPONENT.subn(rb"e-0\1", text)
         if n != n_short:
