@@ -17,16 +17,20 @@ LIMIT_MB = 500
 TRIES = 3
 N_CORES = 2
 
+# A process inherits ru_maxrss of the one that started it; VmHWM is its own.
 VALIDATE = """
-import json, resource, sys
+import json, pathlib, re, resource, sys
 from ncpl_data.ingest.cli import main
 sys.argv = ["ncpl-data", "validate", sys.argv[1], "--json"]
 try:
     main()
 finally:
-    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    peaks = [resource.getrusage(who).ru_maxrss / 1024 for who in whose]
-    print(json.dumps({"peaks_mb": peaks}), file=sys.stderr)
+    status = pathlib.Path("/proc/self/status")
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if status.exists():
+        own = int(re.search(r"VmHWM:\\s*(\\d+)", status.read_text())[1])
+    helpers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    print(json.dumps({"peaks_mb": [own / 1024, helpers / 1024]}), file=sys.stderr)
 """
 BAREST = """
 import sys
