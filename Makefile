@@ -46,11 +46,12 @@ test: $(VENV)/dev ## Run the tests
 test-slow: $(VENV)/dev ## Run the tests of minutes: killed writers, S3, coverage of intervals
 	$(RUN) $(BIN)/python -m pytest -n 2 --dist worksteal -m slow --timeout 1200
 
-check: $(VENV)/dev .typecheck/ncpl_data ## Format, lint, import contracts, types
+check: $(VENV)/dev .typecheck/ncpl_data ## Format, lint, import contracts, types, submissions
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	MYPYPATH=.typecheck $(BIN)/mypy -p ncpl_data -p ncpl
+	$(BIN)/ncpl-data validate submissions
 
 # Type checkers can not follow a namespace whose parts are mapped folders; these links show them.
 .typecheck/ncpl_data:

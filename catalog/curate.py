@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -200,7 +200,7 @@ def curate(run: Run) -> Run:
     flags = dict.fromkeys((*(run.flags or ()), *(one.flag for one in found)))
     evidence = "; ".join(f"{one.flag}: {one.evidence}" for one in found)
     origin = {"kind": "derived", "rule": evidence[:1000]}
-    return replace(run, flags=tuple(flags), origins={**(run.origins or {}), "flags": origin})
+    return run.with_values(flags=tuple(flags), origins={**(run.origins or {}), "flags": origin})
 
 
 def primary_curve(run: Run) -> Curve | None:

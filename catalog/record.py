@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
+from math import isfinite
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from ncpl_data.catalog.canonical import canonical_json, canonical_row
 from ncpl_data.schema.fields import Field, run_fields
 from ncpl_data.schema.load import SCHEMA_VERSION
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 Record = Mapping[str, Any]
+INT64, FLOAT64 = np.dtype("<i8"), np.dtype("<f8")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,14 +46,16 @@ class Curve:
             raise ValueError(
                 f"curve {self.metric}: {len(self.tokens)} token counts for {len(self.step)} steps"
             )
-        if np.any(np.diff(self.step) <= 0):
-            at = int(np.argmax(np.diff(self.step) <= 0)) + 1
+        falls = self.step[1:] <= self.step[:-1]
+        if falls.any():
+            at = int(falls.argmax()) + 1
             raise ValueError(
                 f"curve {self.metric}: step {self.step[at]} follows step {self.step[at - 1]}; "
                 "steps must increase"
             )
-        if not np.all(np.isfinite(self.value)):
-            at = int(np.argmin(np.isfinite(self.value)))
+        is_finite = np.isfinite(self.value)
+        if not is_finite.all():
+            at = int(is_finite.argmin())
             raise ValueError(
                 f"curve {self.metric}: the value at step {self.step[at]} is not finite"
             )
@@ -58,12 +63,12 @@ class Curve:
     def update(self, digest: hashlib._Hash) -> None:
         """Feed the curve's content into a hash."""
         digest.update(self.metric.encode() + b"\0")
-        for array, kind in ((self.step, "<i8"), (self.tokens, "<i8"), (self.value, "<f8")):
+        for array, kind in ((self.step, INT64), (self.tokens, INT64), (self.value, FLOAT64)):
             if array is None:
                 digest.update(b"-")
             else:
                 digest.update(len(array).to_bytes(8, "little"))
-                digest.update(np.ascontiguousarray(array, dtype=kind).tobytes())
+                digest.update(np.ascontiguousarray(array, dtype=kind).data)
 
 
 @dataclass(frozen=True)
@@ -200,13 +205,36 @@ class Run:
     curves: Sequence[Curve] = field(default=(), compare=False)
     evals: Sequence[Evaluation] = ()
 
+    def stated(self) -> dict[str, Any]:
+        """Return what the run says, by column, as it stands in the table `runs`.
+
+        Open objects are canonical JSON. Raises ValueError for a number that is not finite.
+        """
+        found = {column: value for column, value in vars(self).items() if value is not None}
+        found.pop("curves", None)
+        found.pop("evals", None)
+        found.setdefault("schema_version", SCHEMA_VERSION)
+        for f in special_fields():
+            if f.column in found:
+                found[f.column] = cell(f, found[f.column])
+        for column in number_columns():
+            value = found.get(column)
+            if value is not None and not (type(value) is float and isfinite(value)):
+                found[column] = finite(column, value)
+        return found
+
     def row(self) -> dict[str, Any]:
         """Return the row of the table `runs`: every column, open objects as canonical JSON."""
-        values = vars(self)
-        return {
-            f.column: None if (value := values[f.column]) is None else cell(f, value)
-            for f in run_fields()
-        }
+        stated = self.stated()
+        return {f.column: stated.get(f.column) for f in run_fields()}
+
+    def with_values(self, **values: Any) -> Self:
+        """Return a run with other values; quicker than `dataclasses.replace`."""
+        if not values.keys() <= ALL_NAMES:
+            raise TypeError(f"Run has no field {', '.join(values.keys() - ALL_NAMES)}")
+        changed = object.__new__(type(self))
+        vars(changed).update(vars(self), **values)
+        return changed
 
     def content_hash(self, row: Record | None = None) -> str:
         """Return the SHA-256 of everything the run says, in hexadecimal.
@@ -214,11 +242,14 @@ class Run:
         It does not depend on the order of keys, curves or evaluations, nor on Arrow's encoding,
         so equal content has equal hashes on any machine. `row` is the run's row, if it is at hand.
         """
-        row = self.row() if row is None else row
-        values = {column: value for column, value in row.items() if value is not None}
-        digest = hashlib.sha256(canonical_json(values).encode())
-        for curve in sorted(self.curves, key=lambda c: c.metric):
+        values = self.stated() if row is None else drop_none(row)
+        digest = hashlib.sha256(canonical_row(values))
+        curves = self.curves
+        for curve in sorted(curves, key=lambda c: c.metric) if len(curves) > 1 else curves:
             curve.update(digest)
+        if not self.evals:
+            digest.update(b"[]")
+            return digest.hexdigest()
         evals = sorted(canonical_json(drop_none(asdict(e))) for e in self.evals)
         digest.update(canonical_json(evals).encode())
         return digest.hexdigest()
@@ -226,9 +257,8 @@ class Run:
     def to_document(self) -> dict[str, Any]:
         """Return the run as a document of the schema, without nulls."""
         document: dict[str, Any] = {}
-        values = vars(self)
         for f in run_fields():
-            value = values[f.column]
+            value = getattr(self, f.column)
             if value is None:
                 continue
             place = document
@@ -281,6 +311,47 @@ class Run:
         return cls(**values, curves=tuple(curves), evals=tuple(evals))
 
 
+def set_stated(self: Run, /, **values: Any) -> None:
+    """Set the fields that are named; the others are None, as the class says.
+
+    The method that dataclasses make sets each of a hundred fields, whether named or not; of the
+    time to read a source that was a tenth.
+    """
+    if not values.keys() <= ALL_NAMES or not values.keys() >= NEEDED_NAMES:
+        wrong = (values.keys() - ALL_NAMES) | (NEEDED_NAMES - values.keys())
+        raise TypeError(f"Run: unknown or missing: {', '.join(sorted(wrong))}")
+    vars(self).update(values)
+
+
+ALL_NAMES = frozenset(f.name for f in fields(Run))
+NEEDED_NAMES = frozenset(("run_id", "source"))
+
+Run.__init__ = set_stated  # type: ignore[assignment]
+
+
+@cache
+def special_fields() -> tuple[Field, ...]:
+    """Return the fields that stand in their column in another form than in a run."""
+    return tuple(f for f in run_fields() if f.kind in ("json", "records", "strings"))
+
+
+@cache
+def number_columns() -> tuple[str, ...]:
+    """Return the columns of numbers that need not be whole."""
+    return tuple(f.column for f in run_fields() if f.kind == "number")
+
+
+def finite(column: str, value: Any) -> float:
+    """Return a value as a float.
+
+    Raises ValueError if it is not finite.
+    """
+    number = float(value)
+    if not isfinite(number):
+        raise ValueError(f"{column} is {number}; a value that is not finite is no value")
+    return number
+
+
 @dataclass(frozen=True)
 class Skipped:
     """A record that was read and refused. It is kept, with the reason, in the table `rejects`."""
@@ -323,13 +394,6 @@ def drop_none(mapping: Record) -> dict[str, Any]:
     return {key: value for key, value in mapping.items() if value is not None}
 
 
-def canonical_json(value: Any) -> str:
-    """Return the one JSON text of a value: keys sorted, no spaces, no NaN."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
-
-
 def typed(f: Field, value: Any) -> Any:
     """Return a document's value in the column's type: 1 is 1.0 where a number is meant."""
     if f.kind == "number":
@@ -343,20 +407,13 @@ def typed(f: Field, value: Any) -> Any:
 
 
 def cell(f: Field, value: Any) -> Any:
-    """Return a run's value as it stands in its column."""
-    if value is None:
-        return None
+    """Return an open object or a list as it stands in its column."""
     if f.kind == "json":
         return canonical_json(value)
     if f.kind == "records":
         return [{item.path[0]: entry.get(item.path[0]) for item in f.items} for entry in value]
     if f.kind == "strings":
         return list(value)
-    if f.kind == "number":
-        number = float(value)
-        if not math.isfinite(number):
-            raise ValueError(f"{f.column} is {number}; a value that is not finite is no value")
-        return number
     return value
 
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ncpl_data.catalog.bucket import open_storage
+from ncpl_data.catalog.canonical import canonical_json
 from ncpl_data.catalog.errors import ConflictError
 from ncpl_data.catalog.folder import discard, write_error
 from ncpl_data.catalog.manifest import DataFile, Manifest, manifest_name, read_manifest
@@ -27,8 +28,14 @@ from ncpl_data.catalog.parquet import (
     read_parquet,
     write_parquet,
 )
-from ncpl_data.catalog.record import Run, Skipped, canonical_json
-from ncpl_data.catalog.tables import curves_table, evals_table, runs_table, table_schemas
+from ncpl_data.catalog.record import Skipped
+from ncpl_data.catalog.tables import (
+    AnyRun,
+    curves_table,
+    evals_table,
+    runs_table,
+    table_schemas,
+)
 from ncpl_data.schema.load import SCHEMA_VERSION
 
 MAX_COMMIT_TRIES = 50
@@ -123,7 +130,7 @@ class Catalog:
 
     def upsert(
         self,
-        runs: Sequence[Run],
+        runs: Sequence[AnyRun],
         *,
         source: str,
         operation: str,
@@ -189,7 +196,7 @@ class Catalog:
         return self.commit(prepare, operation, sheets, cursors)
 
     def compare(
-        self, manifest: Manifest, incoming: Mapping[str, Run], source: str
+        self, manifest: Manifest, incoming: Mapping[str, AnyRun], source: str
     ) -> tuple[Outcome, set[str]]:
         """Return what an upsert would do, and the ids whose stored rows must go."""
         columns = ["run_id", "run_hash", "is_copy"]
@@ -317,7 +324,7 @@ class NewFiles:
     files: dict[str, tuple[DataFile, ...]] = field(default_factory=dict)
 
 
-def run_tables(runs: Sequence[Run]) -> dict[str, pa.Table]:
+def run_tables(runs: Sequence[AnyRun]) -> dict[str, pa.Table]:
     """Return the rows of runs for each table they have rows in, sorted."""
     return {
         "runs": runs_table(sorted(runs, key=lambda r: r.run_id)),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from ncpl_data.catalog.record import Run
+from ncpl_data.catalog.record import Curve, Evaluation, Run
 from ncpl_data.schema.fields import Field, run_fields
 
 ARROW_TYPES = {
@@ -95,50 +96,89 @@ def table_schemas() -> dict[str, pa.Schema]:
     }
 
 
-def runs_table(runs: Sequence[Run]) -> pa.Table:
+@dataclass(frozen=True, eq=False)
+class EncodedRun:
+    """A run as the catalog keeps it: its row, made once. What the row was made from is let go."""
+
+    run_id: str
+    source: str
+    is_copy: bool | None
+    cells: tuple[Any, ...]
+    """In the order of `runs_schema`; the last one is the content hash."""
+    curves: Sequence[Curve]
+    evals: Sequence[Evaluation]
+
+    def content_hash(self) -> str:
+        """Return the SHA-256 of everything the run says."""
+        return str(self.cells[-1])
+
+
+AnyRun = Run | EncodedRun
+
+
+def encode(run: AnyRun) -> EncodedRun:
+    """Return a run with its row and content hash."""
+    if isinstance(run, EncodedRun):
+        return run
+    stated = run.stated()
+    stated["run_hash"] = run.content_hash(stated)
+    cells = tuple(map(stated.get, runs_schema().names))
+    return EncodedRun(run.run_id, run.source, run.is_copy, cells, run.curves, run.evals)
+
+
+def runs_table(runs: Sequence[AnyRun]) -> pa.Table:
     """Return runs as the table `runs`, in the order given."""
-    rows = []
-    for run in runs:
-        row = run.row()
-        row["run_hash"] = run.content_hash(row)
-        rows.append(row)
-    return pa.Table.from_pylist(rows, schema=runs_schema())
+    schema = runs_schema()
+    if not runs:
+        return schema.empty_table()
+    columns = zip(*(encode(run).cells for run in runs), strict=True)
+    arrays = [pa.array(cells, f.type) for f, cells in zip(schema, columns, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def curves_table(runs: Sequence[Run]) -> pa.Table:
+def curves_table(runs: Sequence[AnyRun]) -> pa.Table:
     """Return the curves of runs as the table `curves`, sorted by run, metric and step."""
     parts = [
         (run, curve)
         for run in sorted(runs, key=lambda r: r.run_id)
         for curve in sorted(run.curves, key=lambda c: c.metric)
     ]
-    lengths = np.asarray([len(curve.step) for _, curve in parts], dtype=np.int64)
+    if not parts:
+        return CURVES_SCHEMA.empty_table()
+    curves = [curve for _, curve in parts]
+    lengths = np.asarray([len(curve.step) for curve in curves], dtype=np.int64)
+    runs_of = np.repeat(np.arange(len(parts), dtype=np.int32), lengths)
 
     def repeat(values: list[str]) -> pa.Array:
-        indices = pa.array(np.repeat(np.arange(len(values)), lengths), type=pa.int64())
-        return pa.array(values, type=pa.string()).take(indices)
-
-    def join(arrays: list[Any], kind: pa.DataType) -> pa.Array:
-        chunks = [
-            pa.nulls(n, kind) if a is None else pa.array(a, type=kind)
-            for a, n in zip(arrays, lengths.tolist(), strict=True)
-        ]
-        return pa.concat_arrays(chunks) if chunks else pa.nulls(0, kind)
+        return pa.array(values, type=pa.string()).take(pa.array(runs_of))
 
     return pa.Table.from_arrays(
         [
             repeat([run.run_id for run, _ in parts]),
             repeat([run.source for run, _ in parts]),
-            repeat([curve.metric for _, curve in parts]),
-            join([curve.step for _, curve in parts], pa.int64()),
-            join([curve.tokens for _, curve in parts], pa.int64()),
-            join([curve.value for _, curve in parts], pa.float64()),
+            repeat([curve.metric for curve in curves]),
+            pa.array(np.concatenate([curve.step for curve in curves]), pa.int64()),
+            joined_tokens(curves, lengths),
+            pa.array(np.concatenate([curve.value for curve in curves]), pa.float64()),
         ],
         schema=CURVES_SCHEMA,
     )
 
 
-def evals_table(runs: Sequence[Run]) -> pa.Table:
+def joined_tokens(curves: Sequence[Curve], lengths: npt.NDArray[np.int64]) -> pa.Array:
+    """Return the tokens of curves one after another, null for a curve that has none."""
+    has_tokens = np.asarray([curve.tokens is not None for curve in curves])
+    given = [curve.tokens for curve in curves if curve.tokens is not None]
+    if has_tokens.all():
+        return pa.array(np.concatenate(given), pa.int64())
+    known = np.repeat(has_tokens, lengths)
+    tokens = np.zeros(len(known), np.int64)
+    if given:
+        tokens[known] = np.concatenate(given)
+    return pa.array(tokens, pa.int64(), mask=~known)
+
+
+def evals_table(runs: Sequence[AnyRun]) -> pa.Table:
     """Return the evaluations of runs as the table `evals`, sorted."""
     rows = [
         {"run_id": run.run_id, "source": run.source, **asdict(e)} for run in runs for e in run.evals

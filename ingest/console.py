@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +17,9 @@ import click
 EXIT_OK, EXIT_INVALID, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_CONFLICT, EXIT_INTERRUPTED = (
     0, 1, 2, 3, 4, 130,
 )  # fmt: skip
+
+Advance = Callable[[int], None]
+"""Called with how much was done since the last call."""
 
 DEFAULT_CATALOG = "ncpl-catalog"
 
@@ -40,6 +44,21 @@ class Console:
         """Print a remark on stderr."""
         if self.verbosity >= 0:
             click.echo(message, err=True)
+
+    @contextlib.contextmanager
+    def bar(self, label: str, unit: str, total: int | None = None) -> Iterator[Advance]:
+        """Yield what moves a progress bar on stderr; it does nothing where nobody watches."""
+        if not self.shows_progress:
+            yield lambda _: None
+            return
+        from tqdm import tqdm
+
+        with tqdm(total=total, desc=label, unit=unit, unit_scale=True, leave=False) as shown:
+            yield lambda n: void(shown.update(n))
+
+
+def void(_: object) -> None:
+    """Return nothing."""
 
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -159,5 +178,8 @@ def cell_text(value: Any, limit: int = 60) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:.6g}"
-    text = str(value)
+    if isinstance(value, (list, tuple, dict)):
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    else:
+        text = str(value)
     return text if len(text) <= limit else f"{text[: limit - 3]}..."

@@ -176,15 +176,18 @@ def read_lines(file: IO[bytes], name: str, folder: Path, first_line: int = 1) ->
     while raw := file.readline(MAX_JSON_BYTES + 1):
         number += 1
         if len(raw) > MAX_JSON_BYTES:
-            yield refused(
-                name, "size", "a longer line", f"at most {MAX_JSON_BYTES:,} bytes", number
-            )
+            yield too_long(name, number)
             return
         if raw.strip():
             is_empty = False
             yield from line_documents(raw, name, folder, number)
     if is_empty:
         yield refused(name, "empty", "an empty file", "one JSON document a line")
+
+
+def too_long(name: str, number: int) -> Document:
+    """Return what stands for a line that is longer than a document may be."""
+    return refused(name, "size", "a longer line", f"at most {MAX_JSON_BYTES:,} bytes", number)
 
 
 def line_documents(raw: bytes, name: str, folder: Path, number: int) -> Iterator[Document]:
@@ -220,7 +223,7 @@ def read_whole(content: bytes, name: str, folder: Path, suffix: str) -> Iterator
 
 def unreadable(name: str, error: TextError, line: int | None, raw: bytes) -> Document:
     """Return a document whose text is not one of ours."""
-    problem = Problem("", error.rule, str(error), "one JSON or YAML document")
+    problem = Problem(error.pointer, error.rule, str(error), error.expected)
     if "Extra data" in str(error):
         hint = "One document a line? Then let the file's name end in .jsonl."
         problem = Problem("", error.rule, str(error), problem.expected, hint)

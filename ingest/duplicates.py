@@ -19,6 +19,9 @@ KEY = ("final_loss", "learning_rate", "train_steps")
 """Two runs are compared in full only if they agree in these."""
 
 OUTCOME = ("status", "final_loss", "final_loss_metric", "final_loss_unit", "final_step")
+VARIED = frozenset(
+    ("learning_rate", "batch_size_sequences", "weight_decay", "warmup_steps", "params_total")
+)
 MIN_AGREEING = 4
 """Values of the configuration both runs state alike; fewer do not make them the same run."""
 
@@ -31,11 +34,19 @@ MAX_COMPARED = 200
 
 @cache
 def configuration() -> tuple[str, ...]:
-    """Return the columns that make a run this run, apart from what came of it."""
+    """Return the columns that make a run this run, apart from what came of it.
+
+    First what runs of one sweep differ in most often: there the comparison ends.
+    """
     sections = ("model", "optimizer", "schedule", "data")
     kinds = ("integer", "number", "string")
     columns = (f.column for f in run_fields() if f.path[0] in sections and f.kind in kinds)
-    return (*columns, "seed", "stage", "parent_run_id", "branch_step")
+    return ("seed", *sorted(columns, key=is_seldom_varied), "stage", "parent_run_id", "branch_step")
+
+
+def is_seldom_varied(column: str) -> bool:
+    """Return whether sweeps seldom vary a column."""
+    return column not in VARIED
 
 
 class Twins:

@@ -13,13 +13,16 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import httpx
 import platformdirs
 
 from ncpl_data.catalog.errors import RawFileError, SourceUnreachableError
 from ncpl_data.catalog.parquet import file_sha256
 from ncpl_data.ingest.base import RawFile
+
+if TYPE_CHECKING:
+    import httpx
 
 MAX_TRIES = 6
 MAX_REDIRECTS = 5
@@ -72,6 +75,8 @@ def fetch(
     target = cache / file.sha256[:2] / file.sha256 / file.name
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
+    import httpx  # most ingests read what is there already
+
     limits = httpx.Timeout(stall_seconds, connect=CONNECT_TIMEOUT_SECONDS)
     reason = "no answer"
     with httpx.Client(timeout=limits) as client:
@@ -136,6 +141,8 @@ def download(
     headers = {"Range": f"bytes={have}-"} if have else {}
     headers["Accept-Encoding"] = "identity"  # a range of a compressed answer would not fit
     assert file.url is not None
+    import httpx
+
     url = httpx.URL(file.url)
     for _ in range(MAX_REDIRECTS + 1):
         with client.stream("GET", url, headers=headers) as answer:
@@ -181,6 +188,8 @@ def save(
 
     Raises httpx.RemoteProtocolError if it ends early.
     """
+    import httpx
+
     total = have
     with part.open("ab" if have else "wb") as out:
         for chunk in answer.iter_bytes():

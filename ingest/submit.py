@@ -19,6 +19,10 @@ from ncpl_data.ingest.lookup import find_runs
 from ncpl_data.schema.batch import explain
 from ncpl_data.schema.validate import Problem, shorten
 
+DEFAULT_ORIGIN = "declared"
+"""How a submitted value is known whose origin the document does not state: its contributor says
+so. It stands once in the source's data sheet, so that a document comes back as it was given."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -304,6 +308,7 @@ def sheet_of(source: str, runs: Sequence[Run], manifest: Manifest) -> dict[str, 
         "revision": None,
         "origins": [],
         "traps": [],
+        "default_origin": DEFAULT_ORIGIN,
     }
 
 

@@ -1,171 +1,226 @@
-"""Validate many documents, one at a time, on every core where there are enough of them.
+"""Validate many documents: in ranges of large files, on every core, never all in memory at once.
 
-A file of JSON lines is cut into blocks. A block is first put to the fast test (orjson and
-jsonschema-rs, the extra `fast`), which only says whether a line is surely good; every other line
-is examined by the rules of one document, so the two can not disagree about what is wrong.
+A file of JSON lines is cut into ranges of bytes. Each process reads its own ranges, passes the
+lines that are surely good (`quick`), and examines every other line by the rules of one document.
 """
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
-from ncpl_data.ingest.checks import check_run
-from ncpl_data.schema.batch import validity_test
-from ncpl_data.schema.text import MAX_DEPTH
+from ncpl_data.ingest.quick import has_fast, quick_test
 
 if TYPE_CHECKING:
     from ncpl_data.ingest.submit import Finding
 
-BLOCK_BYTES = 4 << 20
+RANGE_BYTES = 4 << 20
 PARALLEL_BYTES = 32 << 20
 """A smaller file is done before other processes have started."""
 
-Block = tuple[int, list[bytes]]
-"""First line number and lines."""
+SMALL_BYTES = 1 << 20
+"""A smaller file is read as any other document."""
+
+AHEAD_RANGES = 32
+"""Ranges that may be examined before those in front of them are."""
+
+Range = tuple[Path, int, int]
+"""File, first byte and the byte after the last; a range holds the lines that begin in it."""
 
 
-def invalid_documents(paths: Sequence[Path]) -> Iterator[tuple[int, Finding | None]]:
-    """Yield (documents so far, finding) for each document that is not valid, and at the end."""
-    from ncpl_data.ingest.documents import line_documents, read_documents
-    from ncpl_data.ingest.submit import Finding, checked
+@dataclass
+class Examined:
+    """What one range holds."""
 
+    n_lines: int = 0
+    n_documents: int = 0
+    findings: list[tuple[int, Finding]] = field(default_factory=list)
+    """Documents that are not valid, each with the number of documents up to it in this range;
+    lines count from the range's first, which is 1."""
+    is_last: bool = False
+    """True where a line is longer than a document may be: what follows is not read."""
+
+
+def invalid_documents(
+    paths: Sequence[Path],
+    jobs: int | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Iterator[tuple[int, Finding | None]]:
+    """Yield (documents so far, finding) for each document that is not valid, and at the end.
+
+    `jobs` is the number of processes, by default the cores there are. `advance` is called with
+    the bytes of files that were done since its last call.
+    """
     n = 0
     for path in paths:
         if has_fast() and is_plain_lines(path):
-            for doubtful, n_good in examine_blocks(path):
-                n += n_good
-                for number, line in doubtful:
-                    for document in line_documents(line, str(path), path.parent, number):
-                        n += 1
-                        _, problems = checked(document)
-                        if problems:
-                            yield n, Finding(document, None, tuple(problems))
-            continue
-        for document in read_documents([path]):
-            n += 1
-            _, problems = checked(document)
-            if problems:
-                yield n, Finding(document, None, tuple(problems))
+            found = findings_of_lines(path, jobs or cores(), advance)
+        else:
+            found = findings_of(path)
+            advance(size_of(path) if path.is_file() else 0)
+        seen = 0
+        for seen, finding in found:
+            if finding is not None:
+                yield n + seen, finding
+        n += seen
     yield n, None
 
 
-def has_fast() -> bool:
-    """Return whether the extra `fast` is installed."""
-    try:
-        import jsonschema_rs
-        import orjson
-    except ImportError:
-        return False
-    return bool(jsonschema_rs and orjson)
+def findings_of(path: Path) -> Iterator[tuple[int, Finding | None]]:
+    """Yield the same for one file or folder, one document after the other."""
+    from ncpl_data.ingest.documents import read_documents
+    from ncpl_data.ingest.submit import Finding, checked
+
+    n = 0
+    for n, document in enumerate(read_documents([path]), start=1):
+        _, problems = checked(document)
+        if problems:
+            yield n, Finding(document, None, tuple(problems))
+    yield n, None
+
+
+def cores() -> int:
+    """Return the cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def is_plain_lines(path: Path) -> bool:
-    """Return whether a path is a file of JSON lines that holds anything, and no link."""
+    """Return whether a path is a large file of JSON lines, and no link."""
     is_lines = path.suffix.lower() in (".jsonl", ".ndjson")
-    return is_lines and path.is_file() and not path.is_symlink() and path.stat().st_size > 1 << 20
+    return is_lines and path.is_file() and not path.is_symlink() and size_of(path) > SMALL_BYTES
 
 
-def examine_blocks(path: Path) -> Iterator[tuple[list[tuple[int, bytes]], int]]:
-    """Yield (doubtful lines with their numbers, surely good documents) for each block of a file.
+def size_of(path: Path) -> int:
+    """Return the bytes of a file."""
+    return path.stat().st_size
 
-    At most two blocks a process are held at a time.
-    """
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    if not workers or workers < 2 or path.stat().st_size < PARALLEL_BYTES:
-        for block in blocks(path):
-            yield examined(block, good_lines(block[1]))
+
+def findings_of_lines(
+    path: Path, jobs: int, advance: Callable[[int], None]
+) -> Iterator[tuple[int, Finding | None]]:
+    """Yield (documents so far, finding) for each bad line of a file, and at the end."""
+    n_lines, n = 0, 0
+    for examined in examine_ranges(path, jobs):
+        for so_far, finding in examined.findings:
+            document = finding.document
+            placed = replace(document, line=(document.line or 0) + n_lines)
+            yield n + so_far, replace(finding, document=placed)
+        advance(RANGE_BYTES)
+        n_lines += examined.n_lines
+        n += examined.n_documents
+        if examined.is_last:
+            break
+    if n == 0:  # nothing but line breaks
+        yield from findings_of(path)
         return
-    waiting: deque[tuple[Block, Future[list[bool]]]] = deque()
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for block in blocks(path):
-            waiting.append((block, pool.submit(good_lines, block[1])))
-            if len(waiting) > 2 * workers:
-                done, future = waiting.popleft()
-                yield examined(done, future.result())
-        while waiting:
-            done, future = waiting.popleft()
-            yield examined(done, future.result())
+    yield n, None
 
 
-def blocks(path: Path) -> Iterator[Block]:
-    """Yield the lines of a file in blocks, as long lines as a document may have."""
-    from ncpl_data.ingest.documents import MAX_JSON_BYTES
+def examine_ranges(path: Path, jobs: int) -> Iterator[Examined]:
+    """Yield what each range of a file holds, in order.
 
-    number = 1
-    with path.open("rb") as file:
-        while lines := file.readlines(BLOCK_BYTES):
-            if max(map(len, lines)) > MAX_JSON_BYTES:
-                lines = [line[: MAX_JSON_BYTES + 1] for line in lines]
-            yield number, lines
-            number += len(lines)
-
-
-def examined(block: Block, good: list[bool]) -> tuple[list[tuple[int, bytes]], int]:
-    """Return the lines of a block that need a closer look, and how many need none."""
-    number, lines = block
-    doubtful = [
-        (number + index, line)
-        for index, (line, is_good) in enumerate(zip(lines, good, strict=True))
-        if not is_good and line.strip()
-    ]
-    return doubtful, sum(good)
-
-
-def good_lines(lines: list[bytes]) -> list[bool]:
-    """Return for each line whether it is surely one valid run document."""
-    import orjson
-
-    test = validity_test("run")
-    return [is_good(line, orjson.loads, test) for line in lines]
-
-
-def is_good(line: bytes, loads: Any, test: Any) -> bool:
-    """Return whether a line is surely one valid run; False where only a closer look can tell."""
-    try:
-        document = loads(line)
-    except ValueError:
-        return False
-    if not isinstance(document, dict) or "runs" in document:
-        return False
-    if isinstance(document.get("curves"), dict):  # in a file beside the document
-        return False
-    if line.count(b"[") + line.count(b"{") > MAX_DEPTH or has_repeated_key(line, document):
-        return False
-    return bool(test(document)) and not check_run(document)
-
-
-def has_repeated_key(line: bytes, document: dict[str, Any]) -> bool:
-    """Return whether an object may name a key twice.
-
-    Each key of the text is followed by one colon, so as many colons as keys mean that no key
-    was lost. Colons inside texts make a line doubtful, never good.
+    This process works too: it takes a range whenever the next result is not there yet.
     """
-    return line.count(b":") != count_keys(document)
+    ranges = iter(ranges_of(path))
+    helpers = jobs - 1 if size_of(path) >= PARALLEL_BYTES else 0
+    if helpers < 1:
+        yield from map(examine, ranges)
+        return
+    waiting: deque[Future[Examined]] = deque()
+    with ProcessPoolExecutor(helpers, mp_context=get_context("spawn")) as pool:
+        try:
+            while True:
+                n_busy = sum(not future.done() for future in waiting)
+                for _ in range(2 * helpers - n_busy):
+                    if (following := next(ranges, None)) is not None:
+                        waiting.append(pool.submit(examine, following))
+                if not waiting:
+                    return
+                is_late = not waiting[0].done() and len(waiting) < AHEAD_RANGES
+                if is_late and (own := next(ranges, None)) is not None:
+                    waiting.append(examined_here(own))
+                else:
+                    yield waiting.popleft().result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
-def count_keys(value: dict[str, Any]) -> int:
-    """Return the keys of an object and of everything inside it."""
-    total = len(value)
-    for item in value.values():
-        if type(item) is dict:
-            total += count_keys(item)
-        elif type(item) is list and item and type(item[0]) in (dict, list):
-            total += count_in_list(item)
-    return total
+def examined_here(part: Range) -> Future[Examined]:
+    """Return a range's result, found in this process."""
+    done: Future[Examined] = Future()
+    done.set_result(examine(part))
+    return done
 
 
-def count_in_list(items: list[Any]) -> int:
-    """Return the keys of the objects in a list."""
-    total = 0
-    for item in items:
-        if type(item) is dict:
-            total += count_keys(item)
-        elif type(item) is list:
-            total += count_in_list(item)
-    return total
+def ranges_of(path: Path) -> Iterator[Range]:
+    """Yield the ranges of a file."""
+    size = size_of(path)
+    for start in range(0, size, RANGE_BYTES):
+        yield path, start, min(start + RANGE_BYTES, size)
+
+
+def examine(part: Range) -> Examined:
+    """Return what one range of a file of JSON lines holds."""
+    from ncpl_data.ingest.documents import MAX_JSON_BYTES, line_documents, too_long
+    from ncpl_data.ingest.submit import Finding, checked
+
+    path, _, _ = part
+    is_surely_good = tester()
+    done = Examined()
+    for line in lines_of(part, MAX_JSON_BYTES + 1):
+        done.n_lines += 1
+        if len(line) > MAX_JSON_BYTES:
+            done.n_documents += 1
+            document = too_long(str(path), done.n_lines)
+            assert document.problem is not None
+            done.findings.append((done.n_documents, Finding(document, None, (document.problem,))))
+            done.is_last = True
+            break
+        if is_surely_good(line):
+            done.n_documents += 1
+        elif line.strip():
+            for document in line_documents(line, str(path), path.parent, done.n_lines):
+                done.n_documents += 1
+                _, problems = checked(document)
+                if problems:
+                    finding = Finding(document, None, tuple(problems))
+                    done.findings.append((done.n_documents, finding))
+    return done
+
+
+@cache
+def tester() -> Callable[[bytes], bool]:
+    """Return the quick test of this process, made once."""
+    return quick_test()
+
+
+def lines_of(part: Range, limit: int) -> Iterator[bytes]:
+    """Yield the lines that begin in a range, each cut after `limit` bytes."""
+    path, start, end = part
+    with path.open("rb", buffering=1 << 20) as file:
+        if start:
+            file.seek(start - 1)
+            start += skip_line(file) - 1
+        while start < end and (line := file.readline(limit)):
+            yield line
+            start += len(line)
+
+
+def skip_line(file: IO[bytes]) -> int:
+    """Return how many bytes it takes to pass the rest of a line."""
+    n = 0
+    while piece := file.readline(RANGE_BYTES):
+        n += len(piece)
+        if piece.endswith(b"\n"):
+            break
+    return n

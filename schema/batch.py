@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any
 
+from ncpl_data.schema.fields import run_fields
 from ncpl_data.schema.load import NAMES, load_schema, validator
 from ncpl_data.schema.validate import Problem, check_document
 
@@ -16,14 +17,13 @@ def validity_test(schema: str) -> Callable[[Any], bool]:
 
     A document the fast one can not take (a number beyond its types) is given to the other.
     """
-    slow: Callable[[Any], bool] = validator(schema).is_valid
-    try:
-        import jsonschema_rs
-    except ImportError:
+
+    def slow(document: Any) -> bool:
+        return bool(validator(schema).is_valid(document))
+
+    fast = fast_validator(load_schema(schema))
+    if fast is None:
         return slow
-    resources = [(load_schema(name)["$id"], load_schema(name)) for name in NAMES]
-    registry = jsonschema_rs.Registry(resources)
-    fast = jsonschema_rs.Draft202012Validator(load_schema(schema), registry=registry)
 
     def test(document: Any) -> bool:
         try:
@@ -33,6 +33,55 @@ def validity_test(schema: str) -> Callable[[Any], bool]:
         return valid
 
     return test
+
+
+def fast_validator(schema: dict[str, Any]) -> Any:
+    """Return the jsonschema-rs validator of a schema, None where the package is missing."""
+    try:
+        import jsonschema_rs
+    except ImportError:
+        return None
+    resources = [(load_schema(name)["$id"], load_schema(name)) for name in NAMES]
+    registry = jsonschema_rs.Registry(resources)
+    return jsonschema_rs.Draft202012Validator(schema, registry=registry)
+
+
+@cache
+def row_test() -> Callable[[dict[str, Any]], bool]:
+    """Return a test of one run by its columns, without curves and evaluations.
+
+    True where the document of these values surely satisfies the schema; False where only the
+    document can tell. Building the document costs more than testing it.
+    """
+    fast = fast_validator(row_schema())
+
+    def test(values: dict[str, Any]) -> bool:
+        try:
+            return fast is not None and bool(fast.is_valid(values))
+        except (ValueError, TypeError, OverflowError):
+            return False
+
+    return test
+
+
+def row_schema() -> dict[str, Any]:
+    """Return the schema of a run as one flat object: a column for each field, null if unknown."""
+    run = load_schema("run")
+    required = run["required"]
+    properties = {}
+    for field in run_fields():
+        *sections, name = field.path
+        spec = load_schema(sections[0])["properties"][name] if sections else run["properties"][name]
+        may_lack = field.column not in required and "null" not in spec.get("type", ())
+        properties[field.column] = {"anyOf": [{"type": "null"}, spec]} if may_lack else spec
+    return {
+        "$schema": run["$schema"],
+        "$id": run["$id"].replace("/run.", "/row."),  # references beside it resolve
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }
 
 
 def explain(document: Any, schema: str) -> list[Problem]:

@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jsonschema import Draft202012Validator, ValidationError
-from jsonschema.validators import extend
-from referencing import Registry, Resource
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator, ValidationError
+    from referencing import Registry
 
 SCHEMA_VERSION = "1.0"
 NAMES = (
@@ -45,6 +45,8 @@ def load_schema(name: str) -> dict[str, Any]:
 @cache
 def registry() -> Registry[Any]:
     """Return a registry that resolves every `$ref` between the files without a network."""
+    from referencing import Registry, Resource  # only what is wrong needs explaining
+
     resources = [Resource.from_contents(load_schema(name)) for name in NAMES]
     return Registry().with_resources((str(r.id()), r) for r in resources)
 
@@ -56,16 +58,19 @@ def strict_pattern(
 
     Python's `$` also matches before a final line break; a schema's `$` does not.
     """
+    from jsonschema import ValidationError
+
     if isinstance(instance, str):
         match = re.search(pattern, instance)
         if match is None or (pattern.endswith("$") and match.end() != len(instance)):
             yield ValidationError(f"not of the form {pattern}")
 
 
-StrictValidator = extend(Draft202012Validator, {"pattern": strict_pattern})
-
-
 @cache
 def validator(name: str) -> Draft202012Validator:
     """Return the validator of one schema file."""
-    return StrictValidator(load_schema(name), registry=registry())
+    from jsonschema import Draft202012Validator
+    from jsonschema.validators import extend
+
+    strict = extend(Draft202012Validator, {"pattern": strict_pattern})
+    return strict(load_schema(name), registry=registry())

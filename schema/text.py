@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 MAX_DEPTH = 100
@@ -14,15 +15,32 @@ LARGE_EXPONENT = re.compile(r"\+?\d{3}")
 
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+|"', re.DOTALL)
 
+COLON = re.compile(r"\s*:")
+
 
 class TextError(ValueError):
     """A text that is not one of our documents, or that would lose data when read."""
 
-    def __init__(self, message: str, *, rule: str, line: int | None = None) -> None:
-        """Keep the rule broken and the line (from 1) beside the message."""
+    def __init__(
+        self,
+        message: str,
+        *,
+        rule: str,
+        line: int | None = None,
+        expected: str = "one JSON or YAML document",
+        wrong: str | None = None,
+    ) -> None:
+        """Keep the rule broken, the line (from 1) and what is wanted instead.
+
+        `wrong` is the word of the text that is wrong: a number, or the key given twice.
+        """
         super().__init__(message)
         self.rule = rule
         self.line = line
+        self.expected = expected
+        self.wrong = wrong
+        self.pointer = ""
+        """JSON Pointer of the place, "" where it is not known."""
 
 
 class DuplicateKeyError(TextError):
@@ -31,7 +49,23 @@ class DuplicateKeyError(TextError):
     def __init__(self, key: str, line: int | None = None) -> None:
         """Name the key."""
         message = f'the key "{key[:80]}" is given twice in one object'
-        super().__init__(message, rule="duplicate_key", line=line)
+        super().__init__(
+            message, rule="duplicate_key", line=line, expected="each key once", wrong=key
+        )
+
+
+@cache
+def quick_loads() -> Callable[[bytes], Any]:
+    """Return a reader of JSON that is as it should be: orjson's where it is installed.
+
+    Both raise ValueError for what is not JSON. Documents of others are read by `parse_json`.
+    """
+    try:
+        import orjson
+    except ImportError:
+        return json.loads
+    loads: Callable[[bytes], Any] = orjson.loads
+    return loads
 
 
 def parse_json(text: str) -> Any:
@@ -43,7 +77,10 @@ def parse_json(text: str) -> Any:
 
     def refuse_constant(name: str) -> Any:
         raise TextError(
-            f"{name} is not a JSON number; leave the value out or use null", rule="number"
+            f"{name}, which is not a JSON number",
+            rule="number",
+            expected="a finite number, null, or no such key",
+            wrong=name,
         )
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -69,6 +106,9 @@ def parse_json(text: str) -> Any:
         ) from error
     except RecursionError as error:
         raise too_deep() from error
+    except TextError as error:
+        locate(text, error)
+        raise
     if "[[[[" in text or text.count("[") + text.count("{") > MAX_DEPTH:
         check_depth(value)
     if "\\u" in text:
@@ -93,7 +133,7 @@ def finite_float(text: str) -> float:
     """
     value = float(text)
     if math.isinf(value):
-        raise TextError(f"the number {text[:40]} is too large", rule="number")
+        raise too_large(text)
     return value
 
 
@@ -103,8 +143,40 @@ def bounded_int(text: str) -> int:
     Raises TextError if it has more digits than a double can hold.
     """
     if len(text) > 300:
-        raise TextError(f"the number {text[:40]}... is too large", rule="number")
+        raise too_large(text)
     return int(text)
+
+
+def too_large(text: str) -> TextError:
+    """Return the error of a number that a double can not hold."""
+    shown = text if len(text) <= 40 else f"{text[:40]}..."
+    return TextError(
+        f"the number {shown}, which is too large",
+        rule="number",
+        expected="a number below 1.8e308",
+        wrong=text,
+    )
+
+
+def locate(text: str, error: TextError) -> None:
+    """Set the place of an error that names the wrong word of a JSON text."""
+    keys: set[tuple[Any, ...]] = set()
+    for at, path in places(text):
+        token = TOKEN.match(text, at)
+        if token is None:
+            return
+        if error.rule == "duplicate_key":
+            if not path or path[-1] != error.wrong or COLON.match(text, token.end()) is None:
+                continue
+            if tuple(path) not in keys:
+                keys.add(tuple(path))
+                continue
+        elif token[0] != error.wrong:
+            continue
+        steps = (str(step).replace("~", "~0").replace("/", "~1")[:200] for step in path)
+        error.pointer = "".join(f"/{step}" for step in steps)
+        error.line = text.count("\n", 0, at) + 1
+        return
 
 
 def too_deep() -> TextError:
@@ -145,7 +217,7 @@ def decode(content: bytes) -> str:
     Raises TextError for another encoding.
     """
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise TextError("found UTF-16; expected UTF-8 text", rule="encoding")
+        raise TextError("UTF-16 text", rule="encoding", expected="UTF-8 text")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -6,13 +6,14 @@ import difflib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
-
-from jsonschema import ValidationError
+from typing import TYPE_CHECKING, Any
 
 from ncpl_data.schema.aliases import known_names, pointer_for
 from ncpl_data.schema.hints import value_hint
 from ncpl_data.schema.load import validator
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
 
 MAX_PROBLEMS = 100
 """A broken document is described by at most this many problems."""

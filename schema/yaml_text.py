@@ -134,8 +134,9 @@ def yaml_scalar(node: Any, line: int) -> Any:
         return finite_float(text)
     if YAML_NOT_FINITE.fullmatch(text):
         raise TextError(
-            f"{text} is not a number of a document; leave it out or use null",
+            f"{text}, which is not finite",
             rule="number",
+            expected="a finite number, null, or no such key",
             line=line,
         )
     return text

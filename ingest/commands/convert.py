@@ -12,6 +12,17 @@ from ncpl_data.ingest.console import EXIT_INVALID, Console, output_options
 
 FORMATS = ("csv", "hf", "log", "mlflow", "tensorboard", "wandb")
 
+USEFUL = (
+    "/optimizer/learning_rate",
+    "/schedule/train_steps",
+    "/schedule/batch_size_sequences",
+    "/schedule/sequence_length",
+    "/data/dataset",
+    "/model/n_layers",
+    "/outcome/final_loss",
+)
+"""What a run is compared by; a log seldom holds all of it."""
+
 EPILOG = """\b
 Formats:
   csv          a table, one row a run, with --mapping FILE.toml
@@ -94,6 +105,11 @@ def convert(
             f"{problem['run_id']} {problem['pointer']}: found {problem['found']}; "
             f"expected {problem['expected']}. {problem['hint'] or ''}".strip()
         )
+    if absent := not_stated(documents):
+        console.note(
+            f"not stated: {', '.join(absent)}. Add what you know: --set /data/dataset=NAME ..."
+            + (" (hf: with /system/n_devices the batch is known)" if layout == "hf" else "")
+        )
     lines = "\n".join(json.dumps(d, ensure_ascii=False) for d in documents)
     if out is not None:
         out.write_text(f"{lines}\n", "utf-8")
@@ -103,6 +119,16 @@ def convert(
     text = lines if out is None else f"{len(documents):,} documents written to {out}"
     console.result(result, text)
     return EXIT_INVALID if problems else 0
+
+
+def not_stated(documents: list[dict[str, Any]]) -> list[str]:
+    """Return the fields that make a run useful and that no document states, by pointer."""
+    absent = []
+    for pointer in USEFUL:
+        section, name = pointer.strip("/").split("/")
+        if not any((document.get(section) or {}).get(name) for document in documents):
+            absent.append(pointer)
+    return absent if documents else []
 
 
 def pair(text: str, option: str) -> tuple[str, str]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ncpl_data.catalog.record import Curve, Run
 
 WIDTH, HEIGHT = 72, 14
+NAMES = ("run_id", "source", "source_run", "schema_version")
 BLOCKS = " ▁▂▃▄▅▆▇█"
 
 EPILOG = """\b
@@ -61,7 +62,8 @@ def show(
         console.result(content, json.dumps(content, indent=1, ensure_ascii=False))
         return
     curve = chosen_curve(run, metric)
-    lines = value_lines(run)
+    sheet = catalog.manifest().sources.get(run.source, {})
+    lines = value_lines(run, sheet.get("default_origin"))
     if curve is not None:
         lines += ["", *draw_text(curve)]
     elif run.curves:
@@ -92,8 +94,12 @@ def chosen_curve(run: Run, metric: str | None) -> Curve | None:
     return curves.get(metric or run.final_loss_metric or "")
 
 
-def value_lines(run: Run) -> list[str]:
-    """Return a line for each stated value: field, value, unit, origin."""
+def value_lines(run: Run, default_origin: str | None = None) -> list[str]:
+    """Return a line for each stated value: field, value, unit, origin.
+
+    `default_origin` is that of values whose origin the run does not state; what names the run and
+    says where it comes from has none.
+    """
     from ncpl_data.ingest.console import cell_text
     from ncpl_data.schema.fields import run_fields
 
@@ -103,9 +109,10 @@ def value_lines(run: Run) -> list[str]:
         value = getattr(run, f.column)
         if value is None or f.column in ("origins", "raw_config"):
             continue
-        shown = cell_text(value) if not isinstance(value, int) else f"{value:,}"
+        shown = cell_text(value)
         unit = "" if f.unit in (None, "1") else str(f.unit)
-        rows.append((f.pointer[1:], shown, unit, origin_text(origins.get(f.column))))
+        default = None if f.column in NAMES or f.path[0] == "provenance" else default_origin
+        rows.append((f.pointer[1:], shown, unit, origin_text(origins.get(f.column, default))))
     widths = [max((len(row[i]) for row in rows), default=0) for i in range(3)]
     lines = [
         f"{name:<{widths[0]}}  {value:<{widths[1]}}  {unit:<{widths[2]}}  {origin}".rstrip()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
 from ncpl_data.ingest.commands.validate import problem_lines
 from ncpl_data.ingest.console import EXIT_INVALID, Console, catalog_option, output_options
+
+T = TypeVar("T")
 
 MAX_CHANGES = 100
 
@@ -48,14 +52,15 @@ def submit(
 
     catalog = Catalog(catalog_folder)
     console.note(f"catalog: {catalog_folder}{' (dry run, nothing is written)' if dry_run else ''}")
-    done = submission.submit(
-        read_documents(files),
-        catalog,
-        replace=replace,
-        dry_run=dry_run,
-        contributor=contributor,
-        licence=licence,
-    )
+    with console.bar("submitting", " documents") as advance:
+        done = submission.submit(
+            counted(read_documents(files), advance),
+            catalog,
+            replace=replace,
+            dry_run=dry_run,
+            contributor=contributor,
+            licence=licence,
+        )
     kept = []
     if not dry_run:
         rejects = Rejects(catalog_folder)
@@ -68,6 +73,13 @@ def submit(
         lines.append("refused documents are kept: ncpl-data rejects list")
     console.result(result, "\n".join(lines))
     return EXIT_INVALID if done.refused else 0
+
+
+def counted(documents: Iterable[T], advance: Callable[[int], None]) -> Iterator[T]:
+    """Yield documents, each counted."""
+    for document in documents:
+        yield document
+        advance(1)
 
 
 def change_lines(done: object, dry_run: bool, verbosity: int) -> list[str]:

@@ -22,21 +22,29 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 256),
+    help="Processes for a large file of JSON lines. Default: as many as there are cores.",
+)
 @output_options
-def validate(files: tuple[Path, ...], console: Console) -> int:
+def validate(files: tuple[Path, ...], jobs: int | None, console: Console) -> int:
     """Check run documents: JSON, JSON lines or YAML files, folders, or - for standard input.
 
-    Each problem names file, line and place, what was found and what was expected.
+    Each problem names file, line and place, what was found and what was expected. Many documents
+    are checked fastest as JSON lines, with the extra `fast`.
     """
     from ncpl_data.ingest.validation import invalid_documents
 
     n_documents, n_invalid = 0, 0
     problems: list[dict[str, Any]] = []
-    for n_seen, finding in invalid_documents(files):
-        n_documents = n_seen
-        if finding is not None:
-            n_invalid += 1
-            problems += finding.as_dicts()
+    n_bytes = sum(path.stat().st_size for path in files if path.is_file())
+    with console.bar("validating", "B", n_bytes or None) as advance:
+        for n_seen, finding in invalid_documents(files, jobs, advance):
+            n_documents = n_seen
+            if finding is not None:
+                n_invalid += 1
+                problems += finding.as_dicts()
     summary = f"{n_documents:,} documents: {n_documents - n_invalid:,} valid, {n_invalid:,} not"
     console.result(
         {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -160,14 +161,24 @@ def nanochat_run(record: bench.Record) -> Run:
         file=bench.RUNS_FILE,
         record=f"line {record.line}",
         is_copy=False,
-        origins={
-            **dict.fromkeys(values, "logged"),
-            **dict.fromkeys(declared, "declared"),
-            **{c: {"kind": "derived", "rule": rule} for c, (_, rule) in derived.items()},
-        },
+        origins=nanochat_origins(
+            tuple(values), tuple(declared), tuple((c, rule) for c, (_, rule) in derived.items())
+        ),
         raw_config=config,
         curves=(record.curve(NANOCHAT_METRIC, batch * length),),
     )
+
+
+@cache
+def nanochat_origins(
+    logged: tuple[str, ...], declared: tuple[str, ...], rules: tuple[tuple[str, str], ...]
+) -> Mapping[str, Any]:
+    """Return where the values of a run come from: the same for all of them."""
+    return {
+        **dict.fromkeys(logged, "logged"),
+        **dict.fromkeys(declared, "declared"),
+        **{column: {"kind": "derived", "rule": rule} for column, rule in rules},
+    }
 
 
 HIDDEN = RawFile(

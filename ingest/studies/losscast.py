@@ -7,7 +7,6 @@ read this.
 from __future__ import annotations
 
 import gzip
-import json
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from ncpl_data.catalog.record import Curve, FloatArray, IntArray
 from ncpl_data.ingest.base import RawFile
 from ncpl_data.ingest.packed import read_packed
 from ncpl_data.ingest.studies import marin
+from ncpl_data.schema.text import quick_loads
 
 NAME = "losscast"
 REVISION = "7ab8291c"
@@ -105,9 +105,10 @@ def read_records(content: bytes) -> Iterator[Record]:
 
     Raises RawFileError that names the line for anything unexpected.
     """
+    loads = quick_loads()
     for line, text in enumerate(content.splitlines(), 1):
         try:
-            row = json.loads(text)
+            row = loads(text)
             run_id, losses = row["run_id"], row["losses"]
             step = np.fromiter(map(int, losses), np.int64, len(losses))
             value = np.fromiter(losses.values(), np.float64, len(losses))

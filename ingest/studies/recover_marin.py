@@ -17,8 +17,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ncpl_data.catalog.canonical import canonical_json
 from ncpl_data.catalog.errors import RawFileError
-from ncpl_data.catalog.record import canonical_json
 from ncpl_data.ingest.studies import losscast, marin
 from ncpl_data.ingest.studies.marin_hidden import GRIDS, recover
 

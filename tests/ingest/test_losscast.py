@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from click.testing import Result
 
+from ncpl_data.catalog.canonical import canonical_json
 from ncpl_data.catalog.errors import RawFileError
-from ncpl_data.catalog.record import Run, canonical_json
+from ncpl_data.catalog.record import Run
 from ncpl_data.ingest.cli import main
 from ncpl_data.ingest.sources import losscast, marin, steplaw
 from ncpl_data.ingest.studies import losscast as bench

@@ -36,6 +36,16 @@ def test_each_value_is_shown_with_its_unit_and_origin(catalog: Path) -> None:
     assert "declared" in lines["optimizer/weight_decay"]
 
 
+def test_a_value_without_a_stated_origin_is_declared_by_who_submits_it(catalog: Path) -> None:
+    _, text, _ = show(catalog, "example/dense_pretrain")
+    lines = {line.split()[0]: line for line in text.splitlines() if line}
+    assert lines["optimizer/learning_rate"].endswith("declared")
+    assert lines["outcome/final_loss"].endswith("declared")
+    assert not lines["run_id"].endswith("declared")
+    _, text, _ = show(catalog, "example/dense_pretrain", "--document")
+    assert json.loads(text) == json.loads((EXAMPLES / "dense_pretrain.json").read_text())
+
+
 def test_the_curve_of_the_final_loss_is_drawn(catalog: Path) -> None:
     _, text, _ = show(catalog, "example/dense_pretrain")
     assert "train/loss, 6 points" in text
