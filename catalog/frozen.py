@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ncpl_data.catalog.errors import InputError, IntegrityError
+from ncpl_data.catalog.folder import sync_folder
 from ncpl_data.catalog.parquet import file_sha256, read_parquet
 from ncpl_data.schema.load import SCHEMA_VERSION
 from ncpl_data.schema.validate import check_document
@@ -20,7 +24,12 @@ from ncpl_data.schema.validate import check_document
 FORMAT = "ncpl-snapshot/1"
 MANIFEST = "manifest.json"
 CHECKSUMS = "SHA256SUMS"
+PAGES = (MANIFEST, "README.md", "croissant.json", CHECKSUMS)
 TABLES = ("runs", "curves", "evals", "splits")
+TABLE_FILE = re.compile(
+    r"(?:runs|curves|evals)/[A-Za-z0-9_][A-Za-z0-9._-]*\.parquet|splits\.parquet"
+)
+"""What a file of a snapshot's tables may be called, so that none lies outside the folder."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,37 @@ class Snapshot:
     def label(self) -> str:
         """The folder's name: label and first twelve digits of the id."""
         return self.path.name
+
+
+def label_of(manifest: Mapping[str, Any]) -> str:
+    """Return the folder's name: the label its maker gave, and the start of the id."""
+    start = str(manifest["id"])[:12]
+    return f"{manifest['name']}-{start}" if manifest.get("name") else start
+
+
+def table_files(manifest: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the entries of all tables' files by name.
+
+    Raises IntegrityError for a name that no file of a snapshot has.
+    """
+    entries = {f["path"]: f for files in manifest["tables"].values() for f in files}
+    for name in entries:
+        if not TABLE_FILE.fullmatch(name):
+            raise IntegrityError(f'{MANIFEST} names "{name[:80]}", which is no file of a snapshot')
+    return entries
+
+
+def finish(draft: Path, target: Path) -> None:
+    """Make a draft durable and give it its name."""
+    for path in (*(p for p in draft.rglob("*") if p.is_file()), draft):
+        with contextlib.suppress(PermissionError):  # some systems can not sync what they read
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+    draft.rename(target)
+    sync_folder(target.parent)
 
 
 def snapshot_id(runs: pa.Table, splits: pa.Table, selection: Mapping[str, Any]) -> str:
@@ -64,14 +104,26 @@ def read_manifest(path: Path) -> dict[str, Any]:
     Raises IntegrityError if it is missing, damaged or of another format.
     """
     try:
-        content: dict[str, Any] = json.loads((path / MANIFEST).read_text("utf-8"))
+        content = (path / MANIFEST).read_bytes()
     except FileNotFoundError as error:
         raise IntegrityError(f"{path} is no snapshot: it has no {MANIFEST}") from error
-    except (ValueError, OSError) as error:
+    except OSError as error:
         raise IntegrityError(f"{path / MANIFEST} can not be read: {error}") from error
+    return parse_manifest(content, str(path / MANIFEST))
+
+
+def parse_manifest(text: bytes, where: str) -> dict[str, Any]:
+    """Return the manifest that a text holds.
+
+    Raises IntegrityError if it is damaged or of another format.
+    """
+    try:
+        content: dict[str, Any] = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(f"{where} can not be read: {error}") from error
     problems = check_document(content, "snapshot")
     if problems:
-        raise IntegrityError(f"{path / MANIFEST}: {problems[0]}")
+        raise IntegrityError(f"{where}: {problems[0]}")
     return content
 
 
@@ -131,7 +183,11 @@ def snapshot_problems(path: Path) -> Iterator[tuple[str, str]]:
     except IntegrityError as error:
         yield MANIFEST, str(error)
         return
-    listed = {f["path"]: f for files in manifest["tables"].values() for f in files}
+    try:
+        listed = table_files(manifest)
+    except IntegrityError as error:
+        yield MANIFEST, str(error)
+        return
     damaged = set()
     for name, entry in listed.items():
         place = path / name

@@ -6,9 +6,7 @@ machine, in any row order, before and after compaction. Format: catalog/FORMAT.m
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
 import shutil
 import uuid
@@ -23,12 +21,14 @@ import pyarrow.parquet as pq
 from ncpl_data.catalog.card import snapshot_card
 from ncpl_data.catalog.croissant import croissant
 from ncpl_data.catalog.errors import InputError
-from ncpl_data.catalog.folder import TEMPORARY_PREFIX, sync_folder, write_error
+from ncpl_data.catalog.folder import TEMPORARY_PREFIX, write_error
 from ncpl_data.catalog.freeze import Selection, write_tables
 from ncpl_data.catalog.frozen import (
     FORMAT,
     MANIFEST,
     Snapshot,
+    finish,
+    label_of,
     read_manifest,
     snapshot_id,
     write_checksums,
@@ -113,8 +113,7 @@ def take_snapshot(
         "twins": "kept" if keep_twins else "merged",
     }
     identity = snapshot_id(runs, splits, selection)
-    label = f"{name}-{identity[:12]}" if name else identity[:12]
-    target = (out or catalog.root / "snapshots") / label
+    target = (out or catalog.root / "snapshots") / label_of({"name": name, "id": identity})
     if (target / MANIFEST).is_file():
         return Snapshot(target, read_manifest(target), is_new=False)
 
@@ -166,19 +165,6 @@ def write_pages(draft: Path, content: Mapping[str, Any]) -> None:
         (draft / page).write_text(text, encoding="utf-8")
     known = {f["path"]: f["sha256"] for files in content["tables"].values() for f in files}
     write_checksums(draft, known)
-
-
-def finish(draft: Path, target: Path) -> None:
-    """Make a draft durable and give it its name."""
-    for path in (*(p for p in draft.rglob("*") if p.is_file()), draft):
-        with contextlib.suppress(PermissionError):  # some systems can not sync what they read
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-    draft.rename(target)
-    sync_folder(target.parent)
 
 
 def counts(tables: Mapping[str, list[dict[str, Any]]], selected: Selection) -> dict[str, Any]:
