@@ -194,7 +194,8 @@ class Writer:
         self.failures: tuple[type[Exception], ...] = (
             OSError,
             ValueError,
-            *(c for c in HfHubHTTPError.__mro__ if c not in (object, BaseException, Exception)),
+            RuntimeError,  # of an upload
+            *(c for c in HfHubHTTPError.__mro__ if issubclass(c, Exception) and c is not Exception),
         )
 
     @contextmanager
@@ -217,7 +218,8 @@ class Writer:
                     f"the hub does not let you write to {name} (status {status}). Log in with a "
                     "key that may write (hf auth login), or set HF_TOKEN"
                 ) from error
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            reason = f"{error} {error.__cause__ or ''}".strip()
+            reason = " ".join(reason.split())[:300] or type(error).__name__
             if self.hub.key:
                 reason = reason.replace(self.hub.key, "...")
             raise SourceUnreachableError(
