@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -60,10 +61,20 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         yield state
 
 
+@pytest.fixture(scope="session")
+def made_catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A catalog of two sources with a licence, and its snapshot; made once, tests copy it."""
+    root = tmp_path_factory.mktemp("made") / "catalog"
+    freeze(root, licensed_run("a"), licensed_run("b"), licensed_run("c", "other"))
+    return root
+
+
 @pytest.fixture
-def snapshot(catalog: Catalog) -> Path:
-    """A snapshot of two sources with a licence."""
-    return freeze(catalog.root, licensed_run("a"), licensed_run("b"), licensed_run("c", "other"))
+def snapshot(made_catalog: Path, catalog: Catalog) -> Path:
+    """The snapshot of the test's catalog."""
+    shutil.copytree(made_catalog, catalog.root)
+    (path,) = (catalog.root / "snapshots").iterdir()
+    return path
 
 
 @pytest.fixture

@@ -74,6 +74,10 @@ class Hub:
     """Changes what a download of a path answers with."""
     cut: set[str] = field(default_factory=set)
     """Names whose next download ends in the middle."""
+    on_half: Callable[[str], None] = lambda _: None
+    """Called with the path when half of a download is sent."""
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Sizes that listings state instead of the true ones."""
 
     def uploads(self) -> list[str]:
         """Return the SHA-256 of each large file that was sent, in order."""
@@ -225,10 +229,15 @@ class Handler(BaseHTTPRequestHandler):
         oid = None if repo is None else self.commit_of(repo, revision)
         if repo is None or oid is None:
             return None
-        files = sorted(repo.commits[oid].items())
+        files, sizes = sorted(repo.commits[oid].items()), self.state.sizes
         at = int((re.search(r"cursor=(\d+)", self.path) or ["", "0"])[1])
         entries = [
-            {"type": "file", "path": path, "size": len(content), "oid": git_sha1(content)}
+            {
+                "type": "file",
+                "path": path,
+                "size": sizes.get(path, len(content)),
+                "oid": git_sha1(content),
+            }
             | ({"lfs": {"oid": hashlib.sha256(content).hexdigest()}} if is_large(path) else {})
             for path, content in files[at : at + PAGE_FILES]
         ]
@@ -328,16 +337,21 @@ class Handler(BaseHTTPRequestHandler):
         content = self.state.spoil(path, content)
         start = int((re.match(r"bytes=(\d+)-", self.headers.get("Range") or "") or ["", "0"])[1])
         place = {"Content_Range": f"bytes {start}-{len(content) - 1}/{len(content)}"}
+        half = (len(content) - start) // 2
+        self.send_response(206 if start else 200)
+        for name_, value in (place if start else {}).items():
+            self.send_header(name_.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        self.wfile.write(content[start : start + half])
+        self.wfile.flush()
+        self.state.on_half(path)
         if path in self.state.cut:
             self.state.cut.discard(path)
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content[: len(content) // 2])
-            self.wfile.flush()
             self.close_connection = True
             return self.connection.close()
-        return self.answer(206 if start else 200, content[start:], **(place if start else {}))
+        self.wfile.write(content[start + half :])
+        return None
 
 
 NAME = r"([^/]+/[^/]+?)"
