@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -18,18 +19,39 @@ Runner = Callable[..., Result]
 NAMES = ("multipower", "overtraining", "lr_scheduling")
 
 
+def id_of_an_ingest(run_command: Runner, folder: Path, *options: object) -> str:
+    """Ingest three sources, check the catalog and return the id of its snapshot."""
+    args = ("ingest", *NAMES, "--offline", *options, "--json", "--catalog", folder)
+    result = run_command(main, *args)
+    assert result.exit_code == 0, result.stderr
+    assert [s["source"] for s in json.loads(result.stdout)["sources"]] == list(NAMES)
+    assert check_catalog(Catalog(folder)) == []
+    return take_snapshot(Catalog(folder), policy="group-hash").id
+
+
 @pytest.mark.slow
 def test_jobs_give_the_same_catalog(run_command: Runner, tmp_path: Path) -> None:
-    ids = set()
-    for jobs in (1, 3):
-        folder = tmp_path / str(jobs)
-        args = ("ingest", *NAMES, "--offline", "--jobs", jobs, "--json", "--catalog", folder)
-        result = run_command(main, *args)
-        assert result.exit_code == 0, result.stderr
-        assert [s["source"] for s in json.loads(result.stdout)["sources"]] == list(NAMES)
-        assert check_catalog(Catalog(folder)) == []
-        ids.add(take_snapshot(Catalog(folder), policy="group-hash").id)
+    ids = {id_of_an_ingest(run_command, tmp_path / str(n), "--jobs", n) for n in (1, 3)}
     assert len(ids) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # ray's own
+def test_ray_gives_the_same_catalog(run_command: Runner, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    alone = id_of_an_ingest(run_command, tmp_path / "alone")
+    on_ray = id_of_an_ingest(run_command, tmp_path / "ray", "--jobs", 2, "--engine", "ray")
+    assert on_ray == alone
+
+
+def test_ray_is_asked_for_by_name_where_it_is_not_installed(
+    run_command: Runner, tmp_path: Path
+) -> None:
+    if importlib.util.find_spec("ray") is not None:
+        pytest.skip("ray is installed")
+    args = ("ingest", "multipower", "--offline", "--engine", "ray", "--catalog", tmp_path)
+    result = run_command(main, *args)
+    assert (result.exit_code, "pip install 'ncpl[ray]'" in result.stderr) == (1, True)
 
 
 @pytest.mark.slow
