@@ -132,16 +132,22 @@ def manifest_name(version: int) -> str:
 
 
 def read_manifest(folder: Storage, version: int | None = None) -> Manifest | None:
-    """Return one manifest, by default the newest; None where the catalog is still empty."""
-    known = versions(folder)
+    """Return one manifest, by default the newest; None where the catalog is still empty.
+
+    Raises InputError for a number that is not there.
+    """
     if version is None:
+        known = versions(folder)
         if not known:
             return None
         version = known[-1]
-    elif version not in known:
+    name = manifest_name(version)
+    try:
+        content = folder.read(name)
+    except IntegrityError as error:
+        known = versions(folder)
         raise InputError(
             f"{folder.place} has no manifest {version}; it has "
             f"{f'{known[0]} to {known[-1]}' if known else 'none'}"
-        )
-    name = manifest_name(version)
-    return Manifest.from_json(folder.read(name), name)
+        ) from error
+    return Manifest.from_json(content, name)
