@@ -47,9 +47,11 @@ Examples:
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=click.FloatRange(min=0),
     metavar="SECONDS",
-    help="Stop a query that runs longer.",
+    default=600.0,
+    show_default=True,
+    help="Stop a query that runs longer; 0 for never.",
 )
 @click.option("--memory-limit", default="2GB", show_default=True, help="Memory a query may use.")
 @at_option
@@ -59,7 +61,7 @@ def query(
     sql: str,
     layout: str | None,
     out: Path | None,
-    timeout: float | None,
+    timeout: float,
     memory_limit: str,
     at: int | None,
     catalog_folder: Path,
