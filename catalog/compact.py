@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 from ncpl_data.catalog.folder import TEMPORARY_PREFIX, discard, write_error
 from ncpl_data.catalog.manifest import DataFile, Manifest
 from ncpl_data.catalog.merge import clusters, engine, merged
+from ncpl_data.catalog.outcome import Outcome
 from ncpl_data.catalog.parquet import MAX_FILE_ROWS, PartWriter
-from ncpl_data.catalog.store import Catalog, Files, Outcome
+from ncpl_data.catalog.store import Catalog, Files
 from ncpl_data.catalog.tables import table_schemas
 
 SMALL_FILE_ROWS = MAX_FILE_ROWS // 4

@@ -33,9 +33,10 @@ from ncpl_data.catalog.frozen import (
     snapshot_id,
     write_checksums,
 )
+from ncpl_data.catalog.outcome import now
 from ncpl_data.catalog.query import connect, run_sql
 from ncpl_data.catalog.splits import COLUMNS, assign_splits
-from ncpl_data.catalog.store import Catalog, now
+from ncpl_data.catalog.store import Catalog
 from ncpl_data.catalog.twins import COLUMNS as TWIN_COLUMNS
 from ncpl_data.catalog.twins import merge_twins
 from ncpl_data.schema.load import SCHEMA_VERSION

@@ -10,9 +10,10 @@ from typing import Any
 
 from ncpl_data.catalog.curate import curate
 from ncpl_data.catalog.errors import InputError, RawFileError, SourceUnreachableError
+from ncpl_data.catalog.outcome import Outcome
 from ncpl_data.catalog.parquet import file_sha256
 from ncpl_data.catalog.record import Run, Skipped
-from ncpl_data.catalog.store import Catalog, Outcome
+from ncpl_data.catalog.store import Catalog
 from ncpl_data.ingest.base import Origin, RawFile, Source
 from ncpl_data.ingest.fetch import cache_folder, fetch
 from ncpl_data.schema.batch import invalid_documents
