@@ -31,7 +31,6 @@ from ncpl_data.catalog.frozen import (
     label_of,
     read_manifest,
     snapshot_id,
-    write_checksums,
 )
 from ncpl_data.catalog.outcome import now
 from ncpl_data.catalog.query import connect, run_sql
@@ -39,6 +38,7 @@ from ncpl_data.catalog.splits import COLUMNS, assign_splits
 from ncpl_data.catalog.store import Catalog
 from ncpl_data.catalog.twins import COLUMNS as TWIN_COLUMNS
 from ncpl_data.catalog.twins import merge_twins
+from ncpl_data.catalog.verify import write_checksums
 from ncpl_data.schema.load import SCHEMA_VERSION
 
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")

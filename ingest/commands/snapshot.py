@@ -136,8 +136,9 @@ def list_command(catalog_folder: Path, console: Console) -> None:
 @output_options
 def verify(which: str, catalog_folder: Path, console: Console) -> None:
     """Check every file of a snapshot against its manifest, and the content against the id."""
-    from ncpl_data.catalog.frozen import find_snapshot, verify_snapshot
+    from ncpl_data.catalog.frozen import find_snapshot
     from ncpl_data.catalog.store import Catalog
+    from ncpl_data.catalog.verify import verify_snapshot
 
     path = find_snapshot(Catalog(catalog_folder).root / "snapshots", which)
     manifest = verify_snapshot(path)

@@ -25,10 +25,9 @@ from ncpl_data.catalog.frozen import (
     label_of,
     parse_manifest,
     read_manifest,
-    snapshot_problems,
     table_files,
-    verify_snapshot,
 )
+from ncpl_data.catalog.verify import snapshot_problems, verify_snapshot
 from ncpl_data.ingest.base import RawFile
 from ncpl_data.ingest.fetch import Progress, cache_folder, fetch
 from ncpl_data.ingest.hub.repository import Repository, check_names, git_sha1, resolved

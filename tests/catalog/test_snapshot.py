@@ -6,10 +6,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from ncpl_data.catalog.errors import InputError, IntegrityError
-from ncpl_data.catalog.frozen import find_snapshot, verify_snapshot
+from ncpl_data.catalog.frozen import find_snapshot
 from ncpl_data.catalog.snapshot import take_snapshot
 from ncpl_data.catalog.splits import Assignment, check_leaks
 from ncpl_data.catalog.store import Catalog
+from ncpl_data.catalog.verify import verify_snapshot
 from ncpl_data.ingest.pipeline import ingest
 from ncpl_data.ingest.sources import SOURCES
 

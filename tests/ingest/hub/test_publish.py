@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from conftest import freeze, licensed_run
 from hub_server import KEY, Hub, Repo
+from licensed_runs import freeze, licensed_run
 
 from ncpl_data.catalog.errors import InputError
 from ncpl_data.catalog.store import Catalog

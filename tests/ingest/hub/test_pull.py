@@ -16,8 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 from click.testing import Result
-from conftest import freeze, licensed_run
 from hub_server import KEY, Hub, Repo, Tree
+from licensed_runs import freeze, licensed_run
 
 from ncpl_data.catalog.errors import (
     InputError,
@@ -25,8 +25,8 @@ from ncpl_data.catalog.errors import (
     RawFileError,
     SourceUnreachableError,
 )
-from ncpl_data.catalog.frozen import verify_snapshot, write_checksums
 from ncpl_data.catalog.store import Catalog
+from ncpl_data.catalog.verify import verify_snapshot, write_checksums
 from ncpl_data.ingest.cli import main
 from ncpl_data.ingest.fetch import key_header
 from ncpl_data.ingest.hub.pull import MAX_PAGE_BYTES, pull
