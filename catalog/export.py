@@ -36,6 +36,7 @@ def export_catalog(catalog: Catalog, layout: str, out: Path) -> dict[str, dict[s
         raise InputError(f"{out} is there already; an export goes into a new folder")
     manifest = catalog.manifest()
     found = {}
+    is_whole = False
     try:
         for table in TABLES:
             files = manifest.tables[table]
@@ -49,8 +50,12 @@ def export_catalog(catalog: Catalog, layout: str, out: Path) -> dict[str, dict[s
             place = register(folder, table, linked)
             rows = sum(f.rows for f in files)
             found[table] = {"place": place, "files": len(files), "rows": rows}
+        is_whole = True
     except OSError as error:
         raise write_error(out, error) from error
+    finally:
+        if not is_whole:
+            shutil.rmtree(out, ignore_errors=True)
     return found
 
 
@@ -96,18 +101,25 @@ def write_iceberg(folder: Path, table: str, files: Mapping[str, DataFile]) -> st
     except ImportError as error:
         raise needs("pyiceberg[sql-sqlite]", "iceberg") from error
     root = folder.parent.resolve()
-    catalog = SqlCatalog("ncpl", uri=f"sqlite:///{root / 'iceberg.db'}", warehouse=root.as_uri())
+    if any(c in "#?%" for c in str(root)):
+        raise InputError(f'{root} has one of "#", "?" and "%" in it, which Iceberg can not read')
+    catalog = SqlCatalog("ncpl", uri=f"sqlite:///{root / 'iceberg.db'}", warehouse=address(root))
     catalog.create_namespace_if_not_exists("ncpl")
     made = catalog.create_table(
         f"ncpl.{table}",
         schema=table_schemas()[table],
-        location=folder.resolve().as_uri(),
+        location=address(folder),
         properties={"format-version": "2"},
     )
-    made.add_files([(folder / name).resolve().as_uri() for name in files])
+    made.add_files([address(folder / name) for name in files])
     place = str(made.metadata_location)
     catalog.close()
     return place
+
+
+def address(path: Path) -> str:
+    """Return a path the way Iceberg writes it: spaces and quotes stand for themselves."""
+    return f"file://{path.resolve().as_posix()}"
 
 
 def needs(package: str, extra: str) -> InputError:
