@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -70,16 +72,32 @@ def on_processes(
 ) -> Iterator[Finished]:
     """Yield the results of tasks that run in processes of this machine."""
     context = multiprocessing.get_context("spawn")  # a fork would copy the threads of Arrow
+    others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(min(jobs, len(names)), mp_context=context) as pool:
         try:
-            tasks = [pool.submit(ingest_one, name, location, options) for name in names]
+            with interrupts_are_ours():
+                tasks = [pool.submit(ingest_one, name, location, options) for name in names]
             for task in as_completed(tasks):
                 yield task.result()
         except BrokenProcessPool as error:
             raise lost(error) from error
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+        except BaseException:  # what was committed is whole, so they may end anywhere
+            for child in set(multiprocessing.active_children()) - others:
+                child.terminate()
             raise
+
+
+@contextlib.contextmanager
+def interrupts_are_ours() -> Iterator[None]:
+    """Let processes that start now ignore Ctrl-C, which the terminal sends to all: we end them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def on_ray(

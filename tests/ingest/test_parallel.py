@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,3 +72,43 @@ def test_a_source_that_fails_is_told_and_the_others_are_kept(
     assert good.exit_code in {1, 3}, good.stderr
     assert "Traceback" not in good.stderr
     assert Catalog(tmp_path).read("runs").num_rows == 27
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="processes get signals as a group")
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_ingest_is_one_sentence_and_leaves_a_whole_catalog(
+    tmp_path: Path, stop: signal.Signals
+) -> None:
+    """Ctrl-C goes to all processes; a kill takes one of those that read."""
+    code = "from ncpl_data.ingest.cli import main; main(prog_name='ncpl-data')"
+    args = ("ingest", "losscast", "scalebench", "--offline", "--jobs", "2")
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *args, "--catalog", str(tmp_path / "c")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    children: list[int] = []
+    until = time.monotonic() + 60
+    while len(children) < 2 and time.monotonic() < until:
+        time.sleep(0.05)
+        found = subprocess.run(
+            ["pgrep", "-P", str(process.pid), "-f", "spawn_main"],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        children = [int(line) for line in found.stdout.split()]
+    time.sleep(1.0)
+    if stop == signal.SIGINT:
+        os.killpg(process.pid, stop)
+    else:
+        os.kill(children[0], stop)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == (130 if stop == signal.SIGINT else 1), err
+    wanted = "error: interrupted" if stop == signal.SIGINT else "was killed (BrokenProcessPool"
+    assert wanted in err
+    assert "Traceback" not in err
+    assert check_catalog(Catalog(tmp_path / "c")) == []
