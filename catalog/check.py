@@ -79,7 +79,11 @@ def check_catalog(catalog: Catalog, *, deep: bool = False, snapshots: bool = Tru
 def read_states(catalog: Catalog) -> tuple[list[Manifest], list[Problem]]:
     """Return the manifests that can be read, oldest first, and what is wrong with them all."""
     states, problems = [], []
-    for version in versions(catalog.folder):
+    known = versions(catalog.folder)
+    for version in sorted({n + 1 for n in known[:-1]} - set(known)):
+        detail = "is missing, although a later one is there; that state can not be read"
+        problems.append(Problem("manifest", manifest_name(version), detail))
+    for version in known:
         name = manifest_name(version)
         try:
             content = catalog.folder.read(name)

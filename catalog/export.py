@@ -14,12 +14,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from ncpl_data.catalog.errors import InputError
 from ncpl_data.catalog.folder import write_error
 from ncpl_data.catalog.manifest import DataFile
-from ncpl_data.catalog.parquet import fit_schema, read_parquet, write_parquet
+from ncpl_data.catalog.parquet import fit_schema, has_schema, read_parquet, write_parquet
 from ncpl_data.catalog.store import Catalog
 from ncpl_data.catalog.tables import table_schemas
 
@@ -62,7 +60,7 @@ def export_catalog(catalog: Catalog, layout: str, out: Path) -> dict[str, dict[s
 def link(path: Path, target: Path, table: str) -> None:
     """Put a data file into the export; one of an older release is written again, all columns."""
     schema = table_schemas()[table]
-    if not pq.read_schema(path).equals(schema):
+    if not has_schema(path, schema):
         write_parquet(fit_schema(read_parquet(path), schema), target)
         return
     try:

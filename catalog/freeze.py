@@ -17,7 +17,13 @@ import pyarrow.parquet as pq
 from ncpl_data.catalog.errors import IntegrityError
 from ncpl_data.catalog.manifest import DataFile, Manifest
 from ncpl_data.catalog.merge import clusters, engine, merged, order_by, rows_of, scan
-from ncpl_data.catalog.parquet import MAX_FILE_ROWS, PartWriter, file_sha256, write_parquet
+from ncpl_data.catalog.parquet import (
+    MAX_FILE_ROWS,
+    PartWriter,
+    file_sha256,
+    has_schema,
+    write_parquet,
+)
 from ncpl_data.catalog.store import Catalog
 from ncpl_data.catalog.tables import table_schemas
 from ncpl_data.catalog.twins import Merged
@@ -208,7 +214,7 @@ def can_copy(catalog: Catalog, file: DataFile, table: str, *, n_files: int) -> b
     """Return whether a file may stand in a snapshot as it is."""
     is_large = file.rows >= COPY_ROWS or n_files == 1
     path = catalog.folder.path(file.path)
-    return is_large and path.is_file() and pq.read_schema(path).equals(table_schemas()[table])
+    return is_large and has_schema(path, table_schemas()[table])
 
 
 def copy_file(path: Path, file: DataFile, target: Path) -> None:

@@ -106,7 +106,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise IntegrityError(f"{path} is no snapshot: it has no {MANIFEST}") from error
     except OSError as error:
-        raise IntegrityError(f"{path / MANIFEST} can not be read: {error}") from error
+        raise IntegrityError(f"{path / MANIFEST} can not be read: {error.strerror}") from error
     return parse_manifest(content, str(path / MANIFEST))
 
 
@@ -118,7 +118,10 @@ def parse_manifest(text: bytes, where: str) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise IntegrityError(f"{where} can not be read: {error}") from error
+        raise IntegrityError(
+            f"{where} is damaged ({error}); restore the folder, or remove it and take the snapshot "
+            "again: ncpl-data snapshot"
+        ) from error
     problems = check_document(content, "snapshot")
     if problems:
         raise IntegrityError(f"{where}: {problems[0]}")
@@ -132,21 +135,27 @@ def list_folders(folder: Path) -> list[Path]:
     return sorted(e for e in folder.iterdir() if e.is_dir() and not e.name.startswith("."))
 
 
-def list_snapshots(folder: Path) -> list[Snapshot]:
-    """Return the snapshots of a folder, oldest first."""
-    found = [
-        Snapshot(entry, read_manifest(entry), is_new=False)
-        for entry in list_folders(folder)
-        if (entry / MANIFEST).is_file()
-    ]
-    return sorted(found, key=lambda s: (s.manifest["created_at"], s.label))
+def list_snapshots(folder: Path) -> tuple[list[Snapshot], dict[str, IntegrityError]]:
+    """Return the snapshots of a folder, oldest first, and what is wrong with others, by name."""
+    found, damaged = [], {}
+    for entry in list_folders(folder):
+        if (entry / MANIFEST).is_file():
+            try:
+                found.append(Snapshot(entry, read_manifest(entry), is_new=False))
+            except IntegrityError as error:
+                damaged[entry.name] = error
+    return sorted(found, key=lambda s: (s.manifest["created_at"], s.label)), damaged
 
 
 def find_snapshot(folder: Path, wanted: str) -> Path:
     """Return the folder of a snapshot: a path, a label, the start of an id, or "latest"."""
     if (Path(wanted) / MANIFEST).is_file():
         return Path(wanted)
-    known = list_snapshots(folder)
+    known, damaged = list_snapshots(folder)
+    for name, error in damaged.items():
+        # When it was taken is not known, so it may be the one that is meant.
+        if wanted in ("latest", name) or name.rpartition("-")[2].startswith(wanted):
+            raise error
     if wanted == "latest" and known:
         return known[-1].path
     matches = [s for s in known if s.id.startswith(wanted) or s.label == wanted]

@@ -111,11 +111,12 @@ def split_text(policy: str, by_source: dict[str, dict[str, int]]) -> str:
 @snapshot.command("list", epilog="\b\nExample:\n  ncpl-data snapshot list --json")
 @catalog_option
 @output_options
-def list_command(catalog_folder: Path, console: Console) -> None:
-    """List the snapshots of the catalog, oldest first."""
+def list_command(catalog_folder: Path, console: Console) -> int:
+    """List the snapshots of the catalog, oldest first; exit 1 if one is damaged."""
     from ncpl_data.catalog.frozen import list_snapshots
     from ncpl_data.catalog.store import Catalog
 
+    known, damaged = list_snapshots(Catalog(catalog_folder).root / "snapshots")
     rows: list[dict[str, Any]] = [
         {
             "snapshot": s.label,
@@ -125,9 +126,12 @@ def list_command(catalog_folder: Path, console: Console) -> None:
             "policy": s.manifest["selection"]["policy"],
             "where": s.manifest["selection"]["where"],
         }
-        for s in list_snapshots(Catalog(catalog_folder).root / "snapshots")
+        for s in known
     ]
-    console.result({"snapshots": rows}, table_text(rows))
+    console.result({"snapshots": rows, "damaged": sorted(damaged)}, table_text(rows))
+    for error in damaged.values():
+        console.note(f"damaged: {error}")
+    return EXIT_INVALID if damaged else 0
 
 
 @snapshot.command(epilog="\b\nExample:\n  ncpl-data snapshot verify latest")
