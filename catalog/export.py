@@ -96,12 +96,27 @@ def write_iceberg(folder: Path, table: str, files: Mapping[str, DataFile]) -> st
     """Register files as an Iceberg table of the catalog file beside it; return its metadata."""
     try:
         from pyiceberg.catalog.sql import SqlCatalog
+        from sqlalchemy.exc import SQLAlchemyError
     except ImportError as error:
         raise needs("pyiceberg[sql-sqlite]", "iceberg") from error
     root = folder.parent.resolve()
     if any(c in "#?%" for c in str(root)):
         raise InputError(f'{root} has one of "#", "?" and "%" in it, which Iceberg can not read')
-    catalog = SqlCatalog("ncpl", uri=f"sqlite:///{root / 'iceberg.db'}", warehouse=address(root))
+    try:
+        return register_iceberg(SqlCatalog, root, folder, table, files)
+    except SQLAlchemyError as error:  # it keeps its catalog in a file of SQLite
+        raise OSError(str(error).partition("\n")[0]) from error
+
+
+def register_iceberg(
+    open_catalog: Callable[..., Any],
+    root: Path,
+    folder: Path,
+    table: str,
+    files: Mapping[str, DataFile],
+) -> str:
+    """Create a table in the Iceberg catalog of an export; return the place of its metadata."""
+    catalog = open_catalog("ncpl", uri=f"sqlite:///{root / 'iceberg.db'}", warehouse=address(root))
     catalog.create_namespace_if_not_exists("ncpl")
     made = catalog.create_table(
         f"ncpl.{table}",

@@ -264,7 +264,7 @@ def sync_folder(folder: Path) -> None:
 
 def write_error(path: Path, error: OSError) -> InputError:
     """Return a failed write as one sentence."""
-    reason = error.strerror or str(error)
+    reason = error.strerror or " ".join(str(error).split())
     return InputError(
         f"could not write {path}: {reason}; the catalog is as it was. "
         "Free space or choose another folder with --catalog"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
+import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,11 +86,12 @@ def query(
         with reading(con, timeout):
             if layout == "parquet":
                 assert out is not None
-                write_parquet(stream_sql(con, sql, BATCH_ROWS), out)
+                with whole(out) as part:
+                    write_parquet(stream_sql(con, sql, BATCH_ROWS), part)
                 return
             cursor = run_sql(con, sql)
             if out is not None:
-                with out.open("w", encoding="utf-8", newline="") as file:
+                with whole(out) as part, part.open("w", encoding="utf-8", newline="") as file:
                     write_rows(cursor, layout, file, None)
                 return
             n = write_rows(cursor, layout, sys.stdout, TABLE_ROWS if layout == "table" else None)
@@ -99,6 +103,20 @@ def query(
         raise InputError(f"could not write {out}: {error.strerror or error}") from error
     finally:
         con.close()
+
+
+@contextlib.contextmanager
+def whole(out: Path) -> Iterator[Path]:
+    """Give a path to write to; the file takes its name only when it is complete."""
+    if out.is_symlink() or (out.exists() and not out.is_file()):  # as /dev/stdout is
+        yield out
+        return
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        yield part
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def write_rows(

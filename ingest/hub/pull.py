@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -243,10 +244,11 @@ def remember(listing: Listing, revision: str, cache: Path) -> None:
     text = json.dumps(vars(listing), sort_keys=True)
     for one in {revision, listing.commit}:
         path = notes_path(listing.repository, one, cache)
-        path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{uuid.uuid4().hex}.part")
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
+        with contextlib.suppress(OSError):  # the snapshot is there; only --offline would miss it
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(text, encoding="utf-8")
+            part.replace(path)
 
 
 def recalled(repository: str, revision: str, cache: Path) -> Listing:
