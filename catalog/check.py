@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -46,10 +46,17 @@ class Problem:
         return asdict(self)
 
 
-def check_catalog(catalog: Catalog, *, deep: bool = False, snapshots: bool = True) -> list[Problem]:
+def check_catalog(
+    catalog: Catalog,
+    *,
+    deep: bool = False,
+    snapshots: bool = True,
+    progress: Callable[[int], object] = lambda _: None,
+) -> list[Problem]:
     """Return every broken law; an empty list is a catalog that can be trusted.
 
-    `deep` also builds each run again from its rows and compares its content hash.
+    `deep` also builds each run again from its rows and compares its content hash. `progress` is
+    told the bytes of each live file that was checked.
     """
     states, problems = read_states(catalog)
     try:
@@ -62,6 +69,7 @@ def check_catalog(catalog: Catalog, *, deep: bool = False, snapshots: bool = Tru
             found = list(file_problems(catalog, table, file))
             problems += found
             damaged += [file.path] if found else []
+            progress(file.bytes)
     problems += old_file_problems(catalog, manifest, states)
     if not damaged:  # rows of damaged files say nothing
         problems += row_problems(catalog, manifest)

@@ -10,7 +10,7 @@ import json
 import re
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,12 +91,14 @@ def take_snapshot(
     name: str | None = None,
     out: Path | None = None,
     keep_twins: bool = False,
+    progress: Callable[[int], object] = lambda _: None,
 ) -> Snapshot:
     """Freeze a selection of the catalog and return the snapshot.
 
     One physical run is one row, unless `keep_twins` (rule: catalog/twins.py). An equal snapshot
-    that is already there is returned as it is. The folder appears whole or not at all. Raises
-    InputError if nothing is selected.
+    that is already there is returned as it is. The folder appears whole or not at all. `progress`
+    is told the rows of curves and evaluations that were written. Raises InputError if nothing is
+    selected.
     """
     if name is not None and not LABEL.fullmatch(name):
         raise InputError(
@@ -121,7 +123,7 @@ def take_snapshot(
     draft = target.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
     try:
         draft.mkdir(parents=True)
-        tables = write_tables(catalog, manifest, selected, draft)
+        tables = write_tables(catalog, manifest, selected, draft, progress)
         sources = {f.source for files in manifest.tables.values() for f in files}
         held = sources & {*runs["source"].to_pylist(), *sources_of(tables)}
         content = {

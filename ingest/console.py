@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,6 +36,20 @@ class Console:
             click.echo(json.dumps(data, ensure_ascii=False, default=str))
         elif text:
             click.echo(text)
+
+    @contextlib.contextmanager
+    def progress(
+        self, what: str, unit: str, total: int | None = None
+    ) -> Iterator[Callable[[int], object]]:
+        """Give what is to be told of each step; on a terminal it moves a bar."""
+        if not self.shows_progress:
+            yield lambda _n: None
+            return
+        from tqdm import tqdm
+
+        bar = tqdm(desc=what, unit=unit, unit_scale=True, total=total, leave=False, delay=0.5)
+        with bar:
+            yield bar.update
 
     def note(self, message: str) -> None:
         """Print a remark on stderr."""

@@ -46,7 +46,9 @@ def check(
             f"{catalog.folder.place} holds no catalog; name one with --catalog, or begin it: "
             "ncpl-data ingest NAME"
         )
-    problems = check_catalog(catalog, deep=deep, snapshots=not no_snapshots)
+    n_bytes = sum(f.bytes for files in catalog.manifest().tables.values() for f in files)
+    with console.progress("checking", "B", n_bytes) as progress:
+        problems = check_catalog(catalog, deep=deep, snapshots=not no_snapshots, progress=progress)
     console.result(
         {
             "catalog": catalog.folder.place,

@@ -124,7 +124,10 @@ def ingest(
     else:
         for source in sources:
             try:
-                done = pipeline.ingest(source, catalog, notify=console.note, **options)
+                with console.progress(f"downloading {source.name}", "B") as progress:
+                    done = pipeline.ingest(
+                        source, catalog, notify=console.note, progress=progress, **options
+                    )
             except SourceUnreachableError as error:
                 if len(sources) == 1:
                     raise

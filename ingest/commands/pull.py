@@ -58,13 +58,8 @@ def pull(
 
     with contextlib.ExitStack() as stack:
 
-        def starting(n_bytes: int) -> Callable[[int], object] | None:
-            if not console.shows_progress:
-                return None
-            from tqdm import tqdm
-
-            bar = tqdm(total=n_bytes, unit="B", unit_scale=True, desc=repository, leave=False)
-            return stack.enter_context(bar).update  # type: ignore[no-any-return]
+        def starting(n_bytes: int) -> Callable[[int], object]:
+            return stack.enter_context(console.progress(repository, "B", n_bytes))
 
         taken = pull_snapshot(
             repository,

@@ -71,15 +71,20 @@ def snapshot(
     from ncpl_data.catalog.snapshot import take_snapshot
     from ncpl_data.catalog.store import Catalog
 
-    taken = take_snapshot(
-        Catalog(catalog_folder, at),
-        where=where,
-        policy=policy,
-        seed=seed,
-        name=name,
-        out=out,
-        keep_twins=keep_twins,
-    )
+    catalog = Catalog(catalog_folder, at)
+    tables = catalog.manifest().tables
+    n_rows = None if where else sum(f.rows for t in ("curves", "evals") for f in tables[t])
+    with console.progress("freezing", " rows", n_rows) as progress:
+        taken = take_snapshot(
+            catalog,
+            where=where,
+            policy=policy,
+            seed=seed,
+            name=name,
+            out=out,
+            keep_twins=keep_twins,
+            progress=progress,
+        )
     counts = taken.manifest["counts"]
     if not taken.is_new:
         console.note("this content is frozen already")
