@@ -183,7 +183,7 @@ def test_a_cache_that_can_not_be_written_is_one_sentence(
     server: Server, file: RawFile, tmp_path: Path
 ) -> None:
     (tmp_path / SHA256[:2]).write_text("in the way")
-    with pytest.raises(InputError, match="could not write .* set NCPL_CACHE"):
+    with pytest.raises(InputError, match=r"could not write .* set NCPL_CACHE"):
         get(file, tmp_path)
 
 
