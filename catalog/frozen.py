@@ -148,7 +148,7 @@ def list_snapshots(folder: Path) -> tuple[list[Snapshot], dict[str, IntegrityErr
 
 
 def find_snapshot(folder: Path, wanted: str) -> Path:
-    """Return the folder of a snapshot: a path, a label, the start of an id, or "latest"."""
+    """Return the folder of a snapshot: a path, label, name, the start of an id, or "latest"."""
     if (Path(wanted) / MANIFEST).is_file():
         return Path(wanted)
     known, damaged = list_snapshots(folder)
@@ -158,10 +158,11 @@ def find_snapshot(folder: Path, wanted: str) -> Path:
             raise error
     if wanted == "latest" and known:
         return known[-1].path
-    matches = [s for s in known if s.id.startswith(wanted) or s.label == wanted]
-    if len(matches) != 1:
+    named = [s for s in known if wanted in (s.label, s.manifest.get("name"))]
+    matches = named or [s for s in known if s.id.startswith(wanted)]
+    if len({s.id for s in matches}) != 1:  # one content may lie there under several names
         raise InputError(
             f'{len(matches)} snapshots of {folder} match "{wanted}"; there are: '
             + (", ".join(s.label for s in known) or "none; take one: ncpl-data snapshot")
         )
-    return matches[0].path
+    return matches[-1].path
