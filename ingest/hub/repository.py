@@ -25,8 +25,14 @@ ABSENT = {401, 404}
 
 
 def endpoint() -> str:
-    """Return the hub's address: HF_ENDPOINT, else the public hub."""
-    return (os.environ.get("HF_ENDPOINT") or BASE_URL).rstrip("/")
+    """Return the hub's address: HF_ENDPOINT, else the public hub.
+
+    Raises InputError for what is no address.
+    """
+    address = (os.environ.get("HF_ENDPOINT") or BASE_URL).rstrip("/")
+    if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
+        raise InputError(f'HF_ENDPOINT is "{address[:80]}"; expected https://HOST')
+    return address
 
 
 def access_key() -> str | None:

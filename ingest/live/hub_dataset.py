@@ -52,20 +52,21 @@ def all_files(transport: Transport, repository: str, commit: str) -> Iterator[Hu
         if not isinstance(entries, list):
             raise SourceUnreachableError(f"the hub did not list the files of {repository}")
         for entry in entries:
-            if entry.get("type") == "file" and entry.get("path"):
+            if isinstance(entry, dict) and entry.get("type") == "file":
                 yield hub_file(entry)
 
 
 def hub_file(entry: dict[str, Any]) -> HubFile:
     """Return one file of a listing.
 
-    Raises SourceUnreachableError for a path that leads out of the repository.
+    Raises SourceUnreachableError for one that is no file inside the repository.
     """
-    path = PurePosixPath(str(entry["path"]))
-    if path.is_absolute() or ".." in path.parts:
+    path, n_bytes, large = entry.get("path"), entry.get("size"), entry.get("lfs") or {}
+    if not isinstance(path, str) or not isinstance(n_bytes, int) or not isinstance(large, dict):
+        raise SourceUnreachableError(f"the hub lists a file without path or size: {entry!r:.200}")
+    if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
         raise SourceUnreachableError(f'the hub lists a file outside its repository: "{path}"')
-    large = entry.get("lfs") or {}
-    return HubFile(str(path), int(entry.get("size") or 0), large.get("oid"), entry.get("oid"))
+    return HubFile(path, n_bytes, large.get("oid"), entry.get("oid"))
 
 
 def download(

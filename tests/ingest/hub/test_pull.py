@@ -252,6 +252,24 @@ def test_a_repository_without_a_snapshot_and_none_at_all(
     assert pull(NAME, tmp_path).is_new
 
 
+@pytest.mark.parametrize("size", ["12", None, [1]])
+def test_a_listing_that_makes_no_sense_is_one_sentence(
+    hub: Hub, repo: Repo, tmp_path: Path, size: object
+) -> None:
+    hub.sizes = {"README.md": size}  # type: ignore[dict-item]
+    with pytest.raises(SourceUnreachableError, match="without path or size"):
+        pull(NAME, tmp_path / "there")
+
+
+@pytest.mark.parametrize("address", ["hub", "file:///etc", "ftp://hub.example", "https://"])
+def test_an_endpoint_that_is_no_address_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, address: str
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", address)
+    with pytest.raises(InputError, match="HF_ENDPOINT is"):
+        pull(NAME, tmp_path)
+
+
 def test_the_key_goes_to_the_hub_only() -> None:
     first = httpx.URL("https://hub.example/a")
     assert key_header("k", first, httpx.URL("https://hub.example/b")) == {
