@@ -81,7 +81,9 @@ def test_an_interrupted_ingest_is_one_sentence_and_leaves_a_whole_catalog(
     tmp_path: Path, stop: signal.Signals
 ) -> None:
     """Ctrl-C goes to all processes; a kill takes one of those that read."""
-    code = "from ncpl_data.ingest.cli import main; main(prog_name='ncpl-data')"
+    # What a shell starts in the background, and all below it, ignores Ctrl-C unless told not to.
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code += "from ncpl_data.ingest.cli import main; main(prog_name='ncpl-data')"
     args = ("ingest", "losscast", "scalebench", "--offline", "--jobs", "2")
     process = subprocess.Popen(
         [sys.executable, "-c", code, *args, "--catalog", str(tmp_path / "c")],
