@@ -99,7 +99,7 @@ def serving() -> Iterator[Hub]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Bound) as server:
         server.daemon_threads = True
         hub.url = f"http://127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         try:
             yield hub
