@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,20 +15,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ncpl_data.catalog.errors import NcplDataError
-from ncpl_data.catalog.frozen import list_folders, snapshot_problems
-from ncpl_data.catalog.manifest import (
-    DataFile,
-    Manifest,
-    manifest_name,
-    read_manifest,
-    render,
-    versions,
-)
+from ncpl_data.catalog.frozen import list_folders
+from ncpl_data.catalog.manifest import DataFile, Manifest, manifest_name, render, versions
 from ncpl_data.catalog.merge import engine, scan
 from ncpl_data.catalog.parquet import file_sha256
 from ncpl_data.catalog.store import Catalog
 from ncpl_data.catalog.stored import stored_runs
 from ncpl_data.catalog.tables import table_schemas
+from ncpl_data.catalog.verify import snapshot_problems
 
 MAX_NAMED = 5
 """Runs a problem names before it only counts."""
@@ -52,12 +46,19 @@ class Problem:
         return asdict(self)
 
 
-def check_catalog(catalog: Catalog, *, deep: bool = False, snapshots: bool = True) -> list[Problem]:
+def check_catalog(
+    catalog: Catalog,
+    *,
+    deep: bool = False,
+    snapshots: bool = True,
+    progress: Callable[[int], object] = lambda _: None,
+) -> list[Problem]:
     """Return every broken law; an empty list is a catalog that can be trusted.
 
-    `deep` also builds each run again from its rows and compares its content hash.
+    `deep` also builds each run again from its rows and compares its content hash. `progress` is
+    told the bytes of each live file that was checked.
     """
-    problems = list(manifest_problems(catalog))
+    states, problems = read_states(catalog)
     try:
         manifest = catalog.manifest()
     except NcplDataError as error:
@@ -68,6 +69,8 @@ def check_catalog(catalog: Catalog, *, deep: bool = False, snapshots: bool = Tru
             found = list(file_problems(catalog, table, file))
             problems += found
             damaged += [file.path] if found else []
+            progress(file.bytes)
+    problems += old_file_problems(catalog, manifest, states)
     if not damaged:  # rows of damaged files say nothing
         problems += row_problems(catalog, manifest)
         if deep and not problems:
@@ -81,41 +84,68 @@ def check_catalog(catalog: Catalog, *, deep: bool = False, snapshots: bool = Tru
     return problems
 
 
-def manifest_problems(catalog: Catalog) -> Iterator[Problem]:
-    """Yield what is wrong with manifests other than the one that is read."""
-    for version in versions(catalog.folder):
+def read_states(catalog: Catalog) -> tuple[list[Manifest], list[Problem]]:
+    """Return the manifests that can be read, oldest first, and what is wrong with them all."""
+    states, problems = [], []
+    known = versions(catalog.folder)
+    for version in sorted({n + 1 for n in known[:-1]} - set(known)):
+        detail = "is missing, although a later one is there; that state can not be read"
+        problems.append(Problem("manifest", manifest_name(version), detail))
+    for version in known:
         name = manifest_name(version)
         try:
-            manifest = read_manifest(catalog.folder, version)
+            content = catalog.folder.read(name)
+            manifest = Manifest.from_json(content, name)
         except NcplDataError as error:
-            yield Problem("manifest", name, str(error))
+            problems.append(Problem("manifest", name, str(error)))
             continue
-        content = catalog.folder.read(name)
-        if manifest is not None and manifest.version != version:
-            yield Problem("manifest", name, f"calls itself version {manifest.version}")
+        states.append(manifest)
+        if manifest.version != version:
+            problems.append(Problem("manifest", name, f"calls itself version {manifest.version}"))
         elif content != render(json.loads(content)):
-            yield Problem("manifest", name, "is not written the way this program writes")
+            detail = "is not written the way this program writes"
+            problems.append(Problem("manifest", name, detail))
+    return states, problems
 
 
-def file_problems(catalog: Catalog, table: str, file: DataFile) -> Iterator[Problem]:
-    """Yield what is wrong with one data file: missing, altered, or not as the manifest says."""
-    law = "file"
+def old_file_problems(
+    catalog: Catalog, manifest: Manifest, states: Iterable[Manifest]
+) -> Iterator[Problem]:
+    """Yield the files of other states only that are missing or altered."""
+    seen = {f.path for files in manifest.tables.values() for f in files}
+    for state in states:
+        for file in (f for files in state.tables.values() for f in files):
+            if file.path not in seen:
+                seen.add(file.path)
+                for problem in byte_problems(catalog, file):
+                    detail = f"{problem.detail}; it is of state {state.version}"
+                    yield Problem(problem.law, problem.where, detail)
+
+
+def byte_problems(catalog: Catalog, file: DataFile) -> Iterator[Problem]:
+    """Yield that a data file is missing or is not what its manifest says."""
     try:
         path = catalog.folder.path(file.path)
     except NcplDataError as error:
-        yield Problem(law, file.path, str(error))
+        yield Problem("file", file.path, str(error))
         return
     if not path.is_file():
-        yield Problem(law, file.path, "is missing, although the manifest lists it")
-        return
-    digest = file_sha256(path)
-    if digest != file.sha256:
+        yield Problem("file", file.path, "is missing, although the manifest lists it")
+    elif (digest := file_sha256(path)) != file.sha256:
         yield Problem(
-            law,
+            "file",
             file.path,
             f"is altered: sha256 {digest[:16]}..., the manifest says {file.sha256[:16]}...",
         )
+
+
+def file_problems(catalog: Catalog, table: str, file: DataFile) -> Iterator[Problem]:
+    """Yield what is wrong with one live data file: its bytes, or what they hold."""
+    found = list(byte_problems(catalog, file))
+    yield from found
+    if found:
         return
+    law, path = "file", catalog.folder.path(file.path)
     schema = table_schemas()[table]
     with pq.ParquetFile(path) as parquet:
         if parquet.metadata.num_rows != file.rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 from ncpl_data.catalog.folder import TEMPORARY_PREFIX, discard, write_error
 from ncpl_data.catalog.manifest import DataFile, Manifest
 from ncpl_data.catalog.merge import clusters, engine, merged
+from ncpl_data.catalog.outcome import Outcome
 from ncpl_data.catalog.parquet import MAX_FILE_ROWS, PartWriter
-from ncpl_data.catalog.store import Catalog, Files, Outcome
+from ncpl_data.catalog.store import Catalog, Files
 from ncpl_data.catalog.tables import table_schemas
 
 SMALL_FILE_ROWS = MAX_FILE_ROWS // 4
@@ -31,11 +32,11 @@ class Compacted:
     """The manifest that holds the result; None where nothing was worth doing."""
 
 
-def compact(catalog: Catalog) -> Compacted:
+def compact(catalog: Catalog, *, progress: Callable[[int], object] = lambda _: None) -> Compacted:
     """Merge small and overlapping files of each source and table, and commit.
 
     Rows, runs and snapshot ids stay as they are. Old files stay until `gc`, so that readers of
-    older manifests go on.
+    older manifests go on. `progress` is told the rows that were written.
     """
     done: dict[frozenset[str], tuple[DataFile, ...]] = {}
     before: list[DataFile] = []
@@ -46,7 +47,7 @@ def compact(catalog: Catalog) -> Compacted:
         tables = dict(manifest.tables)
         with engine(catalog.root) as con:
             for table, files in manifest.tables.items():
-                tables[table] = tuple(compact_table(catalog, con, table, files, done))
+                tables[table] = tuple(compact_table(catalog, con, table, files, done, progress))
         after[:] = [f for files in tables.values() for f in files]
         changed = {f.path for f in before} != {f.path for f in after}
         return (tables if changed else None), Outcome()
@@ -69,6 +70,7 @@ def compact_table(
     table: str,
     files: Sequence[DataFile],
     done: dict[frozenset[str], tuple[DataFile, ...]],
+    progress: Callable[[int], object],
 ) -> list[DataFile]:
     """Return the files of one table, merged where that helps. `done` remembers over retries."""
     found = []
@@ -79,7 +81,7 @@ def compact_table(
                 continue
             key = frozenset(f.path for f in group)
             if key not in done:
-                done[key] = tuple(rewrite(catalog, con, table, source, group))
+                done[key] = tuple(rewrite(catalog, con, table, source, group, progress))
             found += done[key]
     return found
 
@@ -107,6 +109,7 @@ def rewrite(
     table: str,
     source: str,
     files: Sequence[DataFile],
+    progress: Callable[[int], object],
 ) -> list[DataFile]:
     """Write the rows of some files again, sorted, and return the new files."""
     draft = catalog.folder.temporary(f"data/{table}/new").name
@@ -117,6 +120,7 @@ def rewrite(
         with PartWriter(folder, draft, table_schemas()[table], MAX_FILE_ROWS) as writer:
             for rows in merged(con, table, paths):
                 writer.add(rows)
+                progress(rows.num_rows)
         return [finish(catalog, table, source, path) for path in writer.paths]
     except OSError as error:
         for path in folder.glob(f"{draft}-*"):

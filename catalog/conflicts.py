@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from ncpl_data.catalog.merge import reading_files
 from ncpl_data.catalog.query import connect
 from ncpl_data.catalog.splits import COLUMNS as SPLIT_COLUMNS
 from ncpl_data.catalog.splits import assign_splits
@@ -163,10 +165,8 @@ def duplicates(catalog: Catalog, rows: Sequence[Row]) -> Iterator[Conflict]:
         f"having count(*) >= {MIN_POINTS} and max(value) > min(value) order by 1, 2"
     )
     con = connect(catalog, sql)
-    try:
+    with contextlib.closing(con), reading_files():
         found = con.execute(sql).fetchall()
-    finally:
-        con.close()
     first: dict[str, str] = {}
     for curve, run_id in found:
         kept = first.setdefault(curve, run_id)

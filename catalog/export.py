@@ -14,12 +14,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from ncpl_data.catalog.errors import InputError
 from ncpl_data.catalog.folder import write_error
 from ncpl_data.catalog.manifest import DataFile
-from ncpl_data.catalog.parquet import fit_schema, read_parquet, write_parquet
+from ncpl_data.catalog.parquet import fit_schema, has_schema, read_parquet, write_parquet
 from ncpl_data.catalog.store import Catalog
 from ncpl_data.catalog.tables import table_schemas
 
@@ -36,6 +34,7 @@ def export_catalog(catalog: Catalog, layout: str, out: Path) -> dict[str, dict[s
         raise InputError(f"{out} is there already; an export goes into a new folder")
     manifest = catalog.manifest()
     found = {}
+    is_whole = False
     try:
         for table in TABLES:
             files = manifest.tables[table]
@@ -49,15 +48,19 @@ def export_catalog(catalog: Catalog, layout: str, out: Path) -> dict[str, dict[s
             place = register(folder, table, linked)
             rows = sum(f.rows for f in files)
             found[table] = {"place": place, "files": len(files), "rows": rows}
+        is_whole = True
     except OSError as error:
         raise write_error(out, error) from error
+    finally:
+        if not is_whole:
+            shutil.rmtree(out, ignore_errors=True)
     return found
 
 
 def link(path: Path, target: Path, table: str) -> None:
     """Put a data file into the export; one of an older release is written again, all columns."""
     schema = table_schemas()[table]
-    if not pq.read_schema(path).equals(schema):
+    if not has_schema(path, schema):
         write_parquet(fit_schema(read_parquet(path), schema), target)
         return
     try:
@@ -93,21 +96,43 @@ def write_iceberg(folder: Path, table: str, files: Mapping[str, DataFile]) -> st
     """Register files as an Iceberg table of the catalog file beside it; return its metadata."""
     try:
         from pyiceberg.catalog.sql import SqlCatalog
+        from sqlalchemy.exc import SQLAlchemyError
     except ImportError as error:
         raise needs("pyiceberg[sql-sqlite]", "iceberg") from error
     root = folder.parent.resolve()
-    catalog = SqlCatalog("ncpl", uri=f"sqlite:///{root / 'iceberg.db'}", warehouse=root.as_uri())
+    if any(c in "#?%" for c in str(root)):
+        raise InputError(f'{root} has one of "#", "?" and "%" in it, which Iceberg can not read')
+    try:
+        return register_iceberg(SqlCatalog, root, folder, table, files)
+    except SQLAlchemyError as error:  # it keeps its catalog in a file of SQLite
+        raise OSError(str(error).partition("\n")[0]) from error
+
+
+def register_iceberg(
+    open_catalog: Callable[..., Any],
+    root: Path,
+    folder: Path,
+    table: str,
+    files: Mapping[str, DataFile],
+) -> str:
+    """Create a table in the Iceberg catalog of an export; return the place of its metadata."""
+    catalog = open_catalog("ncpl", uri=f"sqlite:///{root / 'iceberg.db'}", warehouse=address(root))
     catalog.create_namespace_if_not_exists("ncpl")
     made = catalog.create_table(
         f"ncpl.{table}",
         schema=table_schemas()[table],
-        location=folder.resolve().as_uri(),
+        location=address(folder),
         properties={"format-version": "2"},
     )
-    made.add_files([(folder / name).resolve().as_uri() for name in files])
+    made.add_files([address(folder / name) for name in files])
     place = str(made.metadata_location)
     catalog.close()
     return place
+
+
+def address(path: Path) -> str:
+    """Return a path the way Iceberg writes it: spaces and quotes stand for themselves."""
+    return f"file://{path.resolve().as_posix()}"
 
 
 def needs(package: str, extra: str) -> InputError:

@@ -98,13 +98,16 @@ class LocalFolder:
     def names(self, prefix: str) -> list[str]:
         """Return the names of the finished files of one sub-folder, sorted."""
         folder = self.path(prefix)
-        if not folder.is_dir():
+        try:
+            return sorted(
+                f"{prefix}/{entry.name}"
+                for entry in folder.iterdir()
+                if not entry.name.startswith(TEMPORARY_PREFIX)
+            )
+        except FileNotFoundError:
             return []
-        return sorted(
-            f"{prefix}/{entry.name}"
-            for entry in folder.iterdir()
-            if not entry.name.startswith(TEMPORARY_PREFIX)
-        )
+        except OSError as error:
+            raise IntegrityError(f"{folder} can not be listed: {error.strerror}") from error
 
     def ages(self, prefix: str) -> Iterator[tuple[str, float]]:
         """Yield name and age in seconds of every file below a sub-folder, temporary ones too."""
@@ -142,6 +145,8 @@ class LocalFolder:
             return self.path(name).read_bytes()
         except FileNotFoundError as error:
             raise IntegrityError(f"{self.path(name)} is missing") from error
+        except OSError as error:
+            raise IntegrityError(f"{self.path(name)} can not be read: {error.strerror}") from error
 
     def temporary(self, name: str) -> Path:
         """Return a fresh path beside a name, to be written and then put."""
@@ -259,7 +264,7 @@ def sync_folder(folder: Path) -> None:
 
 def write_error(path: Path, error: OSError) -> InputError:
     """Return a failed write as one sentence."""
-    reason = error.strerror or str(error)
+    reason = error.strerror or " ".join(str(error).split())
     return InputError(
         f"could not write {path}: {reason}; the catalog is as it was. "
         "Free space or choose another folder with --catalog"

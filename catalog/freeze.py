@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,13 @@ import pyarrow.parquet as pq
 from ncpl_data.catalog.errors import IntegrityError
 from ncpl_data.catalog.manifest import DataFile, Manifest
 from ncpl_data.catalog.merge import clusters, engine, merged, order_by, rows_of, scan
-from ncpl_data.catalog.parquet import MAX_FILE_ROWS, PartWriter, file_sha256, write_parquet
+from ncpl_data.catalog.parquet import (
+    MAX_FILE_ROWS,
+    PartWriter,
+    file_sha256,
+    has_schema,
+    write_parquet,
+)
 from ncpl_data.catalog.store import Catalog
 from ncpl_data.catalog.tables import table_schemas
 from ncpl_data.catalog.twins import Merged
@@ -73,7 +79,11 @@ class Selection:
 
 
 def write_tables(
-    catalog: Catalog, manifest: Manifest, selected: Selection, draft: Path
+    catalog: Catalog,
+    manifest: Manifest,
+    selected: Selection,
+    draft: Path,
+    progress: Callable[[int], object],
 ) -> dict[str, list[dict[str, Any]]]:
     """Write every table of a snapshot into a folder and return the entries of its files."""
     with engine(draft) as con:
@@ -86,7 +96,10 @@ def write_tables(
                 with PartWriter(
                     draft, f"{table}/{source}", table_schemas()[table], MAX_FILE_ROWS
                 ) as writer:
-                    write_source(con, catalog, writer, table, source, files, selected, fills)
+                    for n_rows in write_source(
+                        con, catalog, writer, table, source, files, selected, fills
+                    ):
+                        progress(n_rows)
                 tables[table] += [entry(draft, path) for path in writer.paths]
     path = draft / "splits.parquet"
     write_parquet(selected.kept_splits(), path)
@@ -187,28 +200,31 @@ def write_source(
     files: Sequence[DataFile],
     selected: Selection,
     fills: pa.Table | None,
-) -> None:
-    """Write one source's rows of a table, in the table's order."""
+) -> Iterator[int]:
+    """Write one source's rows of a table, in the table's order; yield how many, as it goes."""
     run_ids = selected.run_ids(source)
     is_whole = len(run_ids) == selected.all_by_source.get(source, 0)
     if is_whole:  # then no run of it is a dropped twin, which could fill another
         for group in clusters(files):
             if len(group) == 1 and can_copy(catalog, group[0], table, n_files=len(files)):
                 copy_file(catalog.folder.path(group[0].path), group[0], writer.next_path())
+                yield group[0].rows
                 continue
             for rows in merged(con, table, [catalog.folder.path(f.path) for f in group]):
                 writer.add(rows)
+                yield rows.num_rows
             writer.end_file_if_large(COPY_ROWS)
         return
     for rows in picked(con, catalog, table, files, run_ids, fills):
         writer.add(rows)
+        yield rows.num_rows
 
 
 def can_copy(catalog: Catalog, file: DataFile, table: str, *, n_files: int) -> bool:
     """Return whether a file may stand in a snapshot as it is."""
     is_large = file.rows >= COPY_ROWS or n_files == 1
     path = catalog.folder.path(file.path)
-    return is_large and path.is_file() and pq.read_schema(path).equals(table_schemas()[table])
+    return is_large and has_schema(path, table_schemas()[table])
 
 
 def copy_file(path: Path, file: DataFile, target: Path) -> None:

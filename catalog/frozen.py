@@ -1,26 +1,33 @@
-"""A frozen snapshot on disk: its id, its manifest, finding it, verifying it."""
+"""A frozen snapshot on disk: its id, its manifest, the files it may have, finding it."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ncpl_data.catalog.errors import InputError, IntegrityError
-from ncpl_data.catalog.parquet import file_sha256, read_parquet
+from ncpl_data.catalog.folder import sync_folder
 from ncpl_data.schema.load import SCHEMA_VERSION
 from ncpl_data.schema.validate import check_document
 
 FORMAT = "ncpl-snapshot/1"
 MANIFEST = "manifest.json"
 CHECKSUMS = "SHA256SUMS"
+PAGES = (MANIFEST, "README.md", "croissant.json", CHECKSUMS)
 TABLES = ("runs", "curves", "evals", "splits")
+TABLE_FILE = re.compile(
+    r"(?:runs|curves|evals)/[A-Za-z0-9_][A-Za-z0-9._-]*\.parquet|splits\.parquet"
+)
+"""What a file of a snapshot's tables may be called, so that none lies outside the folder."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,37 @@ class Snapshot:
     def label(self) -> str:
         """The folder's name: label and first twelve digits of the id."""
         return self.path.name
+
+
+def label_of(manifest: Mapping[str, Any]) -> str:
+    """Return the folder's name: the label its maker gave, and the start of the id."""
+    start = str(manifest["id"])[:12]
+    return f"{manifest['name']}-{start}" if manifest.get("name") else start
+
+
+def table_files(manifest: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the entries of all tables' files by name.
+
+    Raises IntegrityError for a name that no file of a snapshot has.
+    """
+    entries = {f["path"]: f for files in manifest["tables"].values() for f in files}
+    for name in entries:
+        if not TABLE_FILE.fullmatch(name):
+            raise IntegrityError(f'{MANIFEST} names "{name[:80]}", which is no file of a snapshot')
+    return entries
+
+
+def finish(draft: Path, target: Path) -> None:
+    """Make a draft durable and give it its name."""
+    for path in (*(p for p in draft.rglob("*") if p.is_file()), draft):
+        with contextlib.suppress(PermissionError):  # some systems can not sync what they read
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+    draft.rename(target)
+    sync_folder(target.parent)
 
 
 def snapshot_id(runs: pa.Table, splits: pa.Table, selection: Mapping[str, Any]) -> str:
@@ -64,14 +102,29 @@ def read_manifest(path: Path) -> dict[str, Any]:
     Raises IntegrityError if it is missing, damaged or of another format.
     """
     try:
-        content: dict[str, Any] = json.loads((path / MANIFEST).read_text("utf-8"))
+        content = (path / MANIFEST).read_bytes()
     except FileNotFoundError as error:
         raise IntegrityError(f"{path} is no snapshot: it has no {MANIFEST}") from error
-    except (ValueError, OSError) as error:
-        raise IntegrityError(f"{path / MANIFEST} can not be read: {error}") from error
+    except OSError as error:
+        raise IntegrityError(f"{path / MANIFEST} can not be read: {error.strerror}") from error
+    return parse_manifest(content, str(path / MANIFEST))
+
+
+def parse_manifest(text: bytes, where: str) -> dict[str, Any]:
+    """Return the manifest that a text holds.
+
+    Raises IntegrityError if it is damaged or of another format.
+    """
+    try:
+        content: dict[str, Any] = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(
+            f"{where} is damaged ({error}); restore the folder, or remove it and take the snapshot "
+            "again: ncpl-data snapshot"
+        ) from error
     problems = check_document(content, "snapshot")
     if problems:
-        raise IntegrityError(f"{path / MANIFEST}: {problems[0]}")
+        raise IntegrityError(f"{where}: {problems[0]}")
     return content
 
 
@@ -82,132 +135,34 @@ def list_folders(folder: Path) -> list[Path]:
     return sorted(e for e in folder.iterdir() if e.is_dir() and not e.name.startswith("."))
 
 
-def list_snapshots(folder: Path) -> list[Snapshot]:
-    """Return the snapshots of a folder, oldest first."""
-    found = [
-        Snapshot(entry, read_manifest(entry), is_new=False)
-        for entry in list_folders(folder)
-        if (entry / MANIFEST).is_file()
-    ]
-    return sorted(found, key=lambda s: (s.manifest["created_at"], s.label))
+def list_snapshots(folder: Path) -> tuple[list[Snapshot], dict[str, IntegrityError]]:
+    """Return the snapshots of a folder, oldest first, and what is wrong with others, by name."""
+    found, damaged = [], {}
+    for entry in list_folders(folder):
+        if (entry / MANIFEST).is_file():
+            try:
+                found.append(Snapshot(entry, read_manifest(entry), is_new=False))
+            except IntegrityError as error:
+                damaged[entry.name] = error
+    return sorted(found, key=lambda s: (s.manifest["created_at"], s.label)), damaged
 
 
 def find_snapshot(folder: Path, wanted: str) -> Path:
-    """Return the folder of a snapshot: a path, a label, the start of an id, or "latest"."""
+    """Return the folder of a snapshot: a path, label, name, the start of an id, or "latest"."""
     if (Path(wanted) / MANIFEST).is_file():
         return Path(wanted)
-    known = list_snapshots(folder)
+    known, damaged = list_snapshots(folder)
+    for name, error in damaged.items():
+        # When it was taken is not known, so it may be the one that is meant.
+        if wanted in ("latest", name) or name.rpartition("-")[2].startswith(wanted):
+            raise error
     if wanted == "latest" and known:
         return known[-1].path
-    matches = [s for s in known if s.id.startswith(wanted) or s.label == wanted]
-    if len(matches) != 1:
+    named = [s for s in known if wanted in (s.label, s.manifest.get("name"))]
+    matches = named or [s for s in known if s.id.startswith(wanted)]
+    if len({s.id for s in matches}) != 1:  # one content may lie there under several names
         raise InputError(
             f'{len(matches)} snapshots of {folder} match "{wanted}"; there are: '
             + (", ".join(s.label for s in known) or "none; take one: ncpl-data snapshot")
         )
-    return matches[0].path
-
-
-def verify_snapshot(path: Path) -> dict[str, Any]:
-    """Check every file of a snapshot against its manifest and return the manifest.
-
-    Raises IntegrityError that names what is missing, altered, too much, or not of the id.
-    """
-    problems = list(snapshot_problems(path))
-    if problems:
-        where, detail = problems[0]
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise IntegrityError(
-            f"snapshot {path.name}: {where} {detail}{more}. Restore it or take it again: "
-            "ncpl-data snapshot"
-        )
-    return read_manifest(path)
-
-
-def snapshot_problems(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield (file, what is wrong with it) for one snapshot."""
-    try:
-        manifest = read_manifest(path)
-    except IntegrityError as error:
-        yield MANIFEST, str(error)
-        return
-    listed = {f["path"]: f for files in manifest["tables"].values() for f in files}
-    damaged = set()
-    for name, entry in listed.items():
-        place = path / name
-        if not place.is_file():
-            damaged.add(name)
-            yield name, "is missing"
-        elif (found := file_sha256(place)) != entry["sha256"]:
-            damaged.add(name)
-            yield (
-                name,
-                f"is not what the manifest says (sha256 {found[:16]}..., expected "
-                f"{entry['sha256'][:16]}...)",
-            )
-        elif (n_rows := pq.read_metadata(place).num_rows) != entry["rows"]:
-            yield name, f"has {n_rows:,} rows, the manifest says {entry['rows']:,}"
-    yield from checksum_problems(path, {name: entry["sha256"] for name, entry in listed.items()})
-    for place in sorted(path.rglob("*.parquet")):
-        name = place.relative_to(path).as_posix()
-        if name not in listed:
-            yield name, "is not in the manifest; readers that list the folder would read it"
-    if damaged:
-        return
-    tables = {
-        table: pa.concat_tables(
-            [read_parquet(path / f["path"], columns) for f in manifest["tables"][table]]
-        )
-        for table, columns in (
-            ("runs", ["run_id", "run_hash"]),
-            ("splits", ["run_id", "split", "split_group"]),
-        )
-    }
-    identity = snapshot_id(tables["runs"], tables["splits"], manifest["selection"])
-    if identity != manifest["id"]:
-        yield (
-            MANIFEST,
-            f"says id {manifest['id'][:12]}, but the content has id {identity[:12]}",
-        )
-
-
-def write_checksums(path: Path, known: Mapping[str, str]) -> None:
-    """Write the SHA-256 of every file of a snapshot, in the format of sha256sum.
-
-    `known` holds digests that need no second reading.
-    """
-    names = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
-    lines = [f"{known.get(n) or file_sha256(path / n)}  {n}\n" for n in names if n != CHECKSUMS]
-    (path / CHECKSUMS).write_text("".join(lines), encoding="utf-8")
-
-
-def checksum_problems(path: Path, checked: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield the files of a snapshot that are not what its checksums say.
-
-    `checked` are the digests of files that were compared already.
-    """
-    try:
-        lines = (path / CHECKSUMS).read_text("utf-8").splitlines()
-    except (FileNotFoundError, UnicodeDecodeError):
-        yield CHECKSUMS, "is missing or damaged"
-        return
-    named = set()
-    for line in lines:
-        expected, _, name = line.partition("  ")
-        place = path / name
-        named.add(name)
-        if not name or not place.resolve().is_relative_to(path.resolve()):
-            yield CHECKSUMS, f'names "{name[:80]}", which is no file of the snapshot'
-        elif name in checked:
-            if checked[name] != expected:
-                yield CHECKSUMS, f"has another sha256 for {name} than the manifest"
-        elif not place.is_file():
-            yield name, f"is missing, or its name in {CHECKSUMS} is damaged"
-        elif file_sha256(place) != expected:
-            yield (
-                name,
-                f"is not what {CHECKSUMS} says (sha256 {file_sha256(place)[:16]}..., expected "
-                f"{expected[:16]}...)",
-            )
-    for name in sorted({MANIFEST, *checked} - named):
-        yield CHECKSUMS, f"does not name {name}"
+    return matches[-1].path

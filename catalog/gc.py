@@ -37,9 +37,11 @@ def collect(
     ages = dict(folder.ages("manifests"))
     known = versions(folder)
     dropped = known[: max(len(known) - keep_manifests, 0)] if keep_manifests else []
-    old = [n for n in (manifest_name(v) for v in dropped) if ages.get(n, 0.0) >= seconds]
-    if not dry_run:
-        old = [name for name in old if folder.remove_if_older(name, seconds)]
+    old: list[str] = []
+    for name in map(manifest_name, dropped):  # oldest first and no gap: `check` would tell of one
+        if ages.get(name, 0.0) < seconds or not (dry_run or folder.remove_if_older(name, seconds)):
+            break
+        old.append(name)
     listed = set()
     for version in known:
         if manifest_name(version) in old:

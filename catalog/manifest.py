@@ -126,22 +126,40 @@ def versions(folder: Storage) -> list[int]:
     return sorted(int(match[1]) for match in found if match)
 
 
+def spans(numbers: list[int]) -> str:
+    """Return ascending numbers as text, such as "1 to 3, 5"."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1] = [parts[-1][0], number]
+        else:
+            parts.append([number])
+    return ", ".join(" to ".join(map(str, part)) for part in parts)
+
+
 def manifest_name(version: int) -> str:
     """Return the file name of a manifest."""
     return f"manifests/{version:010d}.json"
 
 
 def read_manifest(folder: Storage, version: int | None = None) -> Manifest | None:
-    """Return one manifest, by default the newest; None where the catalog is still empty."""
-    known = versions(folder)
+    """Return one manifest, by default the newest; None where the catalog is still empty.
+
+    Raises InputError for a number that is not there.
+    """
     if version is None:
+        known = versions(folder)
         if not known:
             return None
         version = known[-1]
-    elif version not in known:
-        raise InputError(
-            f"{folder.place} has no manifest {version}; it has "
-            f"{f'{known[0]} to {known[-1]}' if known else 'none'}"
-        )
     name = manifest_name(version)
-    return Manifest.from_json(folder.read(name), name)
+    try:
+        content = folder.read(name)
+    except IntegrityError as error:
+        known = versions(folder)
+        if version in known:
+            raise
+        raise InputError(
+            f"{folder.place} has no manifest {version}; it has {spans(known) or 'none'}"
+        ) from error
+    return Manifest.from_json(content, name)

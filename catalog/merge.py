@@ -48,11 +48,26 @@ def engine(spill_into: Path | None) -> Iterator[duckdb.DuckDBPyConnection]:
         con.execute("set enable_progress_bar = false")  # stdout holds results only
         con.execute(f"set memory_limit = {literal(MEMORY_LIMIT)}")
         con.execute(f"set temp_directory = {literal(spill)}")
-        yield con
+        with reading_files():
+            yield con
     finally:
         con.close()
         if spill:
             shutil.rmtree(spill, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def reading_files() -> Iterator[None]:
+    """Turn a failure to read data files into IntegrityError, a full disk into OSError."""
+    try:
+        yield
+    except (duckdb.Error, pa.ArrowException) as error:
+        if "No space left" in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        reason = str(error).partition("\n\n")[0][:500]
+        raise IntegrityError(
+            f"a data file can not be read: {reason}; see: ncpl-data check"
+        ) from error
 
 
 def make_spill(folder: Path) -> str:
@@ -79,7 +94,8 @@ def scan(con: duckdb.DuckDBPyConnection, paths: Sequence[Path], schema: pa.Schem
     listed = ", ".join(literal(glob_free(path)) for path in paths)
     named = ", filename = true" if "filename" in schema.names else ""
     source = f"read_parquet([{listed}], union_by_name = true{named})"
-    known = {row[0] for row in con.execute(f"describe select * from {source}").fetchall()}
+    with reading_files():
+        known = {row[0] for row in con.execute(f"describe select * from {source}").fetchall()}
     columns = [
         f'"{f.name}"' if f.name in known else f'null::{sql_type(f.type)} as "{f.name}"'
         for f in schema
@@ -107,14 +123,10 @@ def rows_of(con: duckdb.DuckDBPyConnection, sql: str, schema: pa.Schema) -> Iter
 
     Raises IntegrityError if a file can not be read.
     """
-    try:
+    with reading_files():
         reader = con.sql(sql).to_arrow_reader(BATCH_ROWS)
         for batch in reader:
             yield pa.Table.from_batches([batch]).cast(schema)
-    except (duckdb.Error, pa.ArrowException) as error:
-        if "No space left" in str(error):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
-        raise IntegrityError(f"a data file can not be read: {str(error)[:500]}") from error
 
 
 def order_by(table: str) -> str:

@@ -34,6 +34,17 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
         raise IntegrityError(f"{path} can not be read as Parquet: {error}") from error
 
 
+def has_schema(path: Path, schema: pa.Schema) -> bool:
+    """Return whether a file has exactly the columns of a schema.
+
+    Raises IntegrityError if it is missing or damaged.
+    """
+    try:
+        return bool(pq.read_schema(path).equals(schema))
+    except (pa.ArrowException, OSError) as error:
+        raise IntegrityError(f"{path} can not be read as Parquet: {error}") from error
+
+
 def fit_schema(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     """Return rows with exactly the columns of a schema; one they lack is null.
 

@@ -12,6 +12,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ncpl_data.catalog.comments import VIEWS as VIEW_COMMENTS
+from ncpl_data.catalog.comments import column_comments
 from ncpl_data.catalog.errors import InputError
 from ncpl_data.catalog.manifest import TABLES, Manifest
 from ncpl_data.catalog.merge import glob_free, literal, scan
@@ -25,7 +27,6 @@ from ncpl_data.catalog.store import Catalog
 from ncpl_data.catalog.tables import table_schemas
 from ncpl_data.catalog.twins import COLUMNS as TWIN_COLUMNS
 from ncpl_data.catalog.twins import merge_twins
-from ncpl_data.schema.fields import run_fields
 
 VIEWS = (*TABLES, "sources", "splits")
 MEMORY_LIMIT = "2GB"
@@ -48,7 +49,8 @@ def connect(
         raise InputError(
             f'"{memory_limit}" is no amount of memory; expected a number and a unit, such as 4GB'
         ) from error
-    named = VIEWS if sql is None else [view for view in VIEWS if view in sql.lower()]
+    # A text that names no view, such as "show tables", may ask about all of them.
+    named = [view for view in VIEWS if view in (sql or "").lower()] or VIEWS
     for view in named:
         if view == "sources":
             create_table(con, "sources", sources_table(manifest))
@@ -57,13 +59,19 @@ def connect(
         else:
             create_view(con, catalog, manifest, view)
     if sql is None or "comment" in sql.lower():
-        comment_columns(con)
+        write_comments(con)
     # Files are named with their special letters in brackets, and so they are looked up.
     folders = sorted({str(catalog.root.resolve()), glob_free(catalog.root)})
     con.execute(f"set allowed_directories = [{', '.join(map(literal, folders))}]")
-    con.execute("set temp_directory = ''")  # nothing is written, not even to sort
-    con.execute("set enable_external_access = false")
-    con.execute("set lock_configuration = true")
+    for setting in (
+        "temp_directory = ''",  # nothing is written, not even to sort
+        "autoinstall_known_extensions = false",
+        "autoload_known_extensions = false",
+        "python_enable_replacements = false",  # variables of this program are no tables
+        "enable_external_access = false",
+        "lock_configuration = true",
+    ):
+        con.execute(f"set {setting}")
     return con
 
 
@@ -91,7 +99,14 @@ def create_view(
     if not paths:
         create_table(con, table, schema.empty_table())
         return
-    con.execute(f"create view {table} as from {scan(con, paths, schema)}")
+    columns = ", ".join(
+        # A time with a zone can not be fetched without one more package; ours are all UTC.
+        f'make_timestamp(epoch_us("{f.name}")) as "{f.name}"'
+        for f in schema
+        if pa.types.is_timestamp(f.type)
+    )
+    replaced = f" replace ({columns})" if columns else ""
+    con.execute(f"create view {table} as select *{replaced} from {scan(con, paths, schema)}")
 
 
 def create_table(con: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:
@@ -108,15 +123,25 @@ def sources_table(manifest: Manifest) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=pa.schema([(c, pa.string()) for c in columns]))
 
 
-def comment_columns(con: duckdb.DuckDBPyConnection) -> None:
-    """Put meaning and unit on each column of `runs`, where `describe`-like tools find them."""
-    if not con.execute(
-        "select 1 from information_schema.tables where table_name = 'runs'"
-    ).fetchone():
-        return
-    for field in run_fields():
-        text = field.description + (f" Unit: {field.unit}." if field.unit else "")
-        con.execute(f"comment on column runs.{field.column} is {literal(text)}")
+def write_comments(con: duckdb.DuckDBPyConnection) -> None:
+    """Put meaning and unit on views and their columns, where `describe`-like tools find them."""
+    found = con.execute(
+        "select table_name, table_type, list(column_name) from information_schema.tables "
+        "join information_schema.columns using (table_name) group by all"
+    ).fetchall()
+    for view, kind, columns in found:
+        what = "view" if kind == "VIEW" else "table"
+        con.execute(f"comment on {what} {view} is {literal(VIEW_COMMENTS[view])}")
+        for column, text in column_comments(view).items():
+            if column in columns:
+                con.execute(f'comment on column {view}."{column}" is {literal(text)}')
+
+
+def read_only(con: duckdb.DuckDBPyConnection) -> None:
+    """Begin a transaction that can only read; an earlier one, which may have failed, ends."""
+    with contextlib.suppress(duckdb.Error):
+        con.execute("rollback")
+    con.execute("begin transaction read only")
 
 
 def statement(con: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statement:
@@ -130,6 +155,11 @@ def statement(con: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statement:
         raise query_error(error) from error
     if len(statements) != 1:
         raise InputError(f"expected one SQL statement, found {len(statements)}")
+    if statements[0].type == duckdb.StatementType.MULTI:
+        raise InputError(
+            "this statement would be run as several; a pivot needs its values listed: "
+            "pivot runs on stage in ('pretrain', 'cpt') using count(*)"
+        )
     if statements[0].type != duckdb.StatementType.SELECT:
         raise InputError(
             f"only statements that read are allowed, found {statements[0].type.name}; "
@@ -144,7 +174,9 @@ def run_sql(con: duckdb.DuckDBPyConnection, sql: str) -> duckdb.DuckDBPyConnecti
     Raises InputError as `statement` does, and for a query that fails.
     """
     try:
-        return con.execute(statement(con, sql))
+        asked = statement(con, sql)
+        read_only(con)
+        return con.execute(asked)
     except duckdb.Error as error:
         raise query_error(error) from error
 
@@ -152,7 +184,9 @@ def run_sql(con: duckdb.DuckDBPyConnection, sql: str) -> duckdb.DuckDBPyConnecti
 def stream_sql(con: duckdb.DuckDBPyConnection, sql: str, batch_rows: int) -> pa.RecordBatchReader:
     """Run one reading statement and return its rows as Arrow batches, never all in memory."""
     try:
-        relation = con.sql(statement(con, sql))
+        asked = statement(con, sql)
+        read_only(con)
+        relation = con.sql(asked)
         return relation.to_arrow_reader(batch_rows)
     except duckdb.Error as error:
         raise query_error(error) from error
@@ -166,6 +200,11 @@ def query_error(error: duckdb.Error) -> InputError:
     if isinstance(error, duckdb.OutOfMemoryException):
         first = text.splitlines()[0]
         return InputError(f"the query needs more memory than --memory-limit allows ({first})")
+    if "pytz" in text:
+        return InputError(
+            "the query failed: a time with a zone can not be shown; make it one without: "
+            "select make_timestamp(epoch_us(column))"
+        )
     return InputError(f"the query failed: {text} (views: {', '.join(VIEWS)})")
 
 

@@ -6,13 +6,11 @@ machine, in any row order, before and after compaction. Format: catalog/FORMAT.m
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +21,24 @@ import pyarrow.parquet as pq
 from ncpl_data.catalog.card import snapshot_card
 from ncpl_data.catalog.croissant import croissant
 from ncpl_data.catalog.errors import InputError
-from ncpl_data.catalog.folder import TEMPORARY_PREFIX, sync_folder, write_error
+from ncpl_data.catalog.folder import TEMPORARY_PREFIX, write_error
 from ncpl_data.catalog.freeze import Selection, write_tables
 from ncpl_data.catalog.frozen import (
     FORMAT,
     MANIFEST,
     Snapshot,
+    finish,
+    label_of,
     read_manifest,
     snapshot_id,
-    write_checksums,
 )
+from ncpl_data.catalog.outcome import now
 from ncpl_data.catalog.query import connect, run_sql
 from ncpl_data.catalog.splits import COLUMNS, assign_splits
-from ncpl_data.catalog.store import Catalog, now
+from ncpl_data.catalog.store import Catalog
 from ncpl_data.catalog.twins import COLUMNS as TWIN_COLUMNS
 from ncpl_data.catalog.twins import merge_twins
+from ncpl_data.catalog.verify import write_checksums
 from ncpl_data.schema.load import SCHEMA_VERSION
 
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
@@ -90,12 +91,14 @@ def take_snapshot(
     name: str | None = None,
     out: Path | None = None,
     keep_twins: bool = False,
+    progress: Callable[[int], object] = lambda _: None,
 ) -> Snapshot:
     """Freeze a selection of the catalog and return the snapshot.
 
     One physical run is one row, unless `keep_twins` (rule: catalog/twins.py). An equal snapshot
-    that is already there is returned as it is. The folder appears whole or not at all. Raises
-    InputError if nothing is selected.
+    that is already there is returned as it is. The folder appears whole or not at all. `progress`
+    is told the rows of curves and evaluations that were written. Raises InputError if nothing is
+    selected.
     """
     if name is not None and not LABEL.fullmatch(name):
         raise InputError(
@@ -113,15 +116,14 @@ def take_snapshot(
         "twins": "kept" if keep_twins else "merged",
     }
     identity = snapshot_id(runs, splits, selection)
-    label = f"{name}-{identity[:12]}" if name else identity[:12]
-    target = (out or catalog.root / "snapshots") / label
+    target = (out or catalog.root / "snapshots") / label_of({"name": name, "id": identity})
     if (target / MANIFEST).is_file():
         return Snapshot(target, read_manifest(target), is_new=False)
 
     draft = target.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
     try:
         draft.mkdir(parents=True)
-        tables = write_tables(catalog, manifest, selected, draft)
+        tables = write_tables(catalog, manifest, selected, draft, progress)
         sources = {f.source for files in manifest.tables.values() for f in files}
         held = sources & {*runs["source"].to_pylist(), *sources_of(tables)}
         content = {
@@ -166,19 +168,6 @@ def write_pages(draft: Path, content: Mapping[str, Any]) -> None:
         (draft / page).write_text(text, encoding="utf-8")
     known = {f["path"]: f["sha256"] for files in content["tables"].values() for f in files}
     write_checksums(draft, known)
-
-
-def finish(draft: Path, target: Path) -> None:
-    """Make a draft durable and give it its name."""
-    for path in (*(p for p in draft.rglob("*") if p.is_file()), draft):
-        with contextlib.suppress(PermissionError):  # some systems can not sync what they read
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-    draft.rename(target)
-    sync_folder(target.parent)
 
 
 def counts(tables: Mapping[str, list[dict[str, Any]]], selected: Selection) -> dict[str, Any]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import pyarrow.compute as pc
-
 from ncpl_data.catalog.errors import InputError
 from ncpl_data.catalog.manifest import TABLES, Manifest
+from ncpl_data.catalog.merge import reading_files
 from ncpl_data.catalog.query import connect
 from ncpl_data.catalog.splits import (
     COPYING_SOURCES,
@@ -35,7 +35,7 @@ def catalog_stats(catalog: Catalog) -> dict[str, Any]:
     """Return counts by source, by table and by file."""
     manifest = catalog.manifest()
     con = connect(catalog, "runs curves evals rejects")
-    try:
+    with contextlib.closing(con), reading_files():
         cursor = con.execute(SOURCE_SQL)
         names = [column[0] for column in cursor.description or ()]
         sources = {row[0]: dict(zip(names, row, strict=True)) for row in cursor.fetchall()}
@@ -43,8 +43,6 @@ def catalog_stats(catalog: Catalog) -> dict[str, Any]:
         others = {
             t: dict(con.execute(COUNT_SQL.format(t)).fetchall()) for t in ("evals", "rejects")
         }
-    finally:
-        con.close()
     known = {*sources, *others["rejects"]}
     rows = []
     for source in sorted(known):
@@ -104,7 +102,11 @@ def coverage(catalog: Catalog, policy: str) -> list[Covered]:
         )
     columns = ["run_id", "source", "source_run", "same_as", "status", "final_loss"]
     rows = catalog.read("runs", columns).to_pylist()
-    with_curve = set(pc.unique(catalog.read("curves", ["run_id"])["run_id"]).to_pylist())
+    con = connect(catalog, "curves")
+    with contextlib.closing(con), reading_files():
+        with_curve = {
+            row[0] for row in con.execute("select distinct run_id from curves").fetchall()
+        }
     twins_of: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         for twin in row["same_as"] or ():

@@ -5,10 +5,8 @@ from __future__ import annotations
 import bisect
 import random
 import time
-import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ncpl_data.catalog.bucket import open_storage
-from ncpl_data.catalog.canonical import canonical_json
 from ncpl_data.catalog.errors import ConflictError
 from ncpl_data.catalog.folder import discard, write_error
 from ncpl_data.catalog.manifest import DataFile, Manifest, manifest_name, read_manifest
+from ncpl_data.catalog.outcome import Outcome, count_reasons, ingest_row, now, rejects_table
 from ncpl_data.catalog.parquet import (
     MAX_FILE_ROWS,
     at_run_boundaries,
@@ -43,35 +41,6 @@ MAX_PAUSE_SECONDS = 0.5
 RUN_TABLES = ("runs", "curves", "evals")
 
 Files = dict[str, tuple[DataFile, ...]]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What an upsert did, or would do."""
-
-    added: tuple[str, ...] = ()
-    updated: tuple[str, ...] = ()
-    unchanged: int = 0
-    rejected: Mapping[str, int] = field(default_factory=dict)
-    """Refused records by reason."""
-    version: int | None = None
-    """The manifest that holds the result; None where nothing had to be written."""
-
-    @property
-    def n_rejected(self) -> int:
-        """Refused records in all."""
-        return sum(self.rejected.values())
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the counts as a JSON object."""
-        return {
-            "added": len(self.added),
-            "updated": len(self.updated),
-            "unchanged": self.unchanged,
-            "rejected": self.n_rejected,
-            "rejected_by_reason": dict(sorted(self.rejected.items())),
-            "manifest": self.version,
-        }
 
 
 class Catalog:
@@ -333,54 +302,9 @@ def run_tables(runs: Sequence[AnyRun]) -> dict[str, pa.Table]:
     }
 
 
-def now() -> str:
-    """Return the time, UTC, to the second."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def overlaps(file: DataFile, ids: Sequence[str]) -> bool:
     """Return whether a file's key range holds one of some sorted ids."""
     if file.min_run_id is None or file.max_run_id is None:
         return True
     at = bisect.bisect_left(ids, file.min_run_id)
     return at < len(ids) and ids[at] <= file.max_run_id
-
-
-def count_reasons(skipped: Sequence[Skipped]) -> dict[str, int]:
-    """Return how often each reason was given."""
-    counts: dict[str, int] = {}
-    for item in skipped:
-        counts[item.reason] = counts.get(item.reason, 0) + 1
-    return counts
-
-
-def rejects_table(source: str, skipped: Sequence[Skipped]) -> pa.Table:
-    """Return refused records as the table `rejects`, sorted by what names them."""
-    rows = [
-        {
-            "source": source,
-            "ref": item.ref,
-            "reason": item.reason,
-            "detail": item.detail,
-            "payload": None if item.payload is None else canonical_json(item.payload),
-            "schema_version": SCHEMA_VERSION,
-        }
-        for item in sorted(skipped, key=lambda s: s.ref)
-    ]
-    return pa.Table.from_pylist(rows, schema=table_schemas()["rejects"])
-
-
-def ingest_row(source: str, origin: str, outcome: Outcome, tool_version: str) -> pa.Table:
-    """Return the row of the table `ingests` for one commit."""
-    row = {
-        "ingest_id": uuid.uuid4().hex,
-        "source": source,
-        "origin": origin,
-        "at": datetime.now(UTC),
-        "added": len(outcome.added),
-        "updated": len(outcome.updated),
-        "unchanged": outcome.unchanged,
-        "rejected": outcome.n_rejected,
-        "tool_version": tool_version,
-    }
-    return pa.Table.from_pylist([row], schema=table_schemas()["ingests"])

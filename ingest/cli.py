@@ -12,6 +12,8 @@ from ncpl_data.ingest.commands.coverage import coverage
 from ncpl_data.ingest.commands.export import export
 from ncpl_data.ingest.commands.gc import gc
 from ncpl_data.ingest.commands.ingest import ingest
+from ncpl_data.ingest.commands.publish import publish
+from ncpl_data.ingest.commands.pull import pull
 from ncpl_data.ingest.commands.query import query
 from ncpl_data.ingest.commands.record import record
 from ncpl_data.ingest.commands.rejects import rejects
@@ -56,5 +58,7 @@ for command in (
     compact,
     gc,
     export,
+    publish,
+    pull,
 ):
     main.add_command(command)

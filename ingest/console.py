@@ -40,6 +40,20 @@ class Console:
         elif text:
             click.echo(text)
 
+    @contextlib.contextmanager
+    def progress(
+        self, what: str, unit: str, total: int | None = None
+    ) -> Iterator[Callable[[int], object]]:
+        """Give what is to be told of each step; on a terminal it moves a bar."""
+        if not self.shows_progress:
+            yield lambda _n: None
+            return
+        from tqdm import tqdm
+
+        bar = tqdm(desc=what, unit=unit, unit_scale=True, total=total, leave=False, delay=0.5)
+        with bar:
+            yield bar.update
+
     def note(self, message: str) -> None:
         """Print a remark on stderr."""
         if self.verbosity >= 0:

@@ -6,18 +6,19 @@ SHA-256, so a second run downloads nothing and a damaged file is never served.
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import platformdirs
 
-from ncpl_data.catalog.errors import RawFileError, SourceUnreachableError
+from ncpl_data.catalog.errors import InputError, RawFileError, SourceUnreachableError
 from ncpl_data.catalog.parquet import file_sha256
 from ncpl_data.ingest.base import RawFile
 
@@ -31,7 +32,7 @@ CONNECT_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 30.0
 RETRY_STATUS = {408, 425, 429, 500, 502, 503, 504}
 
-Progress = Callable[[int], None]
+Progress = Callable[[int], object]
 """Called with the number of new bytes."""
 
 
@@ -58,22 +59,79 @@ def fetch(
     progress: Progress | None = None,
     wait: Callable[[float], None] = time.sleep,
     stall_seconds: float = READ_TIMEOUT_SECONDS,
+    key: str | None = None,
+    advice: str = "",
 ) -> Path:
     """Return the path of a pinned file, downloading it if it is not in the cache.
 
-    A server that sends nothing for `stall_seconds` is asked again. Raises SourceUnreachableError
-    if it can not be had now, RawFileError if what arrives is not the pinned file.
+    A server that sends nothing for `stall_seconds` is asked again. `key` goes to the file's own
+    host and to no other; `advice` says what else to do, by default to give a folder. Processes
+    that want the same file take turns. Raises SourceUnreachableError if it can not be had now,
+    RawFileError if what arrives is not the pinned file, InputError if it can not be kept.
     """
     found = cached(file, cache)
     if found is not None:
         return found
+    advice = advice or f"give a folder: ncpl-data ingest {source} --from FOLDER"
     if offline or file.url is None:
         raise SourceUnreachableError(
             f"{file.name} is not in the cache {cache}, and --offline forbids a download. "
-            f"Run once with a network, or give a folder: ncpl-data ingest {source} --from FOLDER"
+            f"Run once with a network, or {advice}"
         )
     target = cache / file.sha256[:2] / file.sha256 / file.name
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with one_at_a_time(target.parent):
+            return cached(file, cache) or download_whole(
+                file,
+                target,
+                source=source,
+                progress=progress,
+                wait=wait,
+                stall_seconds=stall_seconds,
+                key=key,
+                advice=advice,
+            )
+    except OSError as error:
+        raise InputError(
+            f"could not write {target}: {error.strerror or error}; free space, or set NCPL_CACHE "
+            "to another folder"
+        ) from error
+
+
+@contextlib.contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Let one process at a time work in a folder; the lock of a killed one is gone with it.
+
+    Where the system knows no such lock, a file that two processes write at once is found by its
+    hash and read again.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network mounts have no locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def download_whole(
+    file: RawFile,
+    target: Path,
+    *,
+    source: str,
+    progress: Progress | None,
+    wait: Callable[[float], None],
+    stall_seconds: float,
+    key: str | None,
+    advice: str,
+) -> Path:
+    """Download a file until its hash is right, give it its name and return that."""
     part = target.with_name(f"{target.name}.part")
     import httpx  # most ingests read what is there already
 
@@ -82,7 +140,7 @@ def fetch(
     with httpx.Client(timeout=limits) as client:
         for attempt in range(MAX_TRIES):
             try:
-                was_resumed = download(client, file, part, progress)
+                was_resumed = download(client, file, part, progress, key)
             except RefusedError as error:
                 reason = str(error)
                 if not error.may_retry:
@@ -112,8 +170,7 @@ def fetch(
                 file=file.name,
             )
     raise SourceUnreachableError(
-        f"{file.name} could not be read from {file.url} ({reason}). Try again later, or "
-        f"give a folder: ncpl-data ingest {source} --from FOLDER"
+        f"{file.name} could not be read from {file.url} ({reason}). Try again later, or {advice}"
     )
 
 
@@ -128,7 +185,11 @@ class RefusedError(Exception):
 
 
 def download(
-    client: httpx.Client, file: RawFile, part: Path, progress: Progress | None = None
+    client: httpx.Client,
+    file: RawFile,
+    part: Path,
+    progress: Progress | None = None,
+    key: str | None = None,
 ) -> bool:
     """Append what is missing of a file to its partial copy; return whether there was one.
 
@@ -143,9 +204,9 @@ def download(
     assert file.url is not None
     import httpx
 
-    url = httpx.URL(file.url)
+    first = url = httpx.URL(file.url)
     for _ in range(MAX_REDIRECTS + 1):
-        with client.stream("GET", url, headers=headers) as answer:
+        with client.stream("GET", url, headers=headers | key_header(key, first, url)) as answer:
             if answer.has_redirect_location:
                 url = redirected(url, answer)
                 continue
@@ -163,6 +224,12 @@ def download(
             save(answer, file, part, have if resumed else 0, progress)
             return resumed
     raise RefusedError(f"more than {MAX_REDIRECTS} redirects", may_retry=False)
+
+
+def key_header(key: str | None, first: httpx.URL, url: httpx.URL) -> dict[str, str]:
+    """Return the header with a key, for the host it is meant for only."""
+    is_same = (first.scheme, first.netloc) == (url.scheme, url.netloc)
+    return {"Authorization": f"Bearer {key}"} if key and is_same else {}
 
 
 def redirected(url: httpx.URL, answer: httpx.Response) -> httpx.URL:

@@ -13,12 +13,13 @@ from typing import Any
 
 from ncpl_data.catalog.curate import curate
 from ncpl_data.catalog.errors import InputError, RawFileError, SourceUnreachableError
+from ncpl_data.catalog.outcome import Outcome
 from ncpl_data.catalog.parquet import file_sha256
 from ncpl_data.catalog.record import Run, Skipped
-from ncpl_data.catalog.store import Catalog, Outcome
+from ncpl_data.catalog.store import Catalog
 from ncpl_data.catalog.tables import EncodedRun, encode
 from ncpl_data.ingest.base import Origin, RawFile, Source
-from ncpl_data.ingest.fetch import cache_folder, fetch
+from ncpl_data.ingest.fetch import Progress, cache_folder, fetch
 from ncpl_data.ingest.valid_runs import problems_of
 
 BATCH_RUNS = 32
@@ -60,6 +61,7 @@ def locate(
     accept_changed: bool,
     notify: Callable[[str], None],
     refresh: bool = False,
+    progress: Progress | None = None,
 ) -> Located:
     """Return the files to read: a given folder, else the owner's, else the shipped copy.
 
@@ -88,7 +90,7 @@ def locate(
         try:
             paths = {
                 f.name: (None if refresh else f.bundled_path())
-                or fetch(f, cache, source=source.name, offline=offline)
+                or fetch(f, cache, source=source.name, offline=offline, progress=progress)
                 for f in origin.files
             }
         except SourceUnreachableError as error:
@@ -211,9 +213,11 @@ def ingest(
     dry_run: bool = False,
     refresh: bool = False,
     notify: Callable[[str], None] = lambda _: None,
+    progress: Progress | None = None,
 ) -> Ingested:
     """Bring a source's runs into the catalog and return what that did.
 
+    `progress` is told the bytes that are downloaded.
     Raises NcplDataError, with the catalog as it was, if the files can not be had or read, or if
     more than `max_rejects` records are refused.
     """
@@ -224,6 +228,7 @@ def ingest(
         accept_changed=accept_changed,
         notify=notify,
         refresh=refresh,
+        progress=progress,
     )
     notify(f"{source.name}: reading from {located.how}: {located.origin.title}")
     runs: list[EncodedRun] = []

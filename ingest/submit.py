@@ -8,8 +8,9 @@ from importlib.metadata import version
 from typing import Any
 
 from ncpl_data.catalog.manifest import Manifest
+from ncpl_data.catalog.outcome import Outcome
 from ncpl_data.catalog.record import Run
-from ncpl_data.catalog.store import Catalog, Outcome
+from ncpl_data.catalog.store import Catalog
 from ncpl_data.ingest.changes import Change, differences
 from ncpl_data.ingest.checks import check_run
 from ncpl_data.ingest.curve_file import CurveFileError, read_curve_file

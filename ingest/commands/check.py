@@ -36,10 +36,19 @@ def check(
     its run, steps increase, tokens = batch x sequence x step.
     """
     from ncpl_data.catalog.check import check_catalog
+    from ncpl_data.catalog.errors import InputError
+    from ncpl_data.catalog.manifest import versions
     from ncpl_data.catalog.store import Catalog
 
     catalog = Catalog(catalog_folder, at)
-    problems = check_catalog(catalog, deep=deep, snapshots=not no_snapshots)
+    if not versions(catalog.folder):
+        raise InputError(
+            f"{catalog.folder.place} holds no catalog; name one with --catalog, or begin it: "
+            "ncpl-data ingest NAME"
+        )
+    n_bytes = sum(f.bytes for files in catalog.manifest().tables.values() for f in files)
+    with console.progress("checking", "B", n_bytes) as progress:
+        problems = check_catalog(catalog, deep=deep, snapshots=not no_snapshots, progress=progress)
     console.result(
         {
             "catalog": catalog.folder.place,

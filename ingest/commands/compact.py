@@ -24,7 +24,8 @@ def compact(catalog_folder: Path, console: Console) -> None:
 
     catalog = Catalog(catalog_folder)
     console.note(f"catalog: {catalog.folder.place}")
-    done = compact_catalog(catalog)
+    with console.progress("compacting", " rows") as progress:
+        done = compact_catalog(catalog, progress=progress)
     console.result(
         {"catalog": catalog.folder.place} | asdict(done),
         f"{done.files_before:,} files became {done.files_after:,}"

@@ -28,6 +28,7 @@ Examples:
   ncpl-data ingest steplaw --from ~/steplaw   files you have
   ncpl-data ingest --all --dry-run            what would change
   ncpl-data ingest --all --jobs 4             four sources at once
+  ncpl-data ingest --all --jobs 4 --engine ray   the same on Ray, or on the cluster of RAY_ADDRESS
 """
 
 
@@ -60,6 +61,13 @@ Examples:
     metavar="N",
     help="Read so many sources at once, each in a process.",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["processes", "ray"]),
+    default="processes",
+    show_default=True,
+    help="What runs the jobs.",
+)
 @catalog_option
 @output_options
 def ingest(
@@ -73,6 +81,7 @@ def ingest(
     strict: bool,
     dry_run: bool,
     jobs: int,
+    engine: str,
     catalog_folder: Path,
     console: Console,
 ) -> int:
@@ -110,12 +119,15 @@ def ingest(
     }
     results: list[dict[str, Any]] = []
     unreachable: dict[str, str] = {}
-    if jobs > 1 and len(sources) > 1:
-        results, unreachable = side_by_side(sources, catalog_folder, options, jobs, console)
+    if engine == "ray" or (jobs > 1 and len(sources) > 1):
+        results, unreachable = side_by_side(sources, catalog_folder, options, jobs, engine, console)
     else:
         for source in sources:
             try:
-                done = pipeline.ingest(source, catalog, notify=console.note, **options)
+                with console.progress(f"downloading {source.name}", "B") as progress:
+                    done = pipeline.ingest(
+                        source, catalog, notify=console.note, progress=progress, **options
+                    )
             except SourceUnreachableError as error:
                 if len(sources) == 1:
                     raise
@@ -156,6 +168,7 @@ def side_by_side(
     catalog_folder: Path,
     options: Mapping[str, Any],
     jobs: int,
+    engine: str,
     console: Console,
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Ingest several sources at once; return the results in the order given, and what failed.
@@ -166,10 +179,10 @@ def side_by_side(
     from ncpl_data.ingest.parallel import ingest_many
 
     names = [source.name for source in sources]
-    finished = {
-        one.source: one
-        for one in ingest_many(names, catalog_folder, options, jobs=jobs, notify=console.note)
-    }
+    done_one_by_one = ingest_many(
+        names, catalog_folder, options, jobs=jobs, engine=engine, notify=console.note
+    )
+    finished = {one.source: one for one in done_one_by_one}
     unreachable = {}
     for name in names:
         one = finished[name]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
+import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,9 +50,11 @@ Examples:
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=click.FloatRange(min=0),
     metavar="SECONDS",
-    help="Stop a query that runs longer.",
+    default=600.0,
+    show_default=True,
+    help="Stop a query that runs longer; 0 for never.",
 )
 @click.option("--memory-limit", default="2GB", show_default=True, help="Memory a query may use.")
 @at_option
@@ -59,7 +64,7 @@ def query(
     sql: str,
     layout: str | None,
     out: Path | None,
-    timeout: float | None,
+    timeout: float,
     memory_limit: str,
     at: int | None,
     catalog_folder: Path,
@@ -81,11 +86,12 @@ def query(
         with reading(con, timeout):
             if layout == "parquet":
                 assert out is not None
-                write_parquet(stream_sql(con, sql, BATCH_ROWS), out)
+                with whole(out) as part:
+                    write_parquet(stream_sql(con, sql, BATCH_ROWS), part)
                 return
             cursor = run_sql(con, sql)
             if out is not None:
-                with out.open("w", encoding="utf-8", newline="") as file:
+                with whole(out) as part, part.open("w", encoding="utf-8", newline="") as file:
                     write_rows(cursor, layout, file, None)
                 return
             n = write_rows(cursor, layout, sys.stdout, TABLE_ROWS if layout == "table" else None)
@@ -97,6 +103,20 @@ def query(
         raise InputError(f"could not write {out}: {error.strerror or error}") from error
     finally:
         con.close()
+
+
+@contextlib.contextmanager
+def whole(out: Path) -> Iterator[Path]:
+    """Give a path to write to; the file takes its name only when it is complete."""
+    if out.is_symlink() or (out.exists() and not out.is_file()):  # as /dev/stdout is
+        yield out
+        return
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        yield part
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def write_rows(

@@ -71,15 +71,20 @@ def snapshot(
     from ncpl_data.catalog.snapshot import take_snapshot
     from ncpl_data.catalog.store import Catalog
 
-    taken = take_snapshot(
-        Catalog(catalog_folder, at),
-        where=where,
-        policy=policy,
-        seed=seed,
-        name=name,
-        out=out,
-        keep_twins=keep_twins,
-    )
+    catalog = Catalog(catalog_folder, at)
+    tables = catalog.manifest().tables
+    n_rows = None if where else sum(f.rows for t in ("curves", "evals") for f in tables[t])
+    with console.progress("freezing", " rows", n_rows) as progress:
+        taken = take_snapshot(
+            catalog,
+            where=where,
+            policy=policy,
+            seed=seed,
+            name=name,
+            out=out,
+            keep_twins=keep_twins,
+            progress=progress,
+        )
     counts = taken.manifest["counts"]
     if not taken.is_new:
         console.note("this content is frozen already")
@@ -111,11 +116,12 @@ def split_text(policy: str, by_source: dict[str, dict[str, int]]) -> str:
 @snapshot.command("list", epilog="\b\nExample:\n  ncpl-data snapshot list --json")
 @catalog_option
 @output_options
-def list_command(catalog_folder: Path, console: Console) -> None:
-    """List the snapshots of the catalog, oldest first."""
+def list_command(catalog_folder: Path, console: Console) -> int:
+    """List the snapshots of the catalog, oldest first; exit 1 if one is damaged."""
     from ncpl_data.catalog.frozen import list_snapshots
     from ncpl_data.catalog.store import Catalog
 
+    known, damaged = list_snapshots(Catalog(catalog_folder).root / "snapshots")
     rows: list[dict[str, Any]] = [
         {
             "snapshot": s.label,
@@ -125,9 +131,12 @@ def list_command(catalog_folder: Path, console: Console) -> None:
             "policy": s.manifest["selection"]["policy"],
             "where": s.manifest["selection"]["where"],
         }
-        for s in list_snapshots(Catalog(catalog_folder).root / "snapshots")
+        for s in known
     ]
-    console.result({"snapshots": rows}, table_text(rows))
+    console.result({"snapshots": rows, "damaged": sorted(damaged)}, table_text(rows))
+    for error in damaged.values():
+        console.note(f"damaged: {error}")
+    return EXIT_INVALID if damaged else 0
 
 
 @snapshot.command(epilog="\b\nExample:\n  ncpl-data snapshot verify latest")
@@ -136,8 +145,9 @@ def list_command(catalog_folder: Path, console: Console) -> None:
 @output_options
 def verify(which: str, catalog_folder: Path, console: Console) -> None:
     """Check every file of a snapshot against its manifest, and the content against the id."""
-    from ncpl_data.catalog.frozen import find_snapshot, verify_snapshot
+    from ncpl_data.catalog.frozen import find_snapshot
     from ncpl_data.catalog.store import Catalog
+    from ncpl_data.catalog.verify import verify_snapshot
 
     path = find_snapshot(Catalog(catalog_folder).root / "snapshots", which)
     manifest = verify_snapshot(path)

@@ -25,6 +25,8 @@ class HubFile:
     n_bytes: int
     sha256: str | None
     """Of large files only; the hub gives small ones another hash."""
+    git_sha1: str | None = None
+    """Git's hash of what lies in the repository: of a small file its content."""
 
 
 def revision_of(transport: Transport, repository: str, revision: str) -> str:
@@ -36,7 +38,12 @@ def revision_of(transport: Transport, repository: str, revision: str) -> str:
 
 
 def data_files(transport: Transport, repository: str, commit: str) -> Iterator[HubFile]:
-    """Yield the data files of a repository at a commit, page by page."""
+    """Yield the data files of a repository at a commit."""
+    return (f for f in all_files(transport, repository, commit) if f.path.endswith(SUFFIXES))
+
+
+def all_files(transport: Transport, repository: str, commit: str) -> Iterator[HubFile]:
+    """Yield the files of a repository at a commit, page by page."""
     address: str | None = f"/api/datasets/{repository}/tree/{commit}?recursive=true"
     asked: set[str] = set()
     while address is not None and address not in asked:
@@ -45,20 +52,21 @@ def data_files(transport: Transport, repository: str, commit: str) -> Iterator[H
         if not isinstance(entries, list):
             raise SourceUnreachableError(f"the hub did not list the files of {repository}")
         for entry in entries:
-            if entry.get("type") == "file" and str(entry.get("path", "")).endswith(SUFFIXES):
+            if isinstance(entry, dict) and entry.get("type") == "file":
                 yield hub_file(entry)
 
 
 def hub_file(entry: dict[str, Any]) -> HubFile:
     """Return one file of a listing.
 
-    Raises SourceUnreachableError for a path that leads out of the repository.
+    Raises SourceUnreachableError for one that is no file inside the repository.
     """
-    path = PurePosixPath(entry["path"])
-    if path.is_absolute() or ".." in path.parts:
+    path, n_bytes, large = entry.get("path"), entry.get("size"), entry.get("lfs") or {}
+    if not isinstance(path, str) or not isinstance(n_bytes, int) or not isinstance(large, dict):
+        raise SourceUnreachableError(f"the hub lists a file without path or size: {entry!r:.200}")
+    if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
         raise SourceUnreachableError(f'the hub lists a file outside its repository: "{path}"')
-    large = entry.get("lfs") or {}
-    return HubFile(str(path), int(entry.get("size") or 0), large.get("oid"))
+    return HubFile(path, n_bytes, large.get("oid"), entry.get("oid"))
 
 
 def download(

@@ -24,6 +24,15 @@ MAX_ANSWER_BYTES = 64 << 20
 """A page larger than this is no page."""
 
 
+class AnswerError(SourceUnreachableError):
+    """A service that answers, but not with what was asked for."""
+
+    def __init__(self, message: str, status: int | None) -> None:
+        """Keep the answer's status; None where no answer came."""
+        super().__init__(message)
+        self.status = status
+
+
 class Transport:
     """A connection to one service; use it as a context manager."""
 
@@ -35,8 +44,12 @@ class Transport:
         auth: tuple[str, str] | None = None,
         bearer: str | None = None,
         wait: Callable[[float], None] = time.sleep,
+        advice: str = "ingest a recording you have: ncpl-data ingest NAME --from FOLDER",
     ) -> None:
-        """Prepare requests below a URL; keys go into headers and nowhere else."""
+        """Prepare requests below a URL; keys go into headers and nowhere else.
+
+        `advice` says what to do where the service can not be read.
+        """
         headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
         limits = httpx.Timeout(READ_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS)
         self.client = httpx.Client(
@@ -50,6 +63,7 @@ class Transport:
         self.base_url = base_url
         self.service = service
         self.wait = wait
+        self.advice = advice
 
     def __enter__(self) -> Self:
         """Return the connection."""
@@ -87,9 +101,9 @@ class Transport:
     ) -> httpx.Response:
         """Return a successful answer.
 
-        Raises SourceUnreachableError if none comes after several tries.
+        Raises AnswerError if none comes after several tries.
         """
-        reason = "no answer"
+        reason, status = "no answer", None
         for attempt in range(MAX_TRIES):
             try:
                 answer = self.read(method, path, options, max_bytes)
@@ -102,15 +116,16 @@ class Transport:
                 continue
             if answer.is_success:
                 return answer
-            reason = f"status {answer.status_code}"
+            status, reason = answer.status_code, f"status {answer.status_code}"
             if answer.status_code not in RETRY_STATUS:
                 break
             asked = retry_after_seconds(answer.headers.get("Retry-After"))
             self.wait(asked if asked is not None else backoff_seconds(attempt))
         hint = " A key may be needed." if reason in ("status 401", "status 403") else ""
-        raise SourceUnreachableError(
+        raise AnswerError(
             f"{self.service}: {self.base_url} could not be read ({reason}).{hint} Try again "
-            "later, or ingest a recording you have: ncpl-data ingest NAME --from FOLDER"
+            f"later, or {self.advice}",
+            status,
         )
 
     def read(

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from ncpl_data.catalog.manifest import Manifest
-from ncpl_data.catalog.store import Catalog, Files, Outcome, ingest_row
+from ncpl_data.catalog.outcome import Outcome, ingest_row
+from ncpl_data.catalog.store import Catalog, Files
 from ncpl_data.catalog.tables import CURVES_SCHEMA, runs_schema
 
 N_POINTS = 200

@@ -10,9 +10,10 @@ import numpy as np
 
 from ncpl_data.catalog.compact import compact
 from ncpl_data.catalog.folder import LocalFolder
+from ncpl_data.catalog.outcome import Outcome
 from ncpl_data.catalog.record import Curve, Evaluation, Run
 from ncpl_data.catalog.snapshot import take_snapshot
-from ncpl_data.catalog.store import Catalog, Outcome
+from ncpl_data.catalog.store import Catalog
 
 # A forked child of this server starts in milliseconds, so that many can be killed in a test.
 CONTEXT = multiprocessing.get_context("forkserver")

@@ -49,14 +49,22 @@ def test_delta_reads_the_live_rows(filled: Catalog, tmp_path: Path) -> None:
         assert path.stat().st_nlink == 2  # the same bytes as the catalog's file
 
 
-def test_iceberg_reads_the_live_rows(filled: Catalog, tmp_path: Path) -> None:
+@pytest.mark.parametrize("folder", ["iceberg", """some'body's "own" é"""])
+def test_iceberg_reads_the_live_rows(filled: Catalog, tmp_path: Path, folder: str) -> None:
     quiet_import("pyiceberg.catalog.sql")
     static = quiet_import("pyiceberg.table").StaticTable
-    found = export_catalog(filled, "iceberg", tmp_path / "iceberg")
+    found = export_catalog(filled, "iceberg", tmp_path / folder)
     runs = static.from_metadata(found["runs"]["place"]).scan().to_arrow().to_pylist()
     assert {r["run_id"]: r["final_loss"] for r in runs}["made/b"] == 1.0
     assert len(runs) == 4
     assert static.from_metadata(found["curves"]["place"]).scan().to_arrow().num_rows == 80
+
+
+def test_an_export_that_fails_leaves_nothing(filled: Catalog, tmp_path: Path) -> None:
+    quiet_import("pyiceberg.catalog.sql")
+    with pytest.raises(InputError, match="Iceberg can not read"):
+        export_catalog(filled, "iceberg", tmp_path / "100%")
+    assert not (tmp_path / "100%").exists()
 
 
 def test_an_export_goes_into_a_new_folder(filled: Catalog, tmp_path: Path) -> None:

@@ -8,19 +8,22 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 from made_runs import CONTEXT, made_run, put, take_names, write_compact_freeze, write_many
 
 from ncpl_data.catalog.check import check_catalog
 from ncpl_data.catalog.compact import compact
 from ncpl_data.catalog.folder import LocalFolder
-from ncpl_data.catalog.frozen import list_folders, snapshot_problems
+from ncpl_data.catalog.frozen import list_folders
 from ncpl_data.catalog.manifest import versions
 from ncpl_data.catalog.snapshot import take_snapshot
 from ncpl_data.catalog.store import Catalog
+from ncpl_data.catalog.verify import snapshot_problems
+from ncpl_data.ingest.cli import main
 
 N_WRITERS, N_COMMITS = 8, 20
 N_KILLS = 50
@@ -155,6 +158,7 @@ def test_a_folder_that_is_read_only_is_one_sentence_and_stays_readable(small_dis
 def test_a_flipped_byte_in_any_file_is_found_and_named(catalog: Catalog) -> None:
     put(catalog, made_run("a"), made_run("b"))
     put(catalog, made_run("c"), skipped=())
+    put(catalog, made_run("c", final_loss=1.0))  # leaves files that only an older state has
     taken = take_snapshot(catalog, policy="group-hash")
     assert check_catalog(catalog) == []
     assert list(snapshot_problems(taken.path)) == []
@@ -176,6 +180,63 @@ def test_a_flipped_byte_in_any_file_is_found_and_named(catalog: Catalog) -> None
                 assert any(path.name in text for text in found), (name, at, found)
         path.write_bytes(original)
     assert check_catalog(catalog) == []
+
+
+@pytest.mark.parametrize("table", ["runs", "curves"])
+@pytest.mark.parametrize("n_bytes", [0, 1000, None])
+def test_a_damaged_file_is_one_sentence_of_every_command(
+    run_command: Callable[..., Result], catalog: Catalog, table: str, n_bytes: int | None
+) -> None:
+    put(catalog, made_run("a"), made_run("b"))
+    (path,) = catalog.paths(table)
+    content = path.read_bytes()
+    path.unlink()
+    if n_bytes is not None:
+        path.write_bytes(content[:n_bytes])
+    for args in (
+        ("check",),
+        ("query", f"select count(*), max(run_id) from {table}"),
+        ("stats",),
+        ("conflicts",),
+        ("snapshot", "--split", "group-hash"),
+        ("export", "--format", "delta", "--out", catalog.root / "export"),
+        ("show", "made/a"),
+    ):
+        result = run_command(main, *args, "--catalog", catalog.root)
+        assert result.exit_code == 1, args
+        assert path.name in result.stderr + result.stdout, args
+    assert not (catalog.root / "export").exists()
+    path.write_bytes(content)
+    assert check_catalog(catalog) == []
+
+
+def test_a_manifest_that_is_gone_is_named(
+    run_command: Callable[..., Result], catalog: Catalog
+) -> None:
+    for name in "abc":
+        put(catalog, made_run(name))
+    (catalog.root / "manifests" / "0000000002.json").unlink()
+    (problem,) = check_catalog(catalog)
+    assert problem.where == "manifests/0000000002.json"
+    result = run_command(main, "stats", "--at", 2, "--catalog", catalog.root)
+    assert "has no manifest 2; it has 1, 3" in result.stderr
+    assert put(catalog, made_run("d")).version == 4
+
+
+def test_a_damaged_snapshot_hides_no_other(
+    run_command: Callable[..., Result], catalog: Catalog
+) -> None:
+    put(catalog, made_run("a"))
+    good = take_snapshot(catalog, policy="group-hash", name="good").path
+    put(catalog, made_run("b"))
+    bad = take_snapshot(catalog, policy="group-hash", name="bad").path
+    (bad / "manifest.json").write_text("{")
+    listed = run_command(main, "snapshot", "list", "--catalog", catalog.root)
+    assert (listed.exit_code, good.name in listed.stdout) == (1, True)
+    assert "damaged" in listed.stderr
+    for wanted, code in ((good.name, 0), (bad.name, 1), ("latest", 1)):
+        result = run_command(main, "snapshot", "verify", wanted, "--catalog", catalog.root)
+        assert result.exit_code == code, (wanted, result.stderr)
 
 
 def test_a_mount_without_hard_links_commits_through_a_lock(tmp_path: Path) -> None:

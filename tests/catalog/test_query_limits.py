@@ -36,6 +36,18 @@ def test_a_query_that_runs_too_long_is_stopped(run_command: Runner, filled: Cata
     assert time.monotonic() - started < 30
 
 
+def test_a_recursion_without_end_is_stopped(run_command: Runner, filled: Catalog) -> None:
+    sql = "with recursive t(n) as (select 1 union all select n + 1 from t) select count(*) from t"
+    result = run_command(main, "query", sql, "--timeout", 0.5, "--catalog", filled.root)
+    assert (result.exit_code, "longer than --timeout allows" in result.stderr) == (1, True)
+    rows = "with recursive t(n) as (select 'x' union all select n || n from t) select * from t"
+    args = ("--timeout", 20, "--memory-limit", "200MB", "--format", "csv", "--out")
+    out = filled.root / "rows.csv"
+    result = run_command(main, "query", rows, *args, out, "--catalog", filled.root)
+    assert result.exit_code == 1
+    assert not list(filled.root.glob("*rows.csv*"))  # no half of a result
+
+
 def test_a_query_that_needs_too_much_memory_is_refused(
     run_command: Runner, filled: Catalog
 ) -> None:

@@ -6,10 +6,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from ncpl_data.catalog.errors import InputError, IntegrityError
-from ncpl_data.catalog.frozen import find_snapshot, verify_snapshot
+from ncpl_data.catalog.frozen import find_snapshot
 from ncpl_data.catalog.snapshot import take_snapshot
 from ncpl_data.catalog.splits import Assignment, check_leaks
 from ncpl_data.catalog.store import Catalog
+from ncpl_data.catalog.verify import verify_snapshot
 from ncpl_data.ingest.pipeline import ingest
 from ncpl_data.ingest.sources import SOURCES
 
@@ -66,8 +67,13 @@ def test_a_flipped_byte_is_found_and_named(filled: Catalog) -> None:
 def test_snapshots_are_found_by_label_id_and_latest(filled: Catalog) -> None:
     first = take_snapshot(filled, name="a")
     folder = filled.root / "snapshots"
-    for wanted in ("latest", first.label, first.id[:8], str(first.path)):
+    for wanted in ("latest", first.label, "a", first.id[:8], str(first.path)):
         assert find_snapshot(folder, wanted) == first.path
+    take_snapshot(filled, name="b")
+    assert find_snapshot(folder, first.id[:8]).name.endswith(first.id[:12])
+    take_snapshot(filled, policy="group-hash", name="b")
+    with pytest.raises(InputError, match=r'2 snapshots of .* match "b"'):
+        find_snapshot(folder, "b")
     with pytest.raises(InputError, match=r'0 snapshots of .* match "zzz"'):
         find_snapshot(folder, "zzz")
 

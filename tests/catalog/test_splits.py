@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from made_runs import made_run, put
 
 from ncpl_data.catalog.errors import InputError
-from ncpl_data.catalog.frozen import verify_snapshot
 from ncpl_data.catalog.record import Curve, Evaluation
 from ncpl_data.catalog.snapshot import take_snapshot
 from ncpl_data.catalog.splits import POLICIES, Assignment, check_leaks, grouped
 from ncpl_data.catalog.store import Catalog
 from ncpl_data.catalog.twins import merge_twins, physical_runs
+from ncpl_data.catalog.verify import verify_snapshot
 
 
 def row(run_id: str, **fields: object) -> dict[str, Any]:

@@ -10,8 +10,9 @@ import pytest
 
 from ncpl_data.catalog.errors import InputError, IntegrityError
 from ncpl_data.catalog.manifest import read_manifest, versions
+from ncpl_data.catalog.outcome import Outcome
 from ncpl_data.catalog.record import Curve, Evaluation, Run, Skipped
-from ncpl_data.catalog.store import Catalog, Outcome
+from ncpl_data.catalog.store import Catalog
 
 
 def make_run(name: str, loss: float = 3.0, *, is_copy: bool = False, points: int = 3) -> Run:

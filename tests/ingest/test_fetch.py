@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from ncpl_data.catalog.errors import RawFileError, SourceUnreachableError
+from ncpl_data.catalog.errors import InputError, RawFileError, SourceUnreachableError
 from ncpl_data.ingest.base import RawFile
 from ncpl_data.ingest.fetch import cached, fetch, retry_after_seconds
 
@@ -93,7 +95,7 @@ def server() -> Iterator[Server]:
                 """As above."""
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever, daemon=True)
+    thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     state.url = f"http://127.0.0.1:{http.server_port}/data.bin"
     yield state
@@ -163,6 +165,26 @@ def test_a_damaged_piece_of_an_earlier_run_is_thrown_away(
     part.write_bytes(b"x" * 1000)
     assert get(file, tmp_path)[0].read_bytes() == CONTENT
     assert server.ranges == ["bytes=1000-", None]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no locks of this kind")
+def test_several_that_want_one_file_download_it_once(
+    server: Server, file: RawFile, tmp_path: Path
+) -> None:
+    server.plan = ["cut"]
+    with ThreadPoolExecutor(4) as pool:
+        paths = set(pool.map(lambda _: get(file, tmp_path)[0], range(4)))
+    assert len(paths) == 1
+    assert paths.pop().read_bytes() == CONTENT
+    assert len(server.ranges) == 2
+
+
+def test_a_cache_that_can_not_be_written_is_one_sentence(
+    server: Server, file: RawFile, tmp_path: Path
+) -> None:
+    (tmp_path / SHA256[:2]).write_text("in the way")
+    with pytest.raises(InputError, match=r"could not write .* set NCPL_CACHE"):
+        get(file, tmp_path)
 
 
 def test_retry_after_is_heeded(server: Server, file: RawFile, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Snapshots in dataset repositories of the Hugging Face hub."""
