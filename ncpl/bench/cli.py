@@ -139,6 +139,15 @@ def run(
 @snapshot_option
 @catalog_option
 @click.option("--split", default="ncpl", show_default=True, help="Split policy of the snapshot.")
+@click.option("--source", "sources", multiple=True, help="Only this source; may be repeated.")
+@click.option(
+    "--bundle",
+    "bundles",
+    multiple=True,
+    callback=named_paths,
+    metavar="NAME=DIR",
+    help="An NCPL bundle folder that predicts curves.",
+)
 @click.option(
     "--predictions",
     multiple=True,
@@ -149,7 +158,12 @@ def run(
 @click.option(
     "--points",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="CSV to write: run_id and step of every scored point.",
+    help="CSV to write: run_id and step of every scored point of the split's sources.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for curves.md, curves.json, curves.html and curves_timing.json.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @common
@@ -158,28 +172,51 @@ def run_curve_board(
     snapshot: str,
     catalog: Path | None,
     split: str,
+    sources: tuple[str, ...],
+    bundles: list[tuple[str, Path]],
     predictions: list[tuple[str, Path]],
     points: Path | None,
+    out: Path | None,
     seed: int,
     as_json: bool,
     no_progress: bool,
 ) -> None:
-    """Score predictions of whole loss curves beside average shapes and boosted trees.
+    """Score whole loss curves: curve laws, shapes, trees, deep power laws, bundles.
 
-    Example: ncpl bench curves --points points.csv
+    Example: ncpl bench curves --bundle NCPL=runs/ncpl --out board
     """
-    del no_progress  # the methods are few
     import torch
 
-    from ncpl.bench.curves import markdown, run_curves
+    from ncpl.bench.curve_report import html, markdown
+    from ncpl.bench.curves import run_curves
     from ncpl.data import find_snapshot
 
     torch.set_num_threads(1)  # sums in one order: the same bytes each time
-    board, wanted = run_curves(
-        find_snapshot(snapshot, catalog), predictions, split=split, seed=seed
+
+    def tell(source: str, name: str) -> None:
+        if not no_progress:
+            log.info("%s: %s", source, name)
+
+    board = run_curves(
+        find_snapshot(snapshot, catalog),
+        predictions,
+        bundles,
+        split=split,
+        sources=sources,
+        seed=seed,
+        on_method=tell,
     )
     if points is not None:
-        rows = "".join(f"{run_id},{step}\n" for run_id, step in wanted)
+        rows = "".join(f"{run_id},{step}\n" for run_id, step in board.wanted)
         points.write_text("run_id,step\n" + rows, encoding="utf-8")
         log.info("written: %s", points)
-    click.echo(json.dumps(board, ensure_ascii=False) if as_json else markdown(board))
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        as_text = json.dumps(board.to_json(), indent=1, ensure_ascii=False)
+        timing = json.dumps(board.seconds, indent=1)
+        (out / "curves.json").write_text(as_text + "\n", encoding="utf-8")
+        (out / "curves.md").write_text(markdown(board), encoding="utf-8")
+        (out / "curves.html").write_text(html(board), encoding="utf-8")
+        (out / "curves_timing.json").write_text(timing + "\n", encoding="utf-8")
+        log.info("written: %s", out)
+    click.echo(json.dumps(board.to_json(), ensure_ascii=False) if as_json else markdown(board))

@@ -140,11 +140,16 @@ def html(board: Board) -> str:
         items = (f"{o['method']} on {o['source']}: {o['reason']}" for o in board.left_out)
         body.append("<h2>Left out</h2><ul>")
         body.append("".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>")
+    return page("NCPL board", body)
+
+
+def page(title: str, body: Sequence[str]) -> str:
+    """Return a whole HTML file of these parts; nothing in it is fetched."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<link rel="icon" href="data:,">'
-        f"<title>NCPL board</title><style>{STYLE}</style></head>\n<body>\n"
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body>\n"
         + "\n".join(body)
         + "\n</body></html>\n"
     )

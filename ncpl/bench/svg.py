@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -57,8 +57,14 @@ def figure(width: float, height: float, label: str, parts: Sequence[str]) -> str
     )
 
 
-def dot_plot(dots: Sequence[Dot], title: str) -> str:
-    """Return errors as dots, a row a method: ID blue, OOD orange, quoted ones hollow."""
+NAMES = {"id": "ID", "ood": "OOD"}
+
+
+def dot_plot(dots: Sequence[Dot], title: str, names: Mapping[str, str] = NAMES) -> str:
+    """Return errors as dots, a row a method: ID blue, OOD orange, quoted ones hollow.
+
+    `names` says what the two colours stand for.
+    """
     methods = list(dict.fromkeys(dot.method for dot in dots))
     top, bottom = 56.0, 46.0
     height = top + ROW * len(methods) + bottom
@@ -69,10 +75,14 @@ def dot_plot(dots: Sequence[Dot], title: str) -> str:
         return LEFT + value * scale
 
     parts = [text(0, 18, title, kind="title")]
-    for colour, name, x in ((BLUE, "ID", LEFT), (ORANGE, "OOD", LEFT + 70)):
-        parts.append(f'<circle cx="{x + 6:.1f}" cy="36" r="5" fill="{colour}"/>')
-        parts.append(text(x + 16, 40, name))
-    parts.append(text(LEFT + 160, 40, "bar: 90% over groups; hollow: quoted", kind="small"))
+    x = float(LEFT)
+    for key, colour in (("id", BLUE), ("ood", ORANGE)):
+        if key in names:
+            parts.append(f'<circle cx="{x + 6:.1f}" cy="36" r="5" fill="{colour}"/>')
+            parts.append(text(x + 16, 40, names[key]))
+            x += 44 + 8.5 * len(names[key])
+    quoted = "; hollow: quoted" if any(dot.is_quoted for dot in dots) else ""
+    parts.append(text(x + 10, 40, f"bar: 90% over groups{quoted}", kind="small"))
     for value in ticks(0, limit):
         parts.append(line(at(value), top, at(value), height - bottom, "#8884", 1))
         parts.append(text(at(value), height - bottom + 16, f"{value:g}", anchor="middle"))

@@ -17,6 +17,10 @@ SCREEN_POINTS = 1000
 FINISHED_STARTS = 3
 STEP = 1e-6
 """Central difference step in the optimizer's coordinates, which are all of order one."""
+FLAT_PULL = 1e-3
+"""Where the data say nothing, parameters go to the middle of their start range with this weight (in
+units of delta squared, at the range's edge). A row weighs about a thousand times as much; without
+it the end of a flat valley would depend on the machine's rounding."""
 WEAK_SPREAD = 1.0
 """A log-scale parameter known to no better than a factor e is not identified."""
 
@@ -45,8 +49,19 @@ class Problem:
         delta = self.law.huber_delta
         size = np.abs(self.residuals(z_KP)) / delta
         data = (self.weight * np.where(size <= 1, size**2 / 2, size - 0.5)).sum(-1)
-        centre, pull = self.priors
+        centre, pull = self.pulls
         return np.asarray(data + ((z_KP - centre) ** 2 * pull).sum(-1) / 2)
+
+    @cached_property
+    def pulls(self) -> tuple[Array, Array]:
+        """Return centres and strengths of the priors, and of the flat pull where there is none."""
+        centre, pull = (column.copy() for column in self.priors)
+        for i, p in enumerate(self.law.parameters):
+            if pull[i] == 0:
+                low, high = (p.inner(v) for v in p.start)
+                centre[i] = (low + high) / 2
+                pull[i] = FLAT_PULL / max((high - low) / 2, 1e-9) ** 2
+        return centre, pull
 
     @cached_property
     def priors(self) -> tuple[Array, Array]:
@@ -76,7 +91,7 @@ class Problem:
         size = np.abs(scaled)
         value = float((self.weight * np.where(size <= 1, size**2 / 2, size - 0.5)).sum())
         slope = slope_Pn @ (self.weight * np.clip(scaled, -1, 1)) / delta
-        centre, pull = self.priors
+        centre, pull = self.pulls
         away = z_P - centre
         return value + float((away**2 * pull).sum()) / 2, slope + away * pull
 

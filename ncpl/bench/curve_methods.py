@@ -1,0 +1,233 @@
+"""The methods of the curve board: each fits on points of training curves and predicts others."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from ncpl.bench.curve_points import Points
+from ncpl.bench.design import Design
+from ncpl.bench.learners import Base, NotApplicableError, Predictor
+from ncpl.bench.rates import schedule_columns
+from ncpl.errors import ConfigError
+from ncpl.laws import chinchilla
+from ncpl.laws.base import Inputs, Law, Parameter
+from ncpl.laws.fitting import fit_law
+from ncpl.laws.schedules import Curves
+
+Array = npt.NDArray[np.float64]
+CurvePredictor = Callable[[Points], Array]
+LAW_RUNS = 120
+"""Training runs the curve laws with a size term are fitted on: seven or nine numbers need no more."""
+SHAPE_TREES = 600
+NCPL_FRACTIONS = np.unique(np.concatenate([np.geomspace(0.02, 1, 60), np.linspace(0.05, 1, 77)]))
+
+
+def average_shape(train: Points, final: Predictor) -> CurvePredictor:
+    """Return the final loss plus the median distance of training runs from theirs, by fraction."""
+    above = train.loss - train.part.loss[train.run]
+    edges = np.linspace(0, 1, 41)
+    middle = (edges[1:] + edges[:-1]) / 2
+    cell = np.clip(np.digitize(train.fraction, edges) - 1, 0, 39)
+    known = np.array([c for c in range(40) if (cell == c).any()])
+    shape = np.array([np.median(above[cell == c]) for c in known])
+    return lambda points: (
+        final(points.part).loss[points.run] + np.interp(points.fraction, middle[known], shape)
+    )
+
+
+class Trees:
+    """Boosted trees over (configuration, fraction, schedule so far), one fit a target."""
+
+    def __init__(self, train: Points, seed: int) -> None:
+        """Raise NotApplicableError without LightGBM."""
+        try:
+            import lightgbm
+        except ModuleNotFoundError as error:
+            raise NotApplicableError("needs LightGBM: pip install ncpl[bench]") from error
+        self.lightgbm = lightgbm
+        self.design = Design.of(train.part)
+        self.train = train
+        self.settings: dict[str, Any] = {
+            "objective": "l1", "num_leaves": 31, "learning_rate": 0.05, "seed": seed,
+            "deterministic": True, "force_row_wise": True, "num_threads": 1, "verbosity": -1,
+        }  # fmt: skip
+
+    def rows(self, points: Points) -> Array:
+        """Return the columns of each point."""
+        whole = self.design.for_trees(points.part, physics=True)[points.run]
+        schedule = np.empty((len(points), 3))
+        for run in np.unique(points.run):
+            mine = points.run == run
+            config = points.part.runs.configs[run]
+            schedule[mine] = schedule_columns(config, points.step[mine].astype(np.float64))
+        return np.column_stack([whole, points.fraction, np.log(points.step + 1.0), schedule])
+
+    def fit(self, target: Array) -> CurvePredictor:
+        """Return trees for a target at the training points."""
+        data = self.lightgbm.Dataset(self.rows(self.train), target, categorical_feature=[4])
+        model = self.lightgbm.train(self.settings, data, num_boost_round=SHAPE_TREES)
+        return lambda points: np.asarray(model.predict(self.rows(points)))
+
+
+def tree_shape(
+    train: Points, finals: list[tuple[str, Predictor]], seed: int
+) -> list[tuple[str, CurvePredictor]]:
+    """Return, for each final-loss predictor, its loss plus trees for the distance from it."""
+    shape = Trees(train, seed).fit(train.loss - train.part.loss[train.run])
+    return [
+        (name, lambda points, final=final: final(points.part).loss[points.run] + shape(points))
+        for name, final in finals
+    ]
+
+
+def tree_residual(
+    train: Points, law: chinchilla.Chinchilla, *, seen: bool, seed: int
+) -> CurvePredictor:
+    """Return trees on what Chinchilla leaves over, at the final data or at the data seen so far."""
+
+    def base(points: Points) -> Array:
+        n, d = points.part.sizes
+        tokens = d[points.run] * (points.fraction if seen else 1.0)
+        return law.predict(n[points.run], tokens)
+
+    residual = Trees(train, seed).fit(train.loss - base(train))
+    return lambda points: base(points) + residual(points)
+
+
+def deep_power_law(train: Points, seed: int) -> CurvePredictor:
+    """Return deep power laws of the configuration, in the share of the run."""
+    from ncpl.laws.dpl import fit_dpl
+
+    design = Design.of(train.part)
+
+    def rows(points: Points) -> Array:
+        return design.for_process(points.part, centred=False)[points.run]
+
+    fitted = fit_dpl(rows(train), train.fraction, train.loss, seed=seed)
+    return lambda points: fitted.predict(rows(points), points.fraction)[0]
+
+
+def curve_law(make: Callable[[Curves], Law], train: Points, seed: int) -> CurvePredictor:
+    """Return a curve law with a size term, one fit for the whole source.
+
+    The term B (N/1e8)^-beta is Chinchilla's; the papers of these laws fit one size at a time.
+    Raises NotApplicableError where runs do not state their schedule.
+    """
+    fitted_on = train.of_runs(LAW_RUNS, seed)
+    law = sized(make(_curves(fitted_on)), _sizes(fitted_on))
+    values = fit_law(law, _rows(fitted_on), fitted_on.loss, seed=seed, n_starts=4).values
+    return lambda points: sized(make(_curves(points)), _sizes(points)).predict(
+        values, _rows(points)
+    )
+
+
+def _curves(points: Points) -> Curves:
+    if not np.isfinite(points.rate).all():
+        unknown = np.unique(points.run[~np.isfinite(points.rate)])
+        raise NotApplicableError(f"{len(unknown)} runs do not state their whole schedule")
+    return points.curves()
+
+
+def _sizes(points: Points) -> Array:
+    return points.part.sizes[0][points.run]
+
+
+def _rows(points: Points) -> dict[str, Array]:
+    return {"row": np.arange(len(points), dtype=np.float64)}
+
+
+def sized(law: Law, params_n: Array) -> Law:
+    """Return the law with a Chinchilla term of model size added."""
+    n_own = len(law.parameters)
+    log_n = np.log(params_n / 1e8)
+
+    def loss(theta_KP: Array, inputs: Inputs) -> Array:
+        row = inputs["row"].astype(np.int64)
+        amplitude, exponent = theta_KP[..., n_own, None], theta_KP[..., n_own + 1, None]
+        own = law.function(theta_KP[..., :n_own], inputs)
+        return np.asarray(own + amplitude * np.exp(-exponent * log_n[row]))
+
+    extra = (
+        Parameter("B_N", "nats per token at N = 1e8", 1e-3, 1e2, (0.1, 2.0), "log"),
+        Parameter("beta_N", "", 1e-3, 2.0, (0.1, 0.6)),
+    )
+    return dataclasses.replace(law, parameters=(*law.parameters, *extra), function=loss)
+
+
+def of_bundle(folder: Path, train: Points) -> CurvePredictor:
+    """Return the curves of an NCPL bundle, read off a grid of fractions.
+
+    Raises NotApplicableError where it has no curves, or no member for these runs.
+    """
+    from ncpl.bundle import load
+
+    bundle = load(folder)
+    family = train.part.runs.family[0]
+    if not any(fit.family == family for fit in bundle.fits):
+        raise NotApplicableError(f"the bundle has no member for {family[0]}")
+    if not hasattr(bundle, "curves"):
+        raise NotApplicableError("the bundle predicts no curves")
+
+    def predict(points: Points) -> Array:
+        runs = np.unique(points.run)
+        configs = [points.part.runs.configs[i] for i in runs]
+        table = np.asarray(bundle.curves(configs, NCPL_FRACTIONS.tolist()), dtype=np.float64)
+        out = np.empty(len(points))
+        for row, run in enumerate(runs):
+            mine = points.run == run
+            out[mine] = np.interp(points.fraction[mine], NCPL_FRACTIONS, table[row])
+        return out
+
+    return predict
+
+
+def of_file(file: Path) -> CurvePredictor:
+    """Return predictions read from a CSV or Parquet file: run_id, step, prediction.
+
+    Raises ConfigError where a scored point is missing; `ncpl bench curves --points` lists them.
+    """
+    try:
+        table = pq.read_table(file) if file.suffix == ".parquet" else pa.csv.read_csv(file)
+        keys = zip(table["run_id"].to_pylist(), table["step"].to_pylist(), strict=True)
+        values = dict(zip(keys, table["prediction"].to_pylist(), strict=True))
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise ConfigError(f"{file}: expected columns run_id, step, prediction ({error})") from error
+
+    def predict(points: Points) -> Array:
+        ids = points.part.runs.run_ids
+        keys = [(ids[r], int(s)) for r, s in zip(points.run, points.step, strict=True)]
+        missing = [key for key in keys if key not in values]
+        if len(missing) == len(keys):
+            raise NotApplicableError("predicts no point of this part")
+        if missing:
+            raise ConfigError(
+                f"{file} lacks {len(missing)} of {len(keys)} scored points, first {missing[0][0]} "
+                f"step {missing[0][1]}; list them with: ncpl bench curves --points points.csv"
+            )
+        found = np.array([values[key] for key in keys], dtype=np.float64)
+        if not np.isfinite(found).all():
+            raise ConfigError(f"{file} holds a prediction that is not a number")
+        return found
+
+    return predict
+
+
+def final_methods() -> list[tuple[str, Base]]:
+    """Return the final-loss methods that shapes are put on, by their names on the curve board."""
+    from ncpl.bench.methods import METHODS
+
+    wanted = {
+        "Boosted trees + physics, on Chinchilla": "boosted trees",
+        "Mean of baselines, on Chinchilla": "mean of baselines on Chinchilla",
+        "Mean of baselines, on size x data": "mean of baselines on size x data",
+    }
+    return [(wanted[m.name], m.fit) for m in METHODS if m.name in wanted]
