@@ -25,8 +25,9 @@ from ncpl.laws.schedules import Curves
 
 Array = npt.NDArray[np.float64]
 CurvePredictor = Callable[[Points], Array]
-LAW_RUNS = 120
-"""Training runs the curve laws with a size term are fitted on: seven or nine numbers need no more."""
+LAW_RUNS = 80
+"""Training runs the curve laws with a size term are fitted on: nine numbers need no more."""
+LAW_STARTS = 6
 SHAPE_TREES = 600
 NCPL_FRACTIONS = np.unique(np.concatenate([np.geomspace(0.02, 1, 60), np.linspace(0.05, 1, 77)]))
 
@@ -83,10 +84,11 @@ def tree_shape(
 ) -> list[tuple[str, CurvePredictor]]:
     """Return, for each final-loss predictor, its loss plus trees for the distance from it."""
     shape = Trees(train, seed).fit(train.loss - train.part.loss[train.run])
-    return [
-        (name, lambda points, final=final: final(points.part).loss[points.run] + shape(points))
-        for name, final in finals
-    ]
+
+    def on(final: Predictor) -> CurvePredictor:
+        return lambda points: final(points.part).loss[points.run] + shape(points)
+
+    return [(name, on(final)) for name, final in finals]
 
 
 def tree_residual(
@@ -117,32 +119,33 @@ def deep_power_law(train: Points, seed: int) -> CurvePredictor:
 
 
 def curve_law(make: Callable[[Curves], Law], train: Points, seed: int) -> CurvePredictor:
-    """Return a curve law with a size term, one fit for the whole source.
+    """Return a curve law with a size term, one fit for the whole source, in tokens.
 
-    The term B (N/1e8)^-beta is Chinchilla's; the papers of these laws fit one size at a time.
+    The term B (N/1e8)^-beta is Chinchilla's; the papers of these laws fit one size, one batch size
+    and nearly one peak rate at a time, in steps.
     Raises NotApplicableError where runs do not state their schedule.
     """
-    fitted_on = train.of_runs(LAW_RUNS, seed)
-    law = sized(make(_curves(fitted_on)), _sizes(fitted_on))
-    values = fit_law(law, _rows(fitted_on), fitted_on.loss, seed=seed, n_starts=4).values
-    return lambda points: sized(make(_curves(points)), _sizes(points)).predict(
-        values, _rows(points)
-    )
+    fitted_on = train.late().of_runs(LAW_RUNS, seed)
+    curves, rows = _curves(fitted_on)
+    law = sized(make(curves), _sizes(fitted_on, curves))
+    values = fit_law(law, rows, fitted_on.loss, seed=seed, n_starts=LAW_STARTS).values
+
+    def predict(points: Points) -> Array:
+        found, wanted = _curves(points)
+        return sized(make(found), _sizes(points, found)).predict(values, wanted)
+
+    return predict
 
 
-def _curves(points: Points) -> Curves:
-    if not np.isfinite(points.rate).all():
-        unknown = np.unique(points.run[~np.isfinite(points.rate)])
-        raise NotApplicableError(f"{len(unknown)} runs do not state their whole schedule")
-    return points.curves()
+def _curves(points: Points) -> tuple[Curves, dict[str, Array]]:
+    silent = [run for run in np.unique(points.run).tolist() if run not in points.paths]
+    if silent:
+        raise NotApplicableError(f"{len(silent)} runs do not state their whole schedule")
+    return points.curves(in_tokens=True)
 
 
-def _sizes(points: Points) -> Array:
-    return points.part.sizes[0][points.run]
-
-
-def _rows(points: Points) -> dict[str, Array]:
-    return {"row": np.arange(len(points), dtype=np.float64)}
+def _sizes(points: Points, curves: Curves) -> Array:
+    return points.part.sizes[0][curves.curve]
 
 
 def sized(law: Law, params_n: Array) -> Law:

@@ -16,7 +16,7 @@ from ncpl.bench import curve_methods as methods
 from ncpl.bench import schedule_studies as studies
 from ncpl.bench.board import frozen
 from ncpl.bench.curve_methods import CurvePredictor
-from ncpl.bench.curve_points import POINTS_PER_RUN, Points, points_of, read_curves, scores_of
+from ncpl.bench.curve_points import Points, points_of, read_curves, scores_of
 from ncpl.bench.learners import NotApplicableError
 from ncpl.bench.methods import OWN_FIT, SEEN_DRIFT, SEEN_FORM, chinchilla_refit
 from ncpl.bench.part import Part
@@ -177,7 +177,7 @@ def _study(
     tell: Callable[[str, str], None],
 ) -> None:
     splits = sorted({s for cell in cells for s in cell.held})
-    held = {s: _joined([cell.held[s] for cell in cells if s in cell.held]) for s in splits}
+    held = {s: Points.joined([cell.held[s] for cell in cells if s in cell.held]) for s in splits}
     for name, fit in studies.CELL_METHODS.items():
         tell(source, name)
         began = time.perf_counter()
@@ -194,7 +194,7 @@ def _study(
     tell(source, "Deep power laws")
     from ncpl.laws.dpl import fit_dpl
 
-    train = _joined([cell.train for cell in cells])
+    train = Points.joined([cell.train for cell in cells])
     fitted = fit_dpl(studies.shape_features(train), train.fraction, train.loss, seed=seed)
     for s in splits:
         losses = fitted.predict(studies.shape_features(held[s]), held[s].fraction)[0]
@@ -203,13 +203,6 @@ def _study(
     board.left_out.append(
         {"source": source, "method": "NCPL, trees, average shape", "reason": reason}
     )
-
-
-def _joined(points: Sequence[Points]) -> Points:
-    """Return the points of cells of one source; they share its part."""
-    columns = ("run", "step", "fraction", "loss", "rate")
-    joined = (np.concatenate([getattr(p, name) for p in points]) for name in columns)
-    return Points(points[0].part, *joined, [g for p in points for g in p.group])
 
 
 def _add(

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ncpl.bench.design import refit_step_law
 from ncpl.bench.part import Part
 from ncpl.laws import steplaw
+from ncpl.laws.powerlines import timescale
 
 Array = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -116,14 +117,14 @@ class Recipe:
 def _raw(part: Part, law: steplaw.StepLaw | None, *, hidden: bool) -> dict[str, Array]:
     d = np.log(part.sizes[1])
     rate, batch = np.log(part.learning_rate), np.log(part.batch_tokens)
-    decay = np.log(np.maximum(part.column("weight_decay"), 1e-3))
+    decay = np.maximum(part.column("weight_decay"), 1e-3)
     best_rate, best_batch = (0.0, 0.0) if law is None else np.log(law.optimum(*part.sizes))
     share = part.column("warmup_steps") / np.exp(d - batch)
     columns = {
         "learning_rate": rate - best_rate,
         "batch": batch - best_batch,
-        "weight_decay": decay,
-        "timescale": batch - rate - decay - d,
+        "weight_decay": np.log(decay),
+        "timescale": np.log(timescale(part.batch_tokens, part.learning_rate, decay, part.sizes[1])),
         "beta1": _memory(part.column("adam_beta1")),
         "beta2": _memory(part.column("adam_beta2")),
         "warmup": np.log(share + 1e-3),

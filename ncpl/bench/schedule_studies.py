@@ -7,14 +7,14 @@ of nine schedules known), lr_scheduling by schedule and by length.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ncpl.bench.curve_points import Measured, Points, read_curves
+from ncpl.bench.curve_points import Measured, Path, Points, read_curves
 from ncpl.bench.part import Part
 from ncpl.data import Runs, Snapshot
 from ncpl.laws.base import Law
@@ -27,6 +27,8 @@ from ncpl.laws.tissue import tissue
 Array = npt.NDArray[np.float64]
 SCHEDULE, LENGTH = "schedule", "length"
 """Parts: another schedule than the fitted ones; a longer run than the fitted ones."""
+KNOTS = 64
+"""Logged rates kept where a schedule bends."""
 METRICS = {
     "multipower": ("loss", "learning_rate"),
     "lr_scheduling": ("validation/loss", "train/learning_rate"),
@@ -54,7 +56,10 @@ def cells_of(snapshot: Snapshot, runs: Runs, source: str) -> list[Cell]:
     mine = [
         i
         for i, run_id in enumerate(runs.run_ids)
-        if run_id in losses and run_id in learning and runs.status[i] in (None, "finished")
+        if run_id in losses
+        and run_id in learning
+        and runs.status[i] in (None, "finished")
+        and runs.configs[i].get("schedule") != "wsd_twostage"  # what came before is not one trunk
     ]
     place = _place_multipower if source == "multipower" else _place_lr_scheduling
     keep = np.zeros(len(runs), dtype=bool)
@@ -99,18 +104,48 @@ def _place_lr_scheduling(part: Part) -> list[tuple[str, str]]:
 
 def _points(part: Part, rows: list[int], losses: Measured, learning: Measured) -> Points:
     columns: list[tuple[Array, ...]] = []
+    paths: dict[int, Path] = {}
     for row in rows:
-        run_id = part.runs.run_ids[row]
+        run_id, config = part.runs.run_ids[row], part.runs.configs[row]
         step, loss = losses[run_id]
-        warmup = part.runs.configs[row].get("warmup_steps") or 0
-        keep = (step >= max(warmup, 1)) & np.isfinite(loss)
+        path = _logged_path(config, *learning[run_id])
+        keep = (step >= max(path.warmup_steps, 1)) & np.isfinite(loss)
         step, loss = step[keep], loss[keep]
-        rate = np.interp(step, *learning[run_id])
-        columns.append((np.full(len(step), float(row)), step, step / step.max(), loss, rate))
-    run, step, fraction, loss, rate = (np.concatenate(c) for c in zip(*columns, strict=True))
+        columns.append((np.full(len(step), float(row)), step, step / path.step[-1], loss))
+        paths[row] = path
+    run, step, fraction, loss = (np.concatenate(c) for c in zip(*columns, strict=True))
     index = run.astype(np.int64)
     group = [part.runs.run_ids[i] for i in index]
-    return Points(part, index, step.astype(np.int64), fraction, loss, rate, group)
+    share = np.minimum(fraction, 1.0)
+    return Points(part, index, step.astype(np.int64), share, loss, paths, group)
+
+
+def _logged_path(config: Mapping[str, Any], step: Array, rate: Array) -> Path:
+    """Return the logged rates, with the warm-up and the constant trunk before them.
+
+    A decay branched off a trunk is logged from the branch on; the trunk ran at the peak rate. Logs
+    that state no warm-up begin at its end.
+    """
+    first, peak = float(step[0]), float(config.get("learning_rate") or rate[0])
+    warmup = float(config["warmup_steps"]) if "warmup_steps" in config else first
+    if first > warmup:
+        step, rate = np.append([0.0, warmup], step), np.append([0.0, peak], rate)
+    elif first > 0:
+        step, rate = np.append(0.0, step), np.append(0.0, rate)
+    knots = _knots(step, rate)
+    return Path(step[knots], rate[knots], warmup)
+
+
+def _knots(step: Array, rate: Array) -> npt.NDArray[np.int64]:
+    """Return which logged rates to keep: both ends of flat stretches, at most `KNOTS` elsewhere."""
+    slope = np.diff(rate) / np.diff(step)
+    turn = np.abs(np.diff(slope)) > 1e-9 * rate.max()
+    keep = np.unique(np.concatenate([[0], np.flatnonzero(turn) + 1, [len(step) - 1]]))
+    if len(keep) <= KNOTS:
+        return keep
+    spread = np.linspace(0, len(keep) - 1, KNOTS).round().astype(int)
+    jumps = np.flatnonzero(np.abs(np.diff(rate)) > 0.2 * rate.max())
+    return np.unique(np.concatenate([keep[spread], jumps, jumps + 1]))
 
 
 def area_law(curves: Curves) -> Law:
@@ -128,12 +163,13 @@ def area_law(curves: Curves) -> Law:
 
 def _of_law(make: Callable[[Curves], Law], n_starts: int) -> Callable[[Points, int], CellPredictor]:
     def fit(train: Points, seed: int) -> CellPredictor:
-        curves = train.curves()
-        values = fit_law(make(curves), curves.rows, train.loss, seed=seed, n_starts=n_starts).values
+        train = train.late()
+        curves, rows = train.curves()
+        values = fit_law(make(curves), rows, train.loss, seed=seed, n_starts=n_starts).values
 
         def predict(points: Points) -> Array:
-            found = points.curves()
-            return make(found).predict(values, found.rows)
+            found, wanted = points.curves()
+            return make(found).predict(values, wanted)
 
         return predict
 
@@ -141,11 +177,13 @@ def _of_law(make: Callable[[Curves], Law], n_starts: int) -> Callable[[Points, i
 
 
 def _of_multipower(train: Points, seed: int) -> CellPredictor:
-    values = fit_multipower(train.curves(), train.loss, seed=seed, n_starts=1).values
+    train = train.late()
+    curves, rows = train.curves()
+    values = fit_multipower(curves, train.loss, rows=rows, seed=seed, n_starts=1).values
 
     def predict(points: Points) -> Array:
-        found = points.curves()
-        return multipower(found).predict(values, found.rows)
+        found, wanted = points.curves()
+        return multipower(found).predict(values, wanted)
 
     return predict
 
@@ -167,15 +205,10 @@ def shape_features(points: Points) -> Array:
     for run in np.unique(points.run):
         mine = points.run == run
         config = points.part.runs.configs[run]
-        rate, peak = points.rate[mine], points.rate[mine].max()
+        path = points.paths[int(run)]
+        peak = path.rate.max()
         name = points.part.runs.run_ids[run].split("/")[1].split("M_")[0]
         size = config.get("params_non_embedding") or float(name) * 1e6
-        steps = float(points.step[mine].max())
-        rows[mine] = (
-            np.log(size),
-            np.log(peak),
-            np.log(steps),
-            (rate / peak).mean(),
-            rate[-1] / peak,
-        )
+        mean = np.trapezoid(path.rate, path.step) / (path.step[-1] - path.step[0]) / peak
+        rows[mine] = (np.log(size), np.log(peak), np.log(path.step[-1]), mean, path.rate[-1] / peak)
     return rows

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ncpl.cli import DATA_INVALID, catalog_option, common
+from ncpl.laws.optimum_cli import optimum
 
 fit_file = click.Path(path_type=Path, dir_okay=False, exists=True)
 
@@ -286,3 +287,6 @@ def reproduce(
         click.echo(json.dumps({"checks": rows}))
     if not all(check.passed for check in found):
         sys.exit(DATA_INVALID)
+
+
+laws.add_command(optimum)

@@ -63,9 +63,11 @@ def snapshot_table(snapshot: Snapshot, source: str | None, split: str | None) ->
     return {
         "run_id": np.array(part.runs.run_ids),
         "group": np.array([g or "" for g in part.runs.group]),
+        "optimizer": np.array(part.optimizer),
         "params_non_embedding": n,
         "train_tokens": d,
         "batch_tokens": part.batch_tokens,
         "learning_rate": part.learning_rate,
+        "weight_decay": part.column("weight_decay"),
         "loss": part.loss,
     }
