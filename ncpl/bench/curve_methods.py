@@ -28,7 +28,7 @@ CurvePredictor = Callable[[Points], Array]
 LAW_RUNS = 80
 """Training runs the curve laws with a size term are fitted on: nine numbers need no more."""
 LAW_STARTS = 6
-SHAPE_TREES = 600
+SHAPE_TREES = 1200
 NCPL_FRACTIONS = np.unique(np.concatenate([np.geomspace(0.02, 1, 60), np.linspace(0.05, 1, 77)]))
 
 

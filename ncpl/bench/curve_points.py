@@ -159,12 +159,12 @@ def path_of(config: Mapping[str, Any]) -> Path | None:
 
 def read_curves(snapshot: Snapshot, metric: str, source: str | None = None) -> Measured:
     """Return (steps, values) of every run that has a curve of this metric."""
-    table = snapshot.table("curves", ["run_id", "source", "metric", "step", "value"])
+    table = snapshot.table("curves", ["run_id", "metric", "step", "value"])
     if table is None:
         return {}
     keep = pa.compute.equal(table["metric"], metric)
     if source is not None:
-        keep = pa.compute.and_(keep, pa.compute.equal(table["source"], source))
+        keep = pa.compute.and_(keep, pa.compute.starts_with(table["run_id"], f"{source}/"))
     table = table.filter(keep).sort_by([("run_id", "ascending"), ("step", "ascending")])
     ids = table["run_id"].to_numpy()
     step = table["step"].to_numpy().astype(np.float64)

@@ -183,7 +183,7 @@ def _study(
         began = time.perf_counter()
         found: dict[str, list[Array]] = {s: [] for s in splits}
         for cell in cells:
-            predict = fit(cell.train, seed)
+            predict = fit(cell, seed)
             for s, points in cell.held.items():
                 found[s].append(predict(points))
         board.seconds.append(

@@ -27,6 +27,7 @@ from ncpl.laws.tissue import tissue
 Array = npt.NDArray[np.float64]
 SCHEDULE, LENGTH = "schedule", "length"
 """Parts: another schedule than the fitted ones; a longer run than the fitted ones."""
+MANY_PEAKS = ("lr_scheduling",)
 KNOTS = 64
 """Logged rates kept where a schedule bends."""
 METRICS = {
@@ -43,6 +44,8 @@ class Cell:
     name: str
     train: Points
     held: dict[str, Points]
+    in_tokens: bool
+    """Whether its runs have several peak rates, so that laws read shares of the peak."""
 
 
 CellPredictor = Callable[[Points], Array]
@@ -72,7 +75,7 @@ def cells_of(snapshot: Snapshot, runs: Runs, source: str) -> list[Cell]:
     for name, splits in sorted(by_cell.items()):
         found = {s: _points(part, rows, losses, learning) for s, rows in splits.items()}
         if "train" in found and len(found) > 1:
-            cells.append(Cell(name, found.pop("train"), found))
+            cells.append(Cell(name, found.pop("train"), found, source in MANY_PEAKS))
     return cells
 
 
@@ -161,14 +164,14 @@ def area_law(curves: Curves) -> Law:
     return dataclasses.replace(full, parameters=full.parameters[:3], function=loss)
 
 
-def _of_law(make: Callable[[Curves], Law], n_starts: int) -> Callable[[Points, int], CellPredictor]:
-    def fit(train: Points, seed: int) -> CellPredictor:
-        train = train.late()
-        curves, rows = train.curves()
+def _of_law(make: Callable[[Curves], Law], n_starts: int) -> Callable[[Cell, int], CellPredictor]:
+    def fit(cell: Cell, seed: int) -> CellPredictor:
+        train = cell.train.late()
+        curves, rows = train.curves(in_tokens=cell.in_tokens)
         values = fit_law(make(curves), rows, train.loss, seed=seed, n_starts=n_starts).values
 
         def predict(points: Points) -> Array:
-            found, wanted = points.curves()
+            found, wanted = points.curves(in_tokens=cell.in_tokens)
             return make(found).predict(values, wanted)
 
         return predict
@@ -176,19 +179,19 @@ def _of_law(make: Callable[[Curves], Law], n_starts: int) -> Callable[[Points, i
     return fit
 
 
-def _of_multipower(train: Points, seed: int) -> CellPredictor:
-    train = train.late()
-    curves, rows = train.curves()
+def _of_multipower(cell: Cell, seed: int) -> CellPredictor:
+    train = cell.train.late()
+    curves, rows = train.curves(in_tokens=cell.in_tokens)
     values = fit_multipower(curves, train.loss, rows=rows, seed=seed, n_starts=1).values
 
     def predict(points: Points) -> Array:
-        found, wanted = points.curves()
+        found, wanted = points.curves(in_tokens=cell.in_tokens)
         return multipower(found).predict(values, wanted)
 
     return predict
 
 
-CELL_METHODS: dict[str, Callable[[Points, int], CellPredictor]] = {
+CELL_METHODS: dict[str, Callable[[Cell, int], CellPredictor]] = {
     "Power law in the area under the rate": _of_law(area_law, 4),
     "Tissue, learning-rate annealing": _of_law(tissue, 4),
     "Multi-power law": _of_multipower,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import numpy as np
-import numpy.typing as npt
 
 from ncpl.cli import catalog_option, common
+
+if TYPE_CHECKING:
+    from ncpl.laws.base import Array
 
 
 @click.command()
@@ -41,6 +43,8 @@ def optimum(
     Example: ncpl laws optimum --snapshot latest --source steplaw
     """
     del no_progress  # over in a second
+    import numpy as np
+
     from ncpl.data import find_snapshot
     from ncpl.errors import ConfigError
     from ncpl.laws import steplaw, tables
@@ -57,8 +61,8 @@ def optimum(
         raise click.UsageError(f"no run has optimizer {optimizer!r}; there are: {', '.join(names)}")
     keep = np.array([optimizer in (None, name) for name in table["optimizer"]])
 
-    def column(name: str) -> npt.NDArray[np.float64]:
-        return table[name][keep].astype(np.float64)
+    def column(name: str) -> Array:
+        return np.asarray(table[name][keep], dtype=np.float64)
 
     try:
         optima = steplaw.near_best(

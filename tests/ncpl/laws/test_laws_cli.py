@@ -79,7 +79,7 @@ def test_fit_on_a_snapshot_says_what_is_not_identified() -> None:
     found = json.loads(text)
     assert code == 0
     assert found["n_points"] == 1517
-    assert any("c ended at its bound" in warning for warning in found["warnings"])
+    assert any(w.startswith("c ") and "not identified" in w for w in found["warnings"])
 
 
 def test_curve_law_on_a_table_of_curves(tmp_path: Path) -> None:
@@ -135,5 +135,22 @@ def test_every_law_is_listed_with_its_formula() -> None:
     code, text, _ = run("list", "--json")
     found = json.loads(text)["laws"]
     assert code == 0
-    assert len(found) == 14
+    assert len(found) == 15
     assert all(law["formula"] and law["citation"] and law["columns"] for law in found)
+
+
+def test_optimum_finds_the_step_law_again() -> None:
+    """Real StepLaw training groups: the published exponents lie inside the intervals."""
+    code, text, _ = run("optimum", "--snapshot", FIXTURE, "--refits", 100, "--json")
+    found = json.loads(text)
+    assert code == 0
+    assert found["groups"] == 24
+    for name in ("rate_N", "rate_D", "batch_D"):
+        low, high = found["numbers"][name]["interval_90"]
+        assert low <= found["numbers"][name]["published"] <= high
+
+
+def test_optimum_of_an_unknown_optimizer_is_refused() -> None:
+    code, _, errors = run("optimum", "--snapshot", FIXTURE, "--optimizer", "newton")
+    assert code == 2
+    assert "no run has optimizer 'newton'" in errors
