@@ -29,7 +29,6 @@ LAW_RUNS = 80
 """Training runs the curve laws with a size term are fitted on: nine numbers need no more."""
 LAW_STARTS = 6
 SHAPE_TREES = 1200
-NCPL_FRACTIONS = np.unique(np.concatenate([np.geomspace(0.02, 1, 60), np.linspace(0.05, 1, 77)]))
 
 
 def average_shape(train: Points, final: Predictor) -> CurvePredictor:
@@ -167,28 +166,29 @@ def sized(law: Law, params_n: Array) -> Law:
 
 
 def of_bundle(folder: Path, train: Points) -> CurvePredictor:
-    """Return the curves of an NCPL bundle, read off a grid of fractions.
+    """Return the curves of an NCPL bundle.
 
-    Raises NotApplicableError where it has no curves, or no member for these runs.
+    Raises NotApplicableError where it has no member for these runs, or none with curves.
     """
     from ncpl.bundle import load
+    from ncpl.features import derive
 
     bundle = load(folder)
     family = train.part.runs.family[0]
-    if not any(fit.family == family for fit in bundle.fits):
+    mine = [fit for fit in bundle.fits if fit.family == family]
+    if not mine:
         raise NotApplicableError(f"the bundle has no member for {family[0]}")
-    if not hasattr(bundle, "curves"):
-        raise NotApplicableError("the bundle predicts no curves")
+    if not mine[0].heads:
+        raise NotApplicableError(f"the bundle's member for {family[0]} was trained without curves")
 
     def predict(points: Points) -> Array:
-        runs = np.unique(points.run)
-        configs = [points.part.runs.configs[i] for i in runs]
-        table = np.asarray(bundle.curves(configs, NCPL_FRACTIONS.tolist()), dtype=np.float64)
-        out = np.empty(len(points))
-        for row, run in enumerate(runs):
-            mine = points.run == run
-            out[mine] = np.interp(points.fraction[mine], NCPL_FRACTIONS, table[row])
-        return out
+        runs, place = np.unique(points.run, return_inverse=True)
+        rows = [derive(points.part.runs.configs[run]) for run in runs]
+        # every run at its own shares, in rows of one length
+        order = np.arange(len(points)) - np.searchsorted(points.run, runs)[place]
+        share = np.ones((len(runs), int(order.max()) + 1))
+        share[place, order] = points.fraction
+        return np.asarray(bundle.curves_of(mine[0], rows, share)[place, order])
 
     return predict
 

@@ -14,6 +14,7 @@ from ncpl.bench.curve_methods import average_shape, curve_law, deep_power_law
 from ncpl.bench.curve_points import Points, points_of, read_curves, scores_of
 from ncpl.bench.curve_report import html, markdown
 from ncpl.bench.curves import CurveBoard, run_curves
+from ncpl.bench.learners import NotApplicableError
 from ncpl.bench.part import Part
 from ncpl.data import Snapshot
 from ncpl.errors import ConfigError, SnapshotError
@@ -128,7 +129,6 @@ def test_curve_law_reads_tokens_and_shares_of_the_peak(parts, monkeypatch) -> No
 
 
 def test_runs_without_a_schedule_are_not_guessed(parts) -> None:
-    from ncpl.bench.learners import NotApplicableError
     from ncpl.laws.tissue import tissue
 
     silent = dataclasses.replace(parts["train"], paths={})
@@ -166,3 +166,49 @@ def test_only_points_past_a_tenth_are_scored(parts) -> None:
     late = points.fraction > 0.1
     error = np.where(late, 0.01, 9.0)
     assert scores_of(points, error)["mae"] == pytest.approx(0.01)
+
+
+@pytest.fixture(scope="module")
+def bundle_folder(snapshot, tmp_path_factory) -> Path:
+    """A real bundle: one small member of 30 steps with a curve head of 60."""
+    from ncpl.bundle import Bundle
+    from ncpl.config import FitConfig
+    from ncpl.train import fit_family
+
+    config = dataclasses.replace(
+        FitConfig.preset("tiny"), members=1, steps=30, curve_steps=60, calibration_folds=0
+    )
+    runs = snapshot.runs()
+    train = runs.where(family=runs.families()[0], split="train")
+    fit = fit_family(train, config, seed=0, points=snapshot.points(train))
+    folder = tmp_path_factory.mktemp("bundle")
+    Bundle(config, [fit], snapshot.id).save(folder)
+    return folder
+
+
+def test_bundle_joins_with_its_curves(parts, bundle_folder) -> None:
+    """The board reads exactly what `Bundle.curves` gives for these runs and shares."""
+    from ncpl.bundle import load
+
+    points = parts["id"]
+    predicted = curve_methods.of_bundle(bundle_folder, parts["train"])(points)
+    run = points.run[0]
+    mine = points.run == run
+    config = points.part.runs.configs[run]
+    (expected,) = load(bundle_folder).curves([config], points.fraction[mine].tolist())
+    assert predicted[mine] == pytest.approx(expected, abs=1e-5)
+    assert np.isfinite(predicted).all()
+
+
+def test_bundle_stands_on_the_board(snapshot, bundle_folder, monkeypatch) -> None:
+    monkeypatch.setattr(curve_methods, "curve_law", never)
+    monkeypatch.setattr(curve_methods, "deep_power_law", never)
+    monkeypatch.setattr(curve_methods, "tree_residual", never)
+    monkeypatch.setattr(curve_methods, "tree_shape", never)
+    monkeypatch.setattr(curve_methods, "final_methods", list)
+    board = run_curves(snapshot, bundles=[("NCPL", bundle_folder)], sources=["steplaw"])
+    assert {row["split"] for row in rows_of(board, "NCPL")} == {"id", "ood"}
+
+
+def never(*arguments: object, **options: object) -> None:
+    raise NotApplicableError("left out of this test")
