@@ -137,7 +137,7 @@ def fit(
         raise ConfigError(f"{file or snapshot}: {error}") from error
     result = saved.to_json(found, data, resampled, seed)
     if out is not None:
-        out.write_text(json.dumps(result, ensure_ascii=False) + "\n", encoding="utf-8")
+        tables.write_text(out, json.dumps(result, ensure_ascii=False) + "\n")
     shown = {key: value for key, value in result.items() if key != "draws"}
     click.echo(json.dumps(shown, ensure_ascii=False) if as_json else describe(shown, out))
 

@@ -48,6 +48,7 @@ def multipower(curves: Curves) -> Law:
         ),
         function=loss,
         space="linear",
+        may_be_zero=True,
         huber_delta=1e-3,
         prior_weight=1.0,
     )

@@ -45,5 +45,6 @@ def tissue(curves: Curves) -> Law:
         ),
         function=loss,
         space="linear",
+        may_be_zero=True,
         huber_delta=1e-3,
     )
