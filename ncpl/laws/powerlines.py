@@ -1,9 +1,10 @@
 """Power Lines: AdamW's timescale and the best batch size as power laws.
 
 Bergsma et al. 2025, arXiv 2505.13738: the best timescale is a power of tokens per parameter, the
-best and the critical batch size are powers of the tokens alone. Only the forms and two exponents
-could be read (timescale in the paper's abstract page, batch in public code that cites it, 25
-November 2026), so the lines are fitted, never taken from the paper.
+best and the critical batch size are powers of the tokens alone. The forms were read in the paper's
+abstract and overview pages, the batch exponent in public training code that quotes it (25 November
+2026); the timescale's exponent was noted at an earlier reading and not found again. Amplitudes
+could not be read: lines are fitted, never taken from the paper.
 """
 
 from __future__ import annotations
