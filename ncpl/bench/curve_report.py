@@ -89,7 +89,7 @@ def html(board: CurveBoard) -> str:
             predicted = {name: shown["predicted"][name] for name in best}
             label = f"{source}, {split.upper()}: measured curves and the three best predictions"
             body.append(curve_panels(shown["runs"], predicted, label))
-        body.append(html_table(HEAD, [("", cells(row)) for row in mine]))
+        body.append(html_table(HEAD, [("", cells(row)) for row in mine], "curves"))
     if board.left_out:
         items = (f"{o['method']} on {o['source']}: {o['reason']}" for o in board.left_out)
         body.append("<h2>Left out</h2><ul>")

@@ -110,6 +110,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th, td { text-align: right; padding: .25rem .5rem; border-bottom: 1px solid #8884; }
 th, td { font-size: 13px; }
 th:first-child, td:first-child, th:last-child, td:last-child { text-align: left; }
+.curves th:nth-child(-n+3), .curves td:nth-child(-n+3) { text-align: left; }
 tr.quoted { color: #777; font-style: italic; }
 tr.ncpl td { font-weight: 600; }
 svg { width: 100%; height: auto; margin: 1rem 0; font: 13px system-ui, sans-serif; }
@@ -155,15 +156,19 @@ def page(title: str, body: Sequence[str]) -> str:
     )
 
 
-def html_table(head: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
-    """Return a table; each row comes with the class of its method."""
+def html_table(
+    head: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], kind: str = ""
+) -> str:
+    """Return a table of this class; each row comes with the class of its method."""
     top = "".join(f"<th>{escape(name)}</th>" for name in head)
     lines = [
-        f'<tr class="{escape(kind)}">' + "".join(f"<td>{escape(c)}</td>" for c in cells) + "</tr>"
-        for kind, cells in rows
+        f'<tr class="{escape(row_kind)}">'
+        + "".join(f"<td>{escape(c)}</td>" for c in cells)
+        + "</tr>"
+        for row_kind, cells in rows
     ]
     return (
-        f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>'
+        f'<div class="wide"><table class="{escape(kind)}"><thead><tr>{top}</tr></thead><tbody>'
         + "\n".join(lines)
         + "</tbody></table></div>"
     )

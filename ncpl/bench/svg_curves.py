@@ -13,6 +13,8 @@ from ncpl.bench.svg import BLUE, GREY, ORANGE, figure, line, text, ticks
 Array = npt.NDArray[np.float64]
 LINES = (ORANGE, BLUE, "#2e9e5b")
 SIDE, GAP, LEFT, TOP = 205.0, 42.0, 52.0, 88.0
+PANELS = 4
+"""The width of a figure, whatever it holds: letters keep their size."""
 FROM = 0.1
 """Share of the run the panels begin at: as in the scores."""
 
@@ -24,7 +26,7 @@ def curve_panels(
 
     `runs` hold run_id, fraction and loss; `predicted` the losses of each method at those points.
     """
-    width, height = LEFT + (SIDE + GAP) * len(runs), TOP + SIDE + 46
+    width, height = LEFT + (SIDE + GAP) * max(len(runs), PANELS), TOP + SIDE + 46
     parts = [text(0, 18, title, kind="title")]
     parts.append(f'<circle cx="{LEFT + 4:.1f}" cy="38" r="3" fill="{GREY}"/>')
     parts.append(text(LEFT + 14, 42, "measured", kind="small"))
