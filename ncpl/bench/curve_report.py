@@ -63,6 +63,7 @@ def cells(row: dict[str, Any]) -> list[str]:
     ]  # fmt: skip
 
 
+CURVE_LAWS = ("Tissue", "Multi-power law")
 COLOURS = {"id": "id", "ood": "ood", SCHEDULE: "id", LENGTH: "ood"}
 
 
@@ -85,9 +86,10 @@ def html(board: CurveBoard) -> str:
         body.append(dot_plot(dots, title, names=names))
         for split in splits:
             shown = board.shown[f"{source}/{split}"]
-            best = [row["method"] for row in mine if row["split"] == split][:3]
-            predicted = {name: shown["predicted"][name] for name in best}
-            label = f"{source}, {split.upper()}: measured curves and the three best predictions"
+            names_there = [row["method"] for row in mine if row["split"] == split]
+            law = [name for name in names_there[2:] if name.startswith(CURVE_LAWS)][:1]
+            predicted = {n: shown["predicted"][n] for n in [*names_there[:2], *law]}
+            label = f"{source}, {split.upper()}: measured curves, the two best methods, a curve law"
             body.append(curve_panels(shown["runs"], predicted, label))
         body.append(html_table(HEAD, [("", cells(row)) for row in mine], "curves"))
     if board.left_out:

@@ -12,7 +12,9 @@ from ncpl.bench.svg import BLUE, GREY, ORANGE, figure, line, text, ticks
 
 Array = npt.NDArray[np.float64]
 LINES = (ORANGE, BLUE, "#2e9e5b")
-SIDE, GAP, LEFT, TOP = 205.0, 42.0, 52.0, 88.0
+SIDE, GAP, LEFT, TOP = 205.0, 42.0, 52.0, 96.0
+LETTER = 6.6
+"""Width of a letter of the legend, about."""
 PANELS = 4
 """The width of a figure, whatever it holds: letters keep their size."""
 FROM = 0.1
@@ -30,11 +32,14 @@ def curve_panels(
     parts = [text(0, 18, title, kind="title")]
     parts.append(f'<circle cx="{LEFT + 4:.1f}" cy="38" r="3" fill="{GREY}"/>')
     parts.append(text(LEFT + 14, 42, "measured", kind="small"))
-    x = LEFT + 90
+    x, y = LEFT + 90, 38.0
     for name, colour in zip(predicted, LINES, strict=False):
-        parts.append(line(x, 38, x + 20, 38, colour, 2))
-        parts.append(text(x + 26, 42, name, kind="small"))
-        x += 44 + 6.2 * len(name)
+        needed = 40 + LETTER * len(name)
+        if x + needed > width:  # the next row of the legend
+            x, y = LEFT + 90, y + 17
+        parts.append(line(x, y, x + 20, y, colour, 2))
+        parts.append(text(x + 26, y + 4, name, kind="small"))
+        x += needed
     for i, run in enumerate(runs):
         parts += _panel(LEFT + i * (SIDE + GAP), run, {k: v[i] for k, v in predicted.items()})
     words = "share of the run; vertical: loss, nats per token (each panel on its own scale)"
