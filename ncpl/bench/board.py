@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ncpl.bench.methods import Method, NotApplicableError, Prediction
+from ncpl.bench.learners import NotApplicableError, Prediction
+from ncpl.bench.methods import Method
 from ncpl.bench.part import Part
 from ncpl.bench.quoted import QUOTED
 from ncpl.data import Family, Runs, Snapshot

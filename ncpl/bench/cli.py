@@ -29,6 +29,27 @@ def named_paths(
     return found
 
 
+def make_folder(folder: Path) -> None:
+    """Make the folder of a board's files: before minutes of fitting, not after."""
+    from ncpl.errors import ConfigError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"{folder} cannot be made ({error.strerror}); give --out a folder that can"
+        ) from error
+
+
+def write_files(folder: Path, texts: dict[str, str]) -> None:
+    """Write a board's files into its folder."""
+    from ncpl.laws.tables import write_text
+
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    log.info("written: %s", folder)
+
+
 @click.group()
 def bench() -> None:
     """Set every law, baseline and bundle on one board.
@@ -107,24 +128,27 @@ def run(
         if not no_progress:
             log.info("%s: %s", source, name)
 
+    found = find_snapshot(snapshot, catalog)
+    if out is not None:
+        make_folder(out)
     board = run_board(
-        find_snapshot(snapshot, catalog),
+        found,
         methods,
         split=split,
         sources=sources,
         seed=seed,
         on_method=tell,
     )
-    as_text = json.dumps(board.to_json(), indent=1, ensure_ascii=False)
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "board.json").write_text(as_text + "\n", encoding="utf-8")
-        (out / "board.md").write_text(report.markdown(board), encoding="utf-8")
-        (out / "board.html").write_text(report.html(board), encoding="utf-8")
-        (out / "timing.json").write_text(
-            json.dumps(board.seconds, indent=1) + "\n", encoding="utf-8"
+        write_files(
+            out,
+            {
+                "board.json": json.dumps(board.to_json(), indent=1, ensure_ascii=False) + "\n",
+                "board.md": report.markdown(board),
+                "board.html": report.html(board),
+                "timing.json": json.dumps(board.seconds, indent=1) + "\n",
+            },
         )
-        log.info("written: %s", out)
     for row in board.seconds:
         log.debug(
             "%s: %s: fit %.2f s, predict %.3f s",
@@ -139,6 +163,15 @@ def run(
 @snapshot_option
 @catalog_option
 @click.option("--split", default="ncpl", show_default=True, help="Split policy of the snapshot.")
+@click.option("--source", "sources", multiple=True, help="Only this source; may be repeated.")
+@click.option(
+    "--bundle",
+    "bundles",
+    multiple=True,
+    callback=named_paths,
+    metavar="NAME=DIR",
+    help="An NCPL bundle folder that predicts curves.",
+)
 @click.option(
     "--predictions",
     multiple=True,
@@ -149,7 +182,12 @@ def run(
 @click.option(
     "--points",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="CSV to write: run_id and step of every scored point.",
+    help="CSV to write: run_id and step of every scored point of the split's sources.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for curves.md, curves.json, curves.html and curves_timing.json.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @common
@@ -158,28 +196,56 @@ def run_curve_board(
     snapshot: str,
     catalog: Path | None,
     split: str,
+    sources: tuple[str, ...],
+    bundles: list[tuple[str, Path]],
     predictions: list[tuple[str, Path]],
     points: Path | None,
+    out: Path | None,
     seed: int,
     as_json: bool,
     no_progress: bool,
 ) -> None:
-    """Score predictions of whole loss curves beside average shapes and boosted trees.
+    """Score whole loss curves: curve laws, shapes, trees, deep power laws, bundles.
 
-    Example: ncpl bench curves --points points.csv
+    Example: ncpl bench curves --bundle NCPL=runs/ncpl --out board
     """
-    del no_progress  # the methods are few
     import torch
 
-    from ncpl.bench.curves import markdown, run_curves
+    from ncpl.bench.curve_report import html, markdown
+    from ncpl.bench.curves import run_curves
     from ncpl.data import find_snapshot
+    from ncpl.laws.tables import write_text
 
     torch.set_num_threads(1)  # sums in one order: the same bytes each time
-    board, wanted = run_curves(
-        find_snapshot(snapshot, catalog), predictions, split=split, seed=seed
+    found = find_snapshot(snapshot, catalog)
+    if out is not None:
+        make_folder(out)
+
+    def tell(source: str, name: str) -> None:
+        if not no_progress:
+            log.info("%s: %s", source, name)
+
+    board = run_curves(
+        found,
+        predictions,
+        bundles,
+        split=split,
+        sources=sources,
+        seed=seed,
+        on_method=tell,
     )
     if points is not None:
-        rows = "".join(f"{run_id},{step}\n" for run_id, step in wanted)
-        points.write_text("run_id,step\n" + rows, encoding="utf-8")
+        rows = "".join(f"{run_id},{step}\n" for run_id, step in board.wanted)
+        write_text(points, "run_id,step\n" + rows)
         log.info("written: %s", points)
-    click.echo(json.dumps(board, ensure_ascii=False) if as_json else markdown(board))
+    if out is not None:
+        write_files(
+            out,
+            {
+                "curves.json": json.dumps(board.to_json(), indent=1, ensure_ascii=False) + "\n",
+                "curves.md": markdown(board),
+                "curves.html": html(board),
+                "curves_timing.json": json.dumps(board.seconds, indent=1) + "\n",
+            },
+        )
+    click.echo(json.dumps(board.to_json(), ensure_ascii=False) if as_json else markdown(board))

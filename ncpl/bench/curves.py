@@ -2,257 +2,230 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute
-import pyarrow.csv
-import pyarrow.parquet as pq
 
-from ncpl.bench.board import frozen, rounded
-from ncpl.bench.design import Design
-from ncpl.bench.methods import NotApplicableError, Predictor, chinchilla_refit, trees
+from ncpl.bench import curve_methods as methods
+from ncpl.bench import schedule_studies as studies
+from ncpl.bench.board import frozen
+from ncpl.bench.curve_methods import CurvePredictor
+from ncpl.bench.curve_points import Points, points_of, read_curves, scores_of
+from ncpl.bench.learners import NotApplicableError
+from ncpl.bench.methods import OWN_FIT, SEEN_DRIFT, SEEN_FORM, chinchilla_refit
 from ncpl.bench.part import Part
 from ncpl.data import Family, Snapshot
-from ncpl.errors import ConfigError, SnapshotError
+from ncpl.errors import SnapshotError
 from ncpl.evaluate import SPLITS
+from ncpl.laws import chinchilla
+from ncpl.laws.multipower import multipower
+from ncpl.laws.tissue import tissue
 
 Array = npt.NDArray[np.float64]
-POINTS_PER_RUN = 24
-MIN_FRACTION = 0.02
-SCORED_FRACTION = 0.1
-HUBER_DELTA = 0.01
+MIN_POINTS = 100
+SHOWN_CURVES = 4
+FORMAT = "ncpl-curve-board/1"
 
 
-@dataclass(frozen=True)
-class Points:
-    """Points of many curves: which run of the part, how far along, the loss there."""
+@dataclass
+class CurveBoard:
+    """Scores of curves, the points they are scored on, and some curves for the figures."""
 
-    part: Part
-    run: npt.NDArray[np.int64]
-    step: npt.NDArray[np.int64]
-    fraction: Array
-    loss: Array
+    about: dict[str, Any]
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    left_out: list[dict[str, str]] = field(default_factory=list)
+    seconds: list[dict[str, Any]] = field(default_factory=list)
+    wanted: list[tuple[str, int]] = field(default_factory=list)
+    """(run_id, step) of every scored point of the split's sources."""
+    shown: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """A few measured and predicted curves a part."""
 
-
-CurvePredictor = Callable[[Points], Array]
-
-
-def points_of(part: Part, curves: dict[str, tuple[Array, Array]]) -> Points:
-    """Return at most 24 points a run, evenly spread over its logged points past 2% of the run."""
-    n_steps = part.sizes[1] / part.batch_tokens
-    rows: list[tuple[int, Array, Array]] = []
-    for i, run_id in enumerate(part.runs.run_ids):
-        if run_id not in curves:
-            continue
-        step, loss = curves[run_id]
-        late = np.flatnonzero((step + 1 > MIN_FRACTION * n_steps[i]) & np.isfinite(loss))
-        if len(late):
-            chosen = late[
-                np.unique(np.linspace(0, len(late) - 1, POINTS_PER_RUN).round().astype(int))
-            ]
-            rows.append((i, step[chosen], loss[chosen]))
-    if not rows:
-        return Points(part, *(np.empty(0, np.int64),) * 2, np.empty(0), np.empty(0))
-    run = np.concatenate([np.full(len(step), i) for i, step, _ in rows])
-    step = np.concatenate([step for _, step, _ in rows])
-    fraction = np.minimum((step + 1) / n_steps[run], 1.0)
-    return Points(part, run, step.astype(np.int64), fraction, np.concatenate([v for *_, v in rows]))
-
-
-def read_curves(snapshot: Snapshot, metric: str) -> dict[str, tuple[Array, Array]]:
-    """Return (steps, losses) of every run that has a curve of this metric."""
-    table = snapshot.table("curves", ["run_id", "metric", "step", "value"])
-    if table is None:
-        return {}
-    table = table.filter(pa.compute.equal(table["metric"], metric))
-    table = table.sort_by([("run_id", "ascending"), ("step", "ascending")])
-    ids = table["run_id"].to_numpy()
-    step = table["step"].to_numpy().astype(np.float64)
-    value = table["value"].to_numpy()
-    names, first = np.unique(ids, return_index=True)
-    edges = [*first.tolist(), len(ids)]
-    return {
-        str(name): (step[a:b], value[a:b])
-        for name, a, b in zip(names, edges[:-1], edges[1:], strict=True)
-    }
-
-
-def average_shape(train: Points, final: Predictor) -> CurvePredictor:
-    """Return the final loss plus the median distance of training runs from theirs, by fraction."""
-    above = train.loss - train.part.loss[train.run]
-    edges = np.linspace(0, 1, 41)
-    middle = (edges[1:] + edges[:-1]) / 2
-    cell = np.clip(np.digitize(train.fraction, edges) - 1, 0, 39)
-    known = np.array([c for c in range(40) if (cell == c).any()])
-    shape = np.array([np.median(above[cell == c]) for c in known])
-    return lambda points: (
-        final(points.part).loss[points.run] + np.interp(points.fraction, middle[known], shape)
-    )
-
-
-def tree_shape(train: Points, final: Predictor, seed: int) -> CurvePredictor:
-    """Return the final loss plus trees for the distance from it (configuration, fraction)."""
-    try:
-        import lightgbm
-    except ModuleNotFoundError as error:
-        raise NotApplicableError("needs LightGBM: pip install ncpl[bench]") from error
-    design = Design.of(train.part)
-
-    def rows(points: Points) -> Array:
-        whole = design.for_trees(points.part, physics=True)[points.run]
-        seen = np.log(points.step + 1.0)
-        return np.column_stack([whole, points.fraction, seen])
-
-    settings = {"objective": "l1", "num_leaves": 31, "learning_rate": 0.05, "seed": seed}
-    settings |= {"deterministic": True, "force_row_wise": True, "num_threads": 1, "verbosity": -1}
-    above = train.loss - train.part.loss[train.run]
-    data = lightgbm.Dataset(rows(train), above, categorical_feature=[4])
-    model = lightgbm.train(settings, data, num_boost_round=600)
-    return lambda points: (
-        final(points.part).loss[points.run] + np.asarray(model.predict(rows(points)))
-    )
-
-
-def of_file(file: Path) -> CurvePredictor:
-    """Return predictions read from a CSV or Parquet file: run_id, step, prediction.
-
-    Raises ConfigError where a scored point is missing; `ncpl bench curves --points` lists them.
-    """
-    try:
-        table = pq.read_table(file) if file.suffix == ".parquet" else pa.csv.read_csv(file)
-        keys = zip(table["run_id"].to_pylist(), table["step"].to_pylist(), strict=True)
-        values = dict(zip(keys, table["prediction"].to_pylist(), strict=True))
-    except (OSError, KeyError, pa.ArrowException) as error:
-        raise ConfigError(f"{file}: expected columns run_id, step, prediction ({error})") from error
-
-    def predict(points: Points) -> Array:
-        ids = points.part.runs.run_ids
-        keys = [(ids[r], int(s)) for r, s in zip(points.run, points.step, strict=True)]
-        missing = [key for key in keys if key not in values]
-        if len(missing) == len(keys):
-            raise NotApplicableError("predicts no point of this part")
-        if missing:
-            raise ConfigError(
-                f"{file} lacks {len(missing)} of {len(keys)} scored points, first {missing[0][0]} "
-                f"step {missing[0][1]}; list them with: ncpl bench curves --points points.csv"
-            )
-        return np.array([values[key] for key in keys], dtype=np.float64)
-
-    return predict
+    def to_json(self) -> dict[str, Any]:
+        """Return the board without timings: the same snapshot gives the same bytes."""
+        return {"format": FORMAT, **self.about, "rows": self.rows, "left_out": self.left_out}
 
 
 def run_curves(
     snapshot: Snapshot,
     joined: Sequence[tuple[str, Path]] = (),
+    bundles: Sequence[tuple[str, Path]] = (),
     *,
     split: str = "ncpl",
+    sources: Sequence[str] = (),
     seed: int = 0,
-) -> tuple[dict[str, Any], list[tuple[str, int]]]:
-    """Return the curve board as JSON values, and the (run_id, step) of every scored point."""
+    on_method: Callable[[str, str], None] | None = None,
+) -> CurveBoard:
+    """Return the curve board; `sources` empty means all that have curves.
+
+    Raises SnapshotError where no source has curves of its training runs.
+    """
     runs = frozen(snapshot, split)
-    board: dict[str, Any] = {
-        "format": "ncpl-curve-board/1", "snapshot_id": snapshot.id, "split": split, "seed": seed,
-        "unit": "nats per token", "rows": [], "left_out": [],
-    }  # fmt: skip
-    wanted: list[tuple[str, int]] = []
+    board = CurveBoard(
+        {"snapshot_id": snapshot.id, "split": split, "seed": seed, "unit": "nats per token"}
+    )
+    tell = on_method or (lambda _source, _method: None)
     for family in runs.families():
-        curves = read_curves(snapshot, family[1])
-        parts = {s: Part(runs.where(family=family, split=s)) for s in ("train", *SPLITS)}
-        parts = {s: p.take(p.has_recipe) for s, p in parts.items()}
-        found = {s: points_of(p, curves) for s, p in parts.items() if len(p)}
-        if len(found.get("train", points_of(parts["train"], {})).loss) < 100:
-            reason = "fewer than 100 points on training curves"
-            board["left_out"].append({"source": family[0], "method": "all", "reason": reason})
+        if sources and family[0] not in sources:
             continue
-        _family(board, wanted, family, found, joined, seed)
-    if not board["rows"]:
+        measured = read_curves(snapshot, family[1])
+        parts = {s: Part(runs.where(family=family, split=s)) for s in ("train", *SPLITS)}
+        found = {s: points_of(p.take(p.has_recipe), measured) for s, p in parts.items() if len(p)}
+        if len(found.get("train", ())) < MIN_POINTS:
+            reason = f"fewer than {MIN_POINTS} points on training curves"
+            board.left_out.append({"source": family[0], "method": "all", "reason": reason})
+            continue
+        held = {s: found[s] for s in SPLITS if s in found and len(found[s])}
+        _family(board, family, found["train"], held, joined, bundles, seed, tell)
+    for source in studies.METRICS:
+        if not sources or source in sources:
+            cells = studies.cells_of(snapshot, runs, source)
+            if cells:
+                _study(board, source, cells, seed, tell)
+    if not board.rows:
         raise SnapshotError(
             f"{snapshot.path} has no curves of its training runs; take one that has: "
             "ncpl-data ingest losscast --offline, then ncpl-data snapshot"
         )
-    return board, wanted
+    return board
 
 
 def _family(
-    board: dict[str, Any],
-    wanted: list[tuple[str, int]],
+    board: CurveBoard,
     family: Family,
-    found: dict[str, Points],
+    train: Points,
+    held: dict[str, Points],
     joined: Sequence[tuple[str, Path]],
+    bundles: Sequence[tuple[str, Path]],
     seed: int,
+    tell: Callable[[str, str], None],
 ) -> None:
-    train = found["train"]
-    boosted = trees(physics=True, on=chinchilla_refit)
-    makers: list[tuple[str, Callable[[], CurvePredictor]]] = [
-        (
-            "Average shape, Chinchilla refit",
-            lambda: average_shape(train, chinchilla_refit(train.part, seed)),
-        ),
-        ("Average shape, boosted trees", lambda: average_shape(train, boosted(train.part, seed))),
-        (
-            "Boosted trees for shape and final loss",
-            lambda: tree_shape(train, boosted(train.part, seed), seed),
-        ),
-        *((name, partial(of_file, file)) for name, file in joined),
-    ]
-    held = {s: found[s] for s in SPLITS if s in found and len(found[s].loss)}
-    for name, make in makers:
+    Named = list[tuple[str, str, CurvePredictor]]
+
+    def one(name: str, saw: str, make: Callable[[], CurvePredictor]) -> Callable[[], Named]:
+        return lambda: [(name, saw, make())]
+
+    def shapes() -> Named:
+        finals = [(name, fit(train.part, seed)) for name, fit in methods.final_methods()]
+        saw = {"boosted trees": OWN_FIT, "mean of baselines on Chinchilla": SEEN_DRIFT}
+        found = methods.tree_shape(train, finals, seed)
+        return [
+            (f"Boosted trees for the shape, {name}", saw.get(name, SEEN_FORM), predict)
+            for name, predict in found
+        ]
+
+    def law() -> chinchilla.Chinchilla:
+        return chinchilla.fit(*train.part.sizes, train.part.loss, seed=seed)
+
+    def of_law(seen: bool) -> Callable[[], CurvePredictor]:
+        return lambda: methods.tree_residual(train, law(), seen=seen, seed=seed)
+
+    makers: list[tuple[str, Callable[[], Named]]] = [
+        ("average shape", one(
+            "Average shape, Chinchilla refit", OWN_FIT,
+            lambda: methods.average_shape(train, chinchilla_refit(train.part, seed)))),
+        ("trees on Chinchilla", one(
+            "Boosted trees on Chinchilla, final data", OWN_FIT, of_law(seen=False))),
+        ("trees on Chinchilla", one(
+            "Boosted trees on Chinchilla, data seen so far", OWN_FIT, of_law(seen=True))),
+        ("trees for the shape", shapes),
+        ("deep power laws", one(
+            "Deep power laws", OWN_FIT, lambda: methods.deep_power_law(train, seed))),
+        ("tissue", one(
+            "Tissue + size term", OWN_FIT, lambda: methods.curve_law(tissue, train, seed))),
+        ("multipower", one(
+            "Multi-power law + size term", OWN_FIT,
+            lambda: methods.curve_law(multipower, train, seed))),
+        *((name, one(name, "no: a bundle trained before", partial(methods.of_bundle, path, train)))
+          for name, path in bundles),
+        *((name, one(name, "not stated: joined from outside", partial(methods.of_file, path)))
+          for name, path in joined),
+    ]  # fmt: skip
+    source = family[0]
+    for label, make in makers:
+        tell(source, label)
+        began = time.perf_counter()
         try:
-            predict = make()
-            errors = {s: predict(points) - points.loss for s, points in held.items()}
+            named = make()
+            predicted = [
+                (name, saw, {s: predict(points) for s, points in held.items()})
+                for name, saw, predict in named
+            ]
         except NotApplicableError as problem:
-            reason = {"source": family[0], "method": name, "reason": str(problem)}
-            board["left_out"].append(reason)
+            board.left_out.append({"source": source, "method": label, "reason": str(problem)})
             continue
-        for s, error in errors.items():
-            row = {"source": family[0], "split": s, "method": name}
-            board["rows"].append(row | scores_of(held[s], error))
+        seconds = time.perf_counter() - began
+        board.seconds.append({"source": source, "method": label, "seconds": seconds})
+        for name, saw, losses in predicted:
+            for s, points in held.items():
+                _add(board, source, s, name, saw, points, losses[s], seed)
     for points in held.values():
         ids = points.part.runs.run_ids
-        wanted += [(ids[r], int(at)) for r, at in zip(points.run, points.step, strict=True)]
+        board.wanted += [(ids[r], int(at)) for r, at in zip(points.run, points.step, strict=True)]
 
 
-def scores_of(points: Points, error: Array) -> dict[str, Any]:
-    """Return the scores of one part: past 10% and past 50% of the run."""
-    late, half = points.fraction > SCORED_FRACTION, points.fraction > 0.5
-    size = np.abs(error[late])
-    huber = np.where(size <= HUBER_DELTA, size**2 / 2, HUBER_DELTA * (size - HUBER_DELTA / 2))
-    scores: dict[str, Any] = rounded(
-        {
-            "runs": len(np.unique(points.run)),
-            "points": int(late.sum()),
-            "mae": float(size.mean()),
-            "mae_second_half": float(np.abs(error[half]).mean()),
-            "huber": float(huber.mean()),
-        }
+def _study(
+    board: CurveBoard,
+    source: str,
+    cells: Sequence[studies.Cell],
+    seed: int,
+    tell: Callable[[str, str], None],
+) -> None:
+    splits = sorted({s for cell in cells for s in cell.held})
+    held = {s: Points.joined([cell.held[s] for cell in cells if s in cell.held]) for s in splits}
+    for name, fit in studies.CELL_METHODS.items():
+        tell(source, name)
+        began = time.perf_counter()
+        found: dict[str, list[Array]] = {s: [] for s in splits}
+        for cell in cells:
+            predict = fit(cell, seed)
+            for s, points in cell.held.items():
+                found[s].append(predict(points))
+        board.seconds.append(
+            {"source": source, "method": name, "seconds": time.perf_counter() - began}
+        )
+        for s in splits:
+            _add(board, source, s, name, OWN_FIT, held[s], np.concatenate(found[s]), seed)
+    tell(source, "Deep power laws")
+    from ncpl.laws.dpl import fit_dpl
+
+    train = Points.joined([cell.train for cell in cells])
+    fitted = fit_dpl(studies.shape_features(train), train.fraction, train.loss, seed=seed)
+    for s in splits:
+        losses = fitted.predict(studies.shape_features(held[s]), held[s].fraction)[0]
+        _add(board, source, s, "Deep power laws", OWN_FIT, held[s], losses, seed)
+    reason = "these runs are outside the split that bundles, trees and average shapes are fitted on"
+    board.left_out.append(
+        {"source": source, "method": "NCPL, trees, average shape", "reason": reason}
     )
-    return scores
 
 
-def markdown(board: dict[str, Any]) -> str:
-    """Return the curve board as Markdown."""
-    lines = [
-        f"# NCPL curve board, split {board['split']}",
-        "",
-        f"Snapshot {board['snapshot_id']}, seed {board['seed']}. MAE in nats per token over points "
-        f"past 10% (and past 50%) of the run, at most {POINTS_PER_RUN} a run; Huber: delta .01.",
-        "",
-        "| source | split | method | runs | points | MAE | MAE past 50% | Huber x 1e4 |",
-        "|" + "---|" * 8,
-    ]
-    order = {"id": 0, "ood": 1}
-    lines += [
-        f"| {row['source']} | {row['split'].upper()} | {row['method']} | {row['runs']} | "
-        f"{row['points']} | {row['mae']:.4f} | {row['mae_second_half']:.4f} | "
-        f"{1e4 * row['huber']:.2f} |"
-        for row in sorted(board["rows"], key=lambda r: (r["source"], order[r["split"]], r["mae"]))
-    ]
-    lines += ["", *(f"- {o['method']} on {o['source']}: {o['reason']}" for o in board["left_out"])]
-    return "\n".join(lines).rstrip() + "\n"
+def _add(
+    board: CurveBoard,
+    source: str,
+    split: str,
+    name: str,
+    saw_test: str,
+    points: Points,
+    predicted: Array,
+    seed: int,
+) -> None:
+    row = {"source": source, "split": split, "method": name, "saw_test": saw_test}
+    board.rows.append(row | scores_of(points, predicted - points.loss, seed))
+    shown = board.shown.setdefault(f"{source}/{split}", {"runs": [], "predicted": {}})
+    if not shown["runs"]:
+        last = [float(points.loss[points.run == r][-1]) for r in np.unique(points.run)]
+        order = np.unique(points.run)[np.argsort(last, kind="stable")]
+        at = np.linspace(0, len(order) - 1, SHOWN_CURVES + 2)[1:-1].round().astype(int)
+        for run in order[np.unique(at)]:
+            mine = np.flatnonzero(points.run == run)
+            shown["runs"].append(
+                {"run_id": points.part.runs.run_ids[run], "rows": mine,
+                 "fraction": points.fraction[mine], "loss": points.loss[mine]}
+            )  # fmt: skip
+    shown["predicted"][name] = [predicted[run["rows"]] for run in shown["runs"]]

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from ncpl.bench.methods import Method, NotApplicableError, Prediction, Predictor
+from ncpl.bench.learners import NotApplicableError, Prediction, Predictor
+from ncpl.bench.methods import Method
 from ncpl.bench.part import Part
 from ncpl.errors import ConfigError
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ncpl.bench.design import Design, refit_step_law
+from ncpl.bench import learners
+from ncpl.bench.design import refit_step_law
+from ncpl.bench.learners import NotApplicableError, Prediction, Predictor
 from ncpl.bench.part import Part
 from ncpl.laws import (
     bnsl,
@@ -25,23 +27,10 @@ from ncpl.laws.fitting import fit_law
 
 Array = npt.NDArray[np.float64]
 OWN_FIT = "no: fitted on the training rows"
+REFERENCE_SAW = "possibly: constants of the NCPL repository, rows not stated"
+SEEN_DRIFT = "its drift: one of three, chosen after Marin's OOD errors were seen"
+SEEN_COLUMNS = "its columns: cut after held-out errors were seen; shrunk on training groups"
 SEEN_FORM = "its form: written after Marin's OOD errors were seen; fitted on the training rows"
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Predicted losses, nats per token, with 90% intervals where the method has them."""
-
-    loss: Array
-    low: Array | None = None
-    high: Array | None = None
-
-
-Predictor = Callable[[Part], Prediction]
-
-
-class NotApplicableError(ValueError):
-    """The method cannot be fitted to these runs; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +39,7 @@ class Method:
 
     name: str
     kind: str
-    """law, choice, trees, process, ncpl, or joined."""
+    """law, choice, trees, process, regression, mean, ncpl, or joined."""
     saw_test: str
     """The leak column: whether its constants have seen held-out groups."""
     fit: Callable[[Part, int], Predictor]
@@ -131,83 +120,35 @@ def interaction_law(train: Part, seed: int) -> Predictor:
     )
 
 
-Base = Callable[[Part, int], Predictor]
-"""What trees and processes predict the residual of."""
+LAW = learners.shared(chinchilla_refit)
+SIZE_X_DATA = learners.shared(interaction_law)
 
 
-def trees(*, physics: bool, on: Base | None) -> Callable[[Part, int], Predictor]:
-    """Return boosted trees: 3 seeds of 900 x 15 leaves, absolute error (modeling notes)."""
-
-    def fit(train: Part, seed: int) -> Predictor:
-        try:
-            import lightgbm
-        except ModuleNotFoundError as error:
-            raise NotApplicableError("needs LightGBM: pip install ncpl[bench]") from error
-        base = on(train, seed) if on else None
-        design = Design.of(train)
-        target = train.loss - (base(train).loss if base else 0.0)
-        members = [
-            lightgbm.train(
-                {
-                    "objective": "l1",
-                    "num_leaves": 15,
-                    "learning_rate": 0.05,
-                    "min_data_in_leaf": 10,
-                    "bagging_fraction": 0.8,
-                    "bagging_freq": 1,
-                    "feature_fraction": 0.8,
-                    "seed": seed + i,
-                    "deterministic": True,
-                    "force_row_wise": True,
-                    "num_threads": 1,
-                    "verbosity": -1,
-                },
-                lightgbm.Dataset(
-                    design.for_trees(train, physics=physics), target, categorical_feature=[4]
-                ),
-                num_boost_round=900,
-            )
-            for i in range(3)
-        ]
-
-        def predict(part: Part) -> Prediction:
-            rows = design.for_trees(part, physics=physics)
-            mean = np.mean([np.asarray(member.predict(rows)) for member in members], axis=0)
-            return Prediction(mean + (base(part).loss if base else 0.0))
-
-        return predict
-
-    return fit
-
-
-def process(*, centred: bool, on: Base) -> Callable[[Part, int], Predictor]:
-    """Return a Gaussian process, its intervals scaled on left-out training groups."""
-
-    def fit(train: Part, seed: int) -> Predictor:
-        from ncpl.laws.gp import fit_gp, left_out_scale
-
-        base = on(train, seed)
-        design = Design.of(train)
-        rows = design.for_process(train, centred=centred)
-        target = train.loss - base(train).loss
-        found = fit_gp(rows, target, seed=seed)
-        quantile = left_out_scale(found, target, train.runs.group, share=0.9)
-
-        def predict(part: Part) -> Prediction:
-            mean, deviation = found.predict(design.for_process(part, centred=centred))
-            loss = mean + base(part).loss
-            return Prediction(loss, loss - quantile * deviation, loss + quantile * deviation)
-
-        return predict
-
-    return fit
+def _learners(name: str, saw_test: str, base: learners.Base) -> tuple[Method, ...]:
+    """Return the learned baselines on one base law, and their mean."""
+    trees = learners.shared(learners.trees(physics=True, on=base))
+    hidden = learners.shared(learners.trees(physics=True, on=base, hidden=True))
+    centred = learners.process(centred=True, on=base)
+    drift = learners.shared(learners.drift_process(on=base))
+    structured = learners.shared(learners.structured(on=base))
+    mean = learners.mean_of([drift, learners.first_of([hidden, trees]), structured])
+    drift_seen = SEEN_DRIFT if saw_test == OWN_FIT else saw_test
+    columns_seen = SEEN_COLUMNS if saw_test == OWN_FIT else saw_test
+    return (
+        Method(f"Boosted trees + physics, {name}", "trees", saw_test, trees),
+        Method(f"Boosted trees + physics + hidden fields, {name}", "trees", saw_test, hidden),
+        Method(f"Gaussian process + centred recipe, {name}", "process", saw_test, centred),
+        Method(f"Gaussian process + quadratic drift, {name}", "process", drift_seen, drift),
+        Method(f"Structured regression, {name}", "regression", columns_seen, structured),
+        Method(f"Mean of baselines, {name}", "mean", drift_seen, mean),
+    )
 
 
 METHODS: tuple[Method, ...] = (
     Method(
         "Chinchilla, reference constants",
         "law",
-        "possibly: constants of the NCPL repository, rows not stated",
+        REFERENCE_SAW,
         chinchilla_reference,
         reads_recipe=False,
     ),
@@ -244,38 +185,20 @@ METHODS: tuple[Method, ...] = (
     ),
     Method("Step Law, refit", "choice", OWN_FIT, step_law_refit, predicts_loss=False),
     Method("Size x data with priors", "law", SEEN_FORM, interaction_law, reads_recipe=False),
-    Method("Boosted trees, raw loss", "trees", OWN_FIT, trees(physics=False, on=None)),
-    Method(
-        "Boosted trees, on Chinchilla", "trees", OWN_FIT, trees(physics=False, on=chinchilla_refit)
-    ),
-    Method(
-        "Boosted trees + physics, on Chinchilla",
-        "trees",
-        OWN_FIT,
-        trees(physics=True, on=chinchilla_refit),
-    ),
-    Method(
-        "Boosted trees + physics, on size x data",
-        "trees",
-        SEEN_FORM,
-        trees(physics=True, on=interaction_law),
-    ),
+    Method("Boosted trees, raw loss", "trees", OWN_FIT, learners.trees(physics=False, on=None)),
+    Method("Boosted trees, on Chinchilla", "trees", OWN_FIT, learners.trees(physics=False, on=LAW)),
     Method(
         "Gaussian process, on Chinchilla",
         "process",
         OWN_FIT,
-        process(centred=False, on=chinchilla_refit),
+        learners.process(centred=False, on=LAW),
     ),
     Method(
-        "Gaussian process + centred recipe, on Chinchilla",
+        "Gaussian process + quadratic drift, on reference constants",
         "process",
-        OWN_FIT,
-        process(centred=True, on=chinchilla_refit),
+        REFERENCE_SAW + "; " + SEEN_DRIFT,
+        learners.drift_process(on=chinchilla_reference),
     ),
-    Method(
-        "Gaussian process + centred recipe, on size x data",
-        "process",
-        SEEN_FORM,
-        process(centred=True, on=interaction_law),
-    ),
+    *_learners("on Chinchilla", OWN_FIT, LAW),
+    *_learners("on size x data", SEEN_FORM, SIZE_X_DATA),
 )

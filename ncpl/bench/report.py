@@ -110,6 +110,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th, td { text-align: right; padding: .25rem .5rem; border-bottom: 1px solid #8884; }
 th, td { font-size: 13px; }
 th:first-child, td:first-child, th:last-child, td:last-child { text-align: left; }
+.curves th:nth-child(-n+3), .curves td:nth-child(-n+3) { text-align: left; }
 tr.quoted { color: #777; font-style: italic; }
 tr.ncpl td { font-weight: 600; }
 svg { width: 100%; height: auto; margin: 1rem 0; font: 13px system-ui, sans-serif; }
@@ -140,25 +141,34 @@ def html(board: Board) -> str:
         items = (f"{o['method']} on {o['source']}: {o['reason']}" for o in board.left_out)
         body.append("<h2>Left out</h2><ul>")
         body.append("".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>")
+    return page("NCPL board", body)
+
+
+def page(title: str, body: Sequence[str]) -> str:
+    """Return a whole HTML file of these parts; nothing in it is fetched."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<link rel="icon" href="data:,">'
-        f"<title>NCPL board</title><style>{STYLE}</style></head>\n<body>\n"
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body>\n"
         + "\n".join(body)
         + "\n</body></html>\n"
     )
 
 
-def html_table(head: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
-    """Return a table; each row comes with the class of its method."""
+def html_table(
+    head: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], kind: str = ""
+) -> str:
+    """Return a table of this class; each row comes with the class of its method."""
     top = "".join(f"<th>{escape(name)}</th>" for name in head)
     lines = [
-        f'<tr class="{escape(kind)}">' + "".join(f"<td>{escape(c)}</td>" for c in cells) + "</tr>"
-        for kind, cells in rows
+        f'<tr class="{escape(row_kind)}">'
+        + "".join(f"<td>{escape(c)}</td>" for c in cells)
+        + "</tr>"
+        for row_kind, cells in rows
     ]
     return (
-        f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>'
+        f'<div class="wide"><table class="{escape(kind)}"><thead><tr>{top}</tr></thead><tbody>'
         + "\n".join(lines)
         + "</tbody></table></div>"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -11,8 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
-BLUE, ORANGE, GREY = "#1f6fb2", "#d1601c", "#8a8f98"
-ROW, LEFT, WIDTH = 24, 360, 980
+BLUE, ORANGE, GREY = "#2f86cf", "#e06a22", "#8a8f98"
+"""Readable on a light and on a dark page."""
+ROW, WIDTH = 24, 980
+LETTER = 7.2
+"""Width of a letter of a label, about."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,13 @@ def ticks(low: float, high: float, wanted: int = 6) -> list[float]:
     step *= next(m for m in (1, 2, 5, 10) if span / (step * m) <= wanted)
     first = math.ceil(low / step - 1e-9)
     return [round(i * step, 12) for i in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Return 1, 2 and 5 times powers of ten between low and high."""
+    decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
+    every = (float(f"{m * 10.0**d:.12g}") for d in decades for m in (1, 2, 5))
+    return [value for value in every if low <= value <= high]
 
 
 def text(x: float, y: float, words: str, *, anchor: str = "start", kind: str = "") -> str:
@@ -57,31 +67,50 @@ def figure(width: float, height: float, label: str, parts: Sequence[str]) -> str
     )
 
 
-def dot_plot(dots: Sequence[Dot], title: str) -> str:
-    """Return errors as dots, a row a method: ID blue, OOD orange, quoted ones hollow."""
+NAMES = {"id": "ID", "ood": "OOD"}
+
+
+def dot_plot(dots: Sequence[Dot], title: str, names: Mapping[str, str] = NAMES) -> str:
+    """Return errors as dots, a row a method: ID blue, OOD orange, quoted ones hollow.
+
+    `names` says what the two colours stand for. Errors are drawn on a log scale: the best methods
+    lie close together, the worst far off.
+    """
     methods = list(dict.fromkeys(dot.method for dot in dots))
     top, bottom = 56.0, 46.0
     height = top + ROW * len(methods) + bottom
-    limit = 1.04 * max(d.interval[1] if d.interval else d.value for d in dots)
-    scale = (WIDTH - LEFT - 30) / limit
+    left = 24 + LETTER * max(len(method) for method in methods)
+    high = 1.1 * max(d.interval[1] if d.interval else d.value for d in dots)
+    least = min(max(d.interval[0], d.value / 10) if d.interval else d.value for d in dots)
+    low = max(least / 1.1, high * 1e-4, 1e-12)
+    scale = (WIDTH - left - 30) / math.log(high / low)
 
     def at(value: float) -> float:
-        return LEFT + value * scale
+        return left + math.log(max(value, low) / low) * scale
 
     parts = [text(0, 18, title, kind="title")]
-    for colour, name, x in ((BLUE, "ID", LEFT), (ORANGE, "OOD", LEFT + 70)):
-        parts.append(f'<circle cx="{x + 6:.1f}" cy="36" r="5" fill="{colour}"/>')
-        parts.append(text(x + 16, 40, name))
-    parts.append(text(LEFT + 160, 40, "bar: 90% over groups; hollow: quoted", kind="small"))
-    for value in ticks(0, limit):
+    x = left
+    for key, colour in (("id", BLUE), ("ood", ORANGE)):
+        if key in names:
+            parts.append(f'<circle cx="{x + 6:.1f}" cy="36" r="5" fill="{colour}"/>')
+            parts.append(text(x + 16, 40, names[key]))
+            x += 44 + 8.5 * len(names[key])
+    quoted = "; hollow: quoted" if any(dot.is_quoted for dot in dots) else ""
+    parts.append(text(x + 10, 40, f"bar: 90% over groups{quoted}", kind="small"))
+    for value in log_ticks(low, high):
         parts.append(line(at(value), top, at(value), height - bottom, "#8884", 1))
         parts.append(text(at(value), height - bottom + 16, f"{value:g}", anchor="middle"))
     parts.append(
-        text((LEFT + WIDTH) / 2, height - 8, "mean absolute error, nats per token", anchor="middle")
+        text(
+            (left + WIDTH) / 2,
+            height - 8,
+            "mean absolute error, nats per token (log scale)",
+            anchor="middle",
+        )
     )
     for i, method in enumerate(methods):
         y = top + ROW * (i + 0.5)
-        parts.append(text(LEFT - 10, y + 4, method, anchor="end"))
+        parts.append(text(left - 10, y + 4, method, anchor="end"))
         for dot in (d for d in dots if d.method == method):
             colour = BLUE if dot.split == "id" else ORANGE
             shift = y - 3.5 if dot.split == "id" else y + 3.5
@@ -129,7 +158,7 @@ def residual_panels(panels: Sequence[tuple[str, Array, Array]], title: str) -> s
         path = "".join(f"M{x:.1f} {y:.1f}h0" for x, y in zip(xs, ys, strict=True))
         parts.append(
             f'<path d="{path}" stroke="{ORANGE}" stroke-width="3" stroke-linecap="round" '
-            'stroke-opacity=".55" fill="none"/>'
+            'stroke-opacity=".75" fill="none"/>'
         )
     words = "measured loss, nats per token; vertical: predicted minus measured, clipped at the edge"
     parts.append(text(52, height - 8, words, kind="small"))

@@ -56,6 +56,8 @@ class Law:
     space: Literal["log", "linear"] = "log"
     """Where residuals are taken: on log loss (relative errors) or on the loss itself."""
     huber_delta: float = 1e-3
+    may_be_zero: bool = False
+    """Whether inputs may be 0 (shares, row numbers); otherwise all are above 0."""
     prior_weight: float = 0.0
     """Weight of the priors per row, in units of `huber_delta` squared; 0 ignores them."""
 
@@ -66,7 +68,8 @@ class Law:
     def check(self, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
         """Return the law's inputs as float arrays of one length.
 
-        Raises ValueError if a column is missing, is not finite, or has another length.
+        Raises ValueError if a column is missing, is not finite or not positive, or has another
+        length.
         """
         columns: dict[str, Array] = {}
         for name, unit in self.inputs.items():
@@ -77,6 +80,11 @@ class Law:
             column = np.atleast_1d(np.asarray(inputs[name], dtype=np.float64))
             if not np.isfinite(column).all():
                 raise ValueError(f"law {self.name}: {name} holds a value that is not a number")
+            if len(column) and (column.min() < 0 or (column.min() == 0 and not self.may_be_zero)):
+                raise ValueError(
+                    f"law {self.name}: {name} ({unit}) holds {column.min():g}; expected "
+                    f"{'at least 0' if self.may_be_zero else 'numbers above 0'}"
+                )
             columns[name] = column
         lengths = {len(column) for column in columns.values()}
         if len(lengths) > 1:

@@ -11,9 +11,12 @@ from ncpl.laws.base import Array, Inputs, Law, Parameter, columns_of
 def bnsl(x: npt.ArrayLike, n_breaks: int = 1) -> Law:
     """Return the law with `n_breaks` breaks, its ranges set from the x it will be fitted on.
 
-    Breaks may lie at most a factor ten outside the data: beyond it a break cannot be seen.
+    Breaks may lie at most a factor ten outside the data: beyond it a break cannot be seen. Raises
+    ValueError if an x is not above 0.
     """
     values = np.asarray(x, dtype=np.float64)
+    if not len(values) or not (values > 0).all():
+        raise ValueError("law bnsl: x holds a value that is not above 0")
     log_low, log_high = float(np.log(values.min())), float(np.log(values.max()))
 
     def log_loss(theta_KP: Array, inputs: Inputs) -> Array:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ncpl.cli import DATA_INVALID, catalog_option, common
+from ncpl.laws.optimum_cli import optimum
 
 fit_file = click.Path(path_type=Path, dir_okay=False, exists=True)
 
@@ -136,7 +137,7 @@ def fit(
         raise ConfigError(f"{file or snapshot}: {error}") from error
     result = saved.to_json(found, data, resampled, seed)
     if out is not None:
-        out.write_text(json.dumps(result, ensure_ascii=False) + "\n", encoding="utf-8")
+        tables.write_text(out, json.dumps(result, ensure_ascii=False) + "\n")
     shown = {key: value for key, value in result.items() if key != "draws"}
     click.echo(json.dumps(shown, ensure_ascii=False) if as_json else describe(shown, out))
 
@@ -286,3 +287,6 @@ def reproduce(
         click.echo(json.dumps({"checks": rows}))
     if not all(check.passed for check in found):
         sys.exit(DATA_INVALID)
+
+
+laws.add_command(optimum)

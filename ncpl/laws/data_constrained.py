@@ -10,8 +10,10 @@ from ncpl.laws.base import Array, Inputs, Law, Parameter, columns_of
 def log_loss(theta_KP: Array, inputs: Inputs) -> Array:
     """Return log predictions (K, n).
 
-    Repeats R_D = D/U - 1 and excess parameters R_N = N/U_N - 1 lose value exponentially; U_N =
-    min(rho U, N) is the size the unique tokens can use. One exponent serves both arms.
+    The form was read in the paper's appendix A (transcribed) and in the authors' fitting code, 25
+    November 2026; there U_N is the compute-optimal size for U, here min(rho U, N) with rho fitted.
+    No published constants are used. Repeats R_D = D/U - 1 and excess parameters R_N = N/U_N - 1
+    lose value exponentially. One exponent serves both arms.
     """
     a, r_n, b, r_d, alpha, c, rho = columns_of(theta_KP)
     unique, tokens = inputs["unique_tokens"], inputs["train_tokens"]

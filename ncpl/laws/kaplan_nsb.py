@@ -52,7 +52,9 @@ LAW = Law(
     function=log_loss,
 )
 
-# Kaplan et al. 2020, table 3 and equation 1.4: their own constants, WebText2, another tokenizer.
+# Kaplan et al. 2020: N_c, S_c and their exponents from table 3 (fits to L(N, S)), B_star and
+# alpha_B from the appendix's table and figure 10 (equation 1.4 rounds B_star to 2e8); WebText2 and
+# its own tokenizer. Checked against transcriptions of the paper, 25 November 2026.
 PUBLISHED = {
     "log_N_c": float(np.log(6.5e13)),
     "alpha_N": 0.077,

@@ -35,6 +35,7 @@ def mixing_law(n_domains: int) -> Law:
         ),
         function=loss,
         space="linear",
+        may_be_zero=True,
         huber_delta=1e-2,
     )
 

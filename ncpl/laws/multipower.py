@@ -48,20 +48,29 @@ def multipower(curves: Curves) -> Law:
         ),
         function=loss,
         space="linear",
+        may_be_zero=True,
         huber_delta=1e-3,
         prior_weight=1.0,
     )
 
 
-def fit_multipower(curves: Curves, loss: npt.ArrayLike, *, seed: int = 0, n_starts: int = 4) -> Fit:
-    """Return the law fitted to the losses (nats per token) of these rows.
+def fit_multipower(
+    curves: Curves,
+    loss: npt.ArrayLike,
+    *,
+    rows: Inputs | None = None,
+    seed: int = 0,
+    n_starts: int = 4,
+) -> Fit:
+    """Return the law fitted to the losses (nats per token) of all rows, or of `rows`.
 
     As in the authors' repository a first stage fits L0, A, alpha and B with every drop paid in
     full, and the second starts there with C = 1, beta = gamma = 1/2. They stop that stage early;
     here the starting point is a prior (B to 10%), without which three schedules leave the shape of
     the pay-off open. Its weight was chosen by leaving one of the three schedules out.
     """
-    first = fit_law(paid_in_full(curves), curves.rows, loss, seed=seed, n_starts=6)
+    inputs = curves.rows if rows is None else rows
+    first = fit_law(paid_in_full(curves), inputs, loss, seed=seed, n_starts=6)
     start = {**first.values, "C": 1.0, "beta": 0.5, "gamma": 0.5}
     peak = float(curves.learning_rate.max())
     start["L0"] = max(start["L0"] - start["B"] * peak, 0.0)  # the warm-up's rise comes back
@@ -71,7 +80,7 @@ def fit_multipower(curves: Curves, loss: npt.ArrayLike, *, seed: int = 0, n_star
         for p in law.parameters
     )
     law = dataclasses.replace(law, parameters=centred)
-    return fit_law(law, curves.rows, loss, seed=seed, n_starts=n_starts, start=start)
+    return fit_law(law, inputs, loss, seed=seed, n_starts=n_starts, start=start)
 
 
 def paid_in_full(curves: Curves) -> Law:

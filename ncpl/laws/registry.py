@@ -19,6 +19,7 @@ from ncpl.laws import (
     overtraining,
     parscale,
     power_const,
+    powerlines,
 )
 from ncpl.laws.base import Array, Fit, Law
 from ncpl.laws.fitting import fit_law
@@ -30,6 +31,7 @@ FIXED: dict[str, Law] = {
     law.name: law
     for law in (
         power_const.LAW,
+        powerlines.LAW,
         chinchilla.LAW,
         kaplan_nsb.LAW,
         overtraining.LAW,

@@ -51,6 +51,8 @@ class Curves:
     curve: npt.NDArray[np.int64]
     step: Array
     learning_rate: Array
+    warmup_steps: Array | None = None
+    """Steps of warm-up of each row's curve, where rows lie inside it."""
 
     def __post_init__(self) -> None:
         """Raise ValueError if rows are out of order or a rate is negative."""
@@ -90,7 +92,8 @@ class Curves:
     def drops(self, warmup_knots: int = 0) -> Drops:
         """Return every pair of a row and a change of rate before it in the same curve.
 
-        With `warmup_knots` the rise of the warm-up counts too, as that many equal negative drops.
+        With `warmup_knots` the rise of the warm-up counts too: before the first row as that many
+        equal negative drops, after it as it was run. Without, rows inside it hold no drop.
         """
         parts = [self.drops_of(rows, warmup_knots) for rows in self.pieces]
         row, size, after, between, age = (
@@ -103,7 +106,10 @@ class Curves:
         """Return the pairs of one curve: row, size, rate after, area and steps in between."""
         rate, step, area = self.learning_rate[rows], self.step[rows], self.area[rows]
         size = rate[:-1] - rate[1:]
-        changed = np.flatnonzero(np.abs(size) > 1e-12 * rate.max())
+        has_changed = np.abs(size) > 1e-12 * rate.max()
+        if self.warmup_steps is not None and not warmup_knots:
+            has_changed &= step[1:] > self.warmup_steps[rows][1:]
+        changed = np.flatnonzero(has_changed)
         share = (np.arange(warmup_knots) + 0.5) / max(warmup_knots, 1)
         sizes = np.concatenate(
             [np.full(warmup_knots, -rate[0] / max(warmup_knots, 1)), size[changed]]

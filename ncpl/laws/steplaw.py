@@ -9,6 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ncpl.laws.base import Array
+from ncpl.laws.powerlines import timescale
+
+NEAR_BEST = 0.0025
+"""Share of excess loss within which runs count as optimal."""
+MIN_GROUP = 10
 
 
 @dataclass(frozen=True)
@@ -48,9 +53,59 @@ class StepLaw:
         )
 
 
-# Li et al. 2025, arXiv 2503.04715, equation 1. Fitted on every group of the study: where the held-
+# Li et al. 2025, arXiv 2503.04715, equation 1; checked against quotations of it, 25 November 2026
+# (v7 of the paper). Fitted on every group of the study: where the held-
 # out groups are from that study too, the constants have seen them.
 PUBLISHED = StepLaw(learning_rate=(1.79, -0.713, 0.307), batch_tokens=(0.58, 0.571))
+
+
+@dataclass(frozen=True)
+class Optima:
+    """The best measured recipe of each group of (N, D)."""
+
+    params_non_embedding: Array
+    train_tokens: Array
+    learning_rate: Array
+    batch_tokens: Array
+    timescale: Array
+    """AdamW's, as a share of the run; NaN where a run states no weight decay."""
+
+    def __len__(self) -> int:
+        """Return the number of groups."""
+        return len(self.train_tokens)
+
+
+def near_best(
+    params_non_embedding: Array,
+    train_tokens: Array,
+    learning_rate: Array,
+    batch_tokens: Array,
+    loss: Array,
+    groups: Sequence[str | None],
+    *,
+    weight_decay: Array | None = None,
+) -> Optima:
+    """Return the optimum of each group of at least 10 runs.
+
+    It is the mean (in logs) of the runs within `NEAR_BEST` of the group's lowest loss, weighted
+    towards the lowest: a single best grid point is mostly chance.
+    """
+    names = np.array([g or "" for g in groups])
+    decay = np.full(len(loss), np.nan) if weight_decay is None else weight_decay
+    tau = timescale(batch_tokens, learning_rate, np.where(decay > 0, decay, np.nan), train_tokens)
+    points = []
+    for name in sorted(set(names.tolist()) - {""}):
+        rows = np.flatnonzero(names == name)
+        if len(rows) < MIN_GROUP:
+            continue
+        excess = loss[rows] / loss[rows].min() - 1
+        near = excess <= NEAR_BEST
+        weight = 1 - excess[near] / (NEAR_BEST * (1 + 1e-9))
+        weight = weight / weight.sum()
+        means = [float(weight @ np.log(v[rows][near])) for v in (learning_rate, batch_tokens, tau)]
+        points.append((params_non_embedding[rows[0]], train_tokens[rows[0]], *np.exp(means)))
+    table = np.array(points).reshape(-1, 5)
+    return Optima(*table.T)
 
 
 def fit(
@@ -60,37 +115,23 @@ def fit(
     batch_tokens: Array,
     loss: Array,
     groups: Sequence[str | None],
-    *,
-    near_best: float = 0.0025,
 ) -> StepLaw:
     """Return the law refitted on groups of (N, D) with many (learning rate, batch size) runs.
 
-    A group's optimum is the mean (in logs) of its runs within `near_best` of its lowest loss,
-    weighted towards the lowest: a single best grid point is mostly chance. Raises ValueError with
-    fewer than 4 groups of at least 10 runs.
+    Raises ValueError with fewer than 4 groups of at least 10 runs.
     """
-    names = np.array([g or "" for g in groups])
-    points = []
-    for name in sorted(set(names.tolist()) - {""}):
-        rows = np.flatnonzero(names == name)
-        if len(rows) < 10:
-            continue
-        excess = loss[rows] / loss[rows].min() - 1
-        near = excess <= near_best
-        weight = 1 - excess[near] / (near_best * (1 + 1e-9))
-        weight = weight / weight.sum()
-        points.append(
-            (
-                np.log(params_non_embedding[rows[0]]),
-                np.log(train_tokens[rows[0]]),
-                float(weight @ np.log(learning_rate[rows][near])),
-                float(weight @ np.log(batch_tokens[rows][near])),
-            )
-        )
-    if len(points) < 4:
-        raise ValueError(f"the Step Law needs 4 groups of at least 10 runs, found {len(points)}")
-    n, d, rate, batch = np.array(points).T
+    return fit_optima(
+        near_best(params_non_embedding, train_tokens, learning_rate, batch_tokens, loss, groups)
+    )
+
+
+def fit_optima(optima: Optima) -> StepLaw:
+    """Return the law fitted to the groups' optima. Raises ValueError with fewer than 4."""
+    if len(optima) < 4:
+        raise ValueError(f"the Step Law needs 4 groups of at least 10 runs, found {len(optima)}")
+    n, d = np.log(optima.params_non_embedding), np.log(optima.train_tokens)
     one = np.ones_like(n)
+    rate, batch = np.log(optima.learning_rate), np.log(optima.batch_tokens)
     (log_a, p, q), *_ = np.linalg.lstsq(np.stack([one, n, d], 1), rate, rcond=None)
     (log_b, r), *_ = np.linalg.lstsq(np.stack([one, d], 1), batch, rcond=None)
     return StepLaw((float(np.exp(log_a)), float(p), float(q)), (float(np.exp(log_b)), float(r)))

@@ -40,6 +40,17 @@ def read_table(file: Path) -> Table:
     return {name: table[name].to_numpy() for name in table.column_names}
 
 
+def write_text(file: Path, text: str) -> None:
+    """Write a file. Raises ConfigError where it cannot be written."""
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{file} cannot be written ({error.strerror}); give a file in a folder that exists and "
+            "is yours"
+        ) from error
+
+
 def snapshot_table(snapshot: Snapshot, source: str | None, split: str | None) -> Table:
     """Return runs of one comparable-loss family as the columns the laws know.
 
@@ -63,9 +74,11 @@ def snapshot_table(snapshot: Snapshot, source: str | None, split: str | None) ->
     return {
         "run_id": np.array(part.runs.run_ids),
         "group": np.array([g or "" for g in part.runs.group]),
+        "optimizer": np.array(part.optimizer),
         "params_non_embedding": n,
         "train_tokens": d,
         "batch_tokens": part.batch_tokens,
         "learning_rate": part.learning_rate,
+        "weight_decay": part.column("weight_decay"),
         "loss": part.loss,
     }

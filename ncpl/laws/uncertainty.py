@@ -113,7 +113,7 @@ def refit(
     n_refits, n_parameters = len(weight_Kn), len(start_P)
     z_KP = np.repeat(np.clip(start_P, low, high)[None], n_refits, axis=0)
     damping = np.full(n_refits, 1e-3)
-    centre, pull = problem.priors
+    centre, pull = problem.pulls
 
     def cost(z: Array, weight: Array) -> Array:
         size = np.abs(problem.residuals(z)) / delta

@@ -12,7 +12,8 @@ import pytest
 from ncpl.bench import report
 from ncpl.bench.board import Board, bootstrap, rounded, run_board
 from ncpl.bench.joined import of_file
-from ncpl.bench.methods import METHODS, Method, NotApplicableError, Prediction
+from ncpl.bench.learners import NotApplicableError, Prediction
+from ncpl.bench.methods import METHODS, Method
 from ncpl.data import Snapshot
 from ncpl.errors import ConfigError, SnapshotError
 
@@ -47,8 +48,16 @@ def test_step_law_gap_equals_the_papers(quick_board) -> None:
     [
         # at most what the modelling notes reached on the same 2,581 runs
         ("Boosted trees + physics, on Chinchilla", 0.0118, 0.0175),
-        ("Gaussian process, on Chinchilla", 0.0075, 0.0245),
+        pytest.param("Gaussian process, on Chinchilla", 0.0075, 0.0245, marks=pytest.mark.slow),
         ("Gaussian process + centred recipe, on Chinchilla", 0.0075, 0.0245),
+        pytest.param(
+            "Gaussian process + quadratic drift, on Chinchilla",
+            0.0075,
+            0.0180,
+            marks=pytest.mark.slow,
+        ),
+        # a structured fit of the notes on fewer runs: .0101 / .0154
+        ("Structured regression, on Chinchilla", 0.0118, 0.0120),
     ],
 )
 def test_baselines_are_strong(fixture_snapshot, method, id_mae, ood_mae) -> None:

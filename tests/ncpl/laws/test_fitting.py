@@ -142,3 +142,15 @@ def test_fit_of_5000_points_with_20_starts_is_quick() -> None:
     began = time.process_time()
     chinchilla.fit_full(*rows.values(), loss, n_starts=20)
     assert time.process_time() - began < 10
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_flat_valley_ends_at_one_place(seed) -> None:
+    """Two model sizes leave floor and exponent of N open; the seed must not choose for the data."""
+    law, truth, inputs = TRUTHS[0]
+    two = {**inputs, "params_non_embedding": np.where(np.median(SIZE) > SIZE, 1e8, 3e8)}
+    noise = np.random.default_rng(5).normal(0, 0.01, 150)
+    fit = fit_law(law, two, law.predict(truth, two) * np.exp(noise), n_starts=5, seed=seed)
+    far = law.predict(fit.values, {"params_non_embedding": [1e9], "train_tokens": [1e10]})
+    assert float(far[0]) == pytest.approx(2.8266, abs=1e-3)
+    assert any("not identified" in warning for warning in fit.warnings)
