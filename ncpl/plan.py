@@ -45,7 +45,7 @@ class Setting:
     searched: list[Any] | None = None
     """Lowest and highest value searched, or the names."""
     tied_alone: list[Any] | None = None
-    """Values of this field that are tied with the best, all others at their best: lowest, highest."""
+    """Lowest and highest value of this field alone that is tied with the best."""
     tied_together: list[Any] | None = None
     """The same over all tied candidates of the search, whatever their other fields."""
     worst_costs: float | None = None
@@ -128,7 +128,8 @@ def recommend(
     Best is the lowest upper end of the 90% interval, or with `cautious` off the lowest loss. All
     fields the fit knows to vary are searched together, inside the ranges of its training runs; with
     the snapshot's `runs`, of those of the same optimizer, and where some of them are near. `fixed`
-    holds values that stay, `ranges` others to search in. With a budget (`flop` = 6 N D) the missing size, data, or both are searched too.
+    holds values that stay, `ranges` others to search in. With a budget (`flop` = 6 N D) the missing
+    size, data, or both are searched too.
     Raises ConfigError when the request does not determine a search.
     """
     fixed, ranges = dict(fixed or {}), dict(ranges or {})
@@ -244,9 +245,11 @@ def _finisher(sizes: Sizes) -> Callable[[dict[str, Any]], dict[str, Any] | None]
     def finish(config: dict[str, Any]) -> dict[str, Any] | None:
         n, d = sizes.pair(config.get("params_non_embedding"))
         whole = {**config, "params_non_embedding": n, "train_tokens": d}
-        steps = d / (whole["batch_size_sequences"] * whole["sequence_length"]) if (
-            whole.get("batch_size_sequences")
-        ) else None
+        steps = (
+            d / (whole["batch_size_sequences"] * whole["sequence_length"])
+            if (whole.get("batch_size_sequences"))
+            else None
+        )
         if steps is not None and steps < 1:
             return None
         if (whole.get("min_learning_rate") or 0) > (whole.get("learning_rate") or 1):

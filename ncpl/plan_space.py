@@ -50,7 +50,9 @@ class Axis:
     @property
     def ends(self) -> list[Any]:
         """Return the searched range, or the names."""
-        return list(self.choices) if self.choices else [0.0 if self.has_zero else self.low, self.high]
+        return (
+            list(self.choices) if self.choices else [0.0 if self.has_zero else self.low, self.high]
+        )
 
     def at(self, shares: Sequence[float]) -> list[Any]:
         """Return the values at shares of the way along the axis, each in [0, 1]."""
@@ -65,7 +67,7 @@ class Axis:
                 return 0.0
             share = (share - 0.1) / 0.9
         if self.is_log:
-            value = self.low * (self.high / self.low) ** share
+            value = float(self.low * (self.high / self.low) ** share)
         else:
             value = self.low + (self.high - self.low) * share
         if self.name in WHOLE:
@@ -166,14 +168,14 @@ def constants_of(fit: Fit) -> dict[str, Any]:
     for name, values in fit.encoder.categories.items():
         if len(values) == 1:
             found[name] = values[0]
-    for name in found:
-        if FIELDS[name].kind == "number" and float(found[name]).is_integer():
-            found[name] = int(found[name])
-    return found
+    return {
+        name: int(value) if isinstance(value, float) and value.is_integer() else value
+        for name, value in found.items()
+    }
 
 
 def unread(fit: Fit) -> list[str]:
-    """Return one sentence for each name that varied in training but that the model does not read."""
+    """Return one sentence for each name that varied in training and that the model ignores."""
     return [
         f"the model does not read {name} (in training {', '.join(values)}): it recommends none"
         for name, values in fit.encoder.categories.items()
@@ -195,7 +197,7 @@ def parse_fixed(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def parse_ranges(texts: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """Return fields and ranges of NAME=LOW:HIGH texts. Raises ConfigError, with the nearest name."""
+    """Return fields and ranges of NAME=LOW:HIGH texts; raises ConfigError."""
     found: dict[str, tuple[float, float]] = {}
     for text in texts:
         name, value = _split(text, "NAME=LOW:HIGH")
