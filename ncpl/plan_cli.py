@@ -169,7 +169,7 @@ def check(
     from ncpl.bundle import load
     from ncpl.data import find_snapshot
     from ncpl.plan_check import choices
-    from ncpl.plan_report import aligned
+    from ncpl.text_table import aligned
 
     runs = find_snapshot(snapshot, catalog).runs()
     found = choices(load(folder), runs)

@@ -8,6 +8,7 @@ from typing import Any
 
 from ncpl.errors import ConfigError
 from ncpl.plan import CHOSEN, Recommendation, Setting
+from ncpl.text_table import aligned
 
 SECONDS_PER_HOUR = 3600
 HEAD = ("setting", "best", "tied, alone", "tied, together", "searched", "worst costs, nats")
@@ -113,13 +114,3 @@ def _optimizer_rows(found: Recommendation) -> list[tuple[str, ...]]:
             )
         )
     return rows
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return rows of cells as lines with aligned columns, a rule under the first."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
