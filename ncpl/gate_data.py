@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from ncpl.data import Runs
 from ncpl.evaluate import SPLITS
 
@@ -43,10 +45,8 @@ def data_change(new: Runs, old: Runs) -> DataChange:
 
 
 def _same(new: Runs, i: int, old: Runs, j: int) -> bool:
-    same_loss = new.loss[i] == old.loss[j] or (
-        new.loss[i] != new.loss[i] and old.loss[j] != old.loss[j]
-    )
-    return bool(same_loss) and new.configs[i] == old.configs[j]
+    same_loss = np.array_equal(new.loss[i], old.loss[j], equal_nan=True)
+    return same_loss and new.configs[i] == old.configs[j]
 
 
 def _side(split: str | None) -> str:
