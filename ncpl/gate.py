@@ -89,6 +89,8 @@ class Verdict:
     reasons: list[str] = field(default_factory=list)
     """Why the new bundle is refused; empty when it passes."""
     remarks: list[str] = field(default_factory=list)
+    cells_refuse: bool = True
+    """Whether a cell that became worse is a reason."""
 
     @property
     def passes(self) -> bool:
@@ -97,14 +99,21 @@ class Verdict:
 
 
 def judge(
-    new: Bundle, old: Bundle, runs: Runs, *, unfair: frozenset[str] = frozenset(), seed: int = 0
+    new: Bundle,
+    old: Bundle,
+    runs: Runs,
+    *,
+    unfair: frozenset[str] = frozenset(),
+    cells_refuse: bool = True,
+    seed: int = 0,
 ) -> Verdict:
     """Return the verdict on a new bundle beside an old one, on the held-out parts of `runs`.
 
-    `unfair` are run ids that one of the two was trained on: they are left out. Raises NcplError
-    when there is nothing to compare on.
+    `unfair` are run ids that one of the two was trained on: they are left out. With `cells_refuse`
+    off, cells that became worse are listed, but do not refuse. Raises NcplError when there is
+    nothing to compare on.
     """
-    verdict = Verdict()
+    verdict = Verdict(cells_refuse=cells_refuse)
     rng = np.random.default_rng(seed)
     for mine, theirs in _pairs(new, old, verdict):
         for split in SPLITS:
@@ -175,7 +184,7 @@ def _compare(
         told = reasons_against_cell(cell)
         if told:
             verdict.worse_cells.append(cell)
-            verdict.reasons += told
+            (verdict.reasons if verdict.cells_refuse else verdict.remarks).extend(told)
 
 
 def bootstrap(values_B: Array, groups_B: npt.NDArray[Any], rng: Any) -> tuple[float, float]:

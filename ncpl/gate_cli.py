@@ -32,6 +32,9 @@ Exit code 0: not worse. 1: worse, with the reasons.
     "--snapshot", help="Whose held-out runs to score on: id, name, path, or latest; if not given, "
     "the one DIR was trained on.",
 )  # fmt: skip
+@click.option(
+    "--list-cells", is_flag=True, help="Cells that became worse are listed, but do not refuse."
+)
 @click.option("--report", type=click.Path(path_type=Path), help="Write a Markdown page.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @catalog_option
@@ -41,6 +44,7 @@ def gate(
     new_folder: Path,
     against: Path | None,
     snapshot: str | None,
+    list_cells: bool,
     report: Path | None,
     seed: int,
     catalog: Path | None,
@@ -84,7 +88,7 @@ def gate(
             data = data_change(runs, before)
     else:
         why_not = "both bundles are of the same snapshot"
-    verdict = judge(new, old, runs, unfair=unfair, seed=seed)
+    verdict = judge(new, old, runs, unfair=unfair, cells_refuse=not list_cells, seed=seed)
     about: dict[str, Any] = {
         "new": str(new_folder),
         "old": str(against or "the bundle shipped with the package"),

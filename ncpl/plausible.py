@@ -87,16 +87,16 @@ def _units(config: Config, row: Mapping[str, Any]) -> str | None:
 
 
 def _steps(config: Config, row: Mapping[str, Any]) -> str | None:
-    warmup, steps = config.get("warmup_steps"), row.get("train_steps")
+    warmup, steps = config.get("warmup_steps"), _length(row)
     if warmup is not None and 0 < warmup < 1:
         return f"warmup_steps is {warmup:g}; expected steps, not a share of the run"
     for name in WHOLE:
         value = config.get(name)
         if value is not None and float(value) != round(float(value)):
             return f"{name} is {value:g}; expected a whole number ({FIELDS[name].unit})"
-    if warmup is not None and steps and warmup > 10 * max(1.0, float(steps)) and warmup > 1e5:
+    if warmup is not None and steps and warmup > 10 * max(1.0, steps) and warmup > 1e5:
         return (
-            f"warmup_steps is {warmup:g} and the run has {float(steps):.6g} steps; is the warm-up "
+            f"warmup_steps is {warmup:g} and the run has {steps:.6g} steps; is the warm-up "
             "in tokens?"
         )
     return None
@@ -131,13 +131,13 @@ def _names(config: Config) -> str | None:
 
 def _contradiction(config: Config, row: Mapping[str, Any]) -> str | None:
     """Return which values can not be true together."""
-    batch, steps, tokens = (row.get(n) for n in ("batch_tokens", "train_steps", "data_tokens"))
+    batch, steps, tokens = row.get("batch_tokens"), _length(row), row.get("data_tokens")
     told = config.get("train_tokens")
     nominal = config.get("nominal_train_tokens")
     if batch and tokens and batch > tokens * (1 + TOKENS_SLACK):
         return f"one step is {batch:.4g} tokens, the whole run {tokens:.4g}"
     if batch and config.get("train_steps"):
-        product = batch * float(steps or 0)
+        product = batch * (steps or 0)
         for name, value in (("train_tokens", told), ("nominal_train_tokens", nominal)):
             if value and not 1 - TOKENS_SLACK <= product / value <= 1 + TOKENS_SLACK:
                 return (
@@ -151,8 +151,17 @@ def _contradiction(config: Config, row: Mapping[str, Any]) -> str | None:
         return f"min_learning_rate is {low:g}, above the learning_rate of {peak:g}"
     decay = config.get("decay_steps")
     if isinstance(decay, int | float) and steps and decay > steps * (1 + TOKENS_SLACK):
-        return f"decay_steps is {decay:g}, the run has {float(steps):.6g} steps"
+        return f"decay_steps is {decay:g}, the run has {steps:.6g} steps"
     return _shape(config)
+
+
+def _length(row: Mapping[str, Any]) -> float | None:
+    """Return the steps of a run, given or as its tokens over those of a batch."""
+    if row.get("train_steps"):
+        return float(row["train_steps"])
+    if row.get("data_tokens") and row.get("batch_tokens"):
+        return float(row["data_tokens"] / row["batch_tokens"])
+    return None
 
 
 def _shape(config: Config) -> str | None:
