@@ -14,7 +14,7 @@ import numpy as np
 from ncpl.bundle import Bundle, Prediction
 from ncpl.data import Runs
 from ncpl.errors import ConfigError
-from ncpl.features import check_config, derive
+from ncpl.features import FIELDS, check_config, derive
 from ncpl.laws.steplaw import PUBLISHED
 from ncpl.plan_search import LINE, Pool, Space, Support, member_losses, search, tied, ties
 from ncpl.plan_space import (
@@ -31,6 +31,7 @@ from ncpl.train import Fit
 FLOP_PER_PARAMETER_TOKEN = 6.0
 NEAR_FRAC = 0.02
 """Candidates above the best by more than this share are never asked whether they are tied."""
+EDGE_FRAC = 0.01
 CHOSEN, GIVEN, CONSTANT = "chosen", "given", "as in all training runs"
 
 
@@ -298,6 +299,12 @@ def _told(
     flat = [s.name for s in settings if s.matters is False]
     if flat:
         notes.append(f"no effect that could be told from noise: {', '.join(flat)}")
+    edge = [s.name for s in settings if s.matters and _is_at_edge(s)]
+    if edge:
+        notes.append(
+            f"best at the end of what was searched: {', '.join(edge)}; better values may lie "
+            "beyond, where no runs are known"
+        )
     if len(pools) > 1:
         settings.append(_optimizer_setting(rivals))
     return Recommendation(
@@ -347,6 +354,16 @@ def _setting(pool: Pool, best: int, axis: Axis, tied_places: list[int]) -> Setti
         max((pool.loss[i] for i in places), default=pool.loss[best]) - pool.loss[best],
         not (places and bool(is_tied.all())),
     )
+
+
+def _is_at_edge(setting: Setting) -> bool:
+    """Return whether the best value, and so perhaps a better one, lies at an end of the search."""
+    if setting.role != CHOSEN or isinstance(setting.value, str) or not setting.searched:
+        return False
+    low, high = setting.searched
+    natural = FIELDS[setting.name].low
+    at_low = setting.value <= low * (1 + EDGE_FRAC) and low > natural
+    return bool(at_low or setting.value >= high * (1 - EDGE_FRAC))
 
 
 def _span(axis: Axis, values: list[Any]) -> list[Any]:

@@ -72,7 +72,9 @@ def curves(
             )  # fmt: skip
         values = np.concatenate(shown)
         low, high = values.min(), np.quantile(values, 0.98)
-        axis.set_ylim(low - 0.08 * (high - low), high + 0.75 * (high - low))
+        axis.set_ylim(
+            low - 0.08 * (high - low), high + (0.2 + 0.14 * len(panel.lines)) * (high - low)
+        )
         axis.set_xlim(0, 103)
         axis.set_title(panel.title)
         axis.legend(loc="upper right", title="parameters, tokens", title_fontsize=8)

@@ -86,8 +86,12 @@ def test_a_range_beyond_training_is_searched_when_asked_and_said(bundle: Bundle)
     found = recommend(bundle, **SIZE, ranges={"learning_rate": (1e-5, 1e-4)})
     assert 1e-5 <= found.config["learning_rate"] <= 1e-4
     assert "learning_rate is" in found.prediction.warnings[0]
+    # The optimum lies above that range, so the best is its end, and the plan says so.
+    assert found.config["learning_rate"] == pytest.approx(1e-4)
+    assert any("at the end of what was searched: learning_rate" in n for n in found.notes)
     inside = recommend(bundle, **SIZE)
     assert inside.prediction.warnings == []
+    assert not any("at the end" in note for note in inside.notes)
 
 
 def test_a_budget_chooses_the_size(bundle: Bundle) -> None:
