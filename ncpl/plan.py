@@ -33,6 +33,7 @@ NEAR_FRAC = 0.02
 """Candidates above the best by more than this share are never asked whether they are tied."""
 EDGE_FRAC = 0.01
 CHOSEN, GIVEN, CONSTANT = "chosen", "given", "as in all training runs"
+FOLLOWS = "follows from the budget"
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Setting:
     name: str
     value: Any
     role: str
-    """CHOSEN by the search, GIVEN with the request, or CONSTANT: known at this value only."""
+    """CHOSEN by the search, GIVEN with the request, FOLLOWS from a budget and the size, or
+    CONSTANT: known at this value only."""
     searched: list[Any] | None = None
     """Lowest and highest value searched, or the names."""
     tied_alone: list[Any] | None = None
@@ -165,7 +167,7 @@ def recommend(
             "or leave --snapshot out"
         )
     pools.sort(key=lambda pool: pool.rank[pool.best()])
-    found = _told(bundle, fit, pools, fixed, constants, train is not None)
+    found = _told(bundle, fit, pools, fixed, constants, sizes, train is not None)
     if far:
         found.notes.append(f"no training run is near what was asked for: {', '.join(far)}")
     return found
@@ -262,7 +264,8 @@ def _finisher(sizes: Sizes) -> Callable[[dict[str, Any]], dict[str, Any] | None]
 
 def _told(
     bundle: Bundle, fit: Fit, pools: list[Pool], fixed: Mapping[str, Any],
-    constants: Mapping[str, Any], has_runs: bool,
+    constants: Mapping[str, Any], asked: Sizes,
+    has_runs: bool,
 ) -> Recommendation:  # fmt: skip
     pool = pools[0]
     best = pool.best()
@@ -276,7 +279,7 @@ def _told(
     near = np.flatnonzero(loss <= loss[best] * (1 + NEAR_FRAC)).tolist()
     tied_places = [i for i, t in zip(near, ties(pool, near, best), strict=True) if t]
     settings = [_setting(pool, best, axis, tied_places) for axis in pool.space.axes.values()]
-    settings += _given(chosen, pool, fixed, constants)
+    settings += _given(chosen, pool, fixed, constants, asked)
     rivals = []
     for other in pools:
         config = _clean(other.configs[other.best()])
@@ -371,10 +374,12 @@ def _span(axis: Axis, values: list[Any]) -> list[Any]:
 
 
 def _given(
-    chosen: Mapping[str, Any], pool: Pool, fixed: Mapping[str, Any], constants: Mapping[str, Any]
-) -> list[Setting]:
+    chosen: Mapping[str, Any], pool: Pool, fixed: Mapping[str, Any],
+    constants: Mapping[str, Any], sizes: Sizes,
+) -> list[Setting]:  # fmt: skip
+    own = {"params_non_embedding": sizes.params, "train_tokens": sizes.tokens}
     found = [
-        Setting(name, chosen[name], GIVEN)
+        Setting(name, chosen[name], FOLLOWS if own.get(name, 0) is None else GIVEN)
         for name in dict.fromkeys((*SIZE_FIELDS, *fixed))
         if name in chosen and name not in pool.space.axes and name != "source"
     ]

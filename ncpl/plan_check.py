@@ -28,7 +28,9 @@ class Choice:
     best: float
     """Lowest measured loss, nats per token."""
     gap_percent: float
-    """How far the run that NCPL chooses lies above it."""
+    """How far the run with the lowest predicted loss lies above it."""
+    cautious_gap_percent: float
+    """The same for the lowest upper end of the interval, by which ncpl plan recommend ranks."""
     step_law_gap_percent: float
     """The same for the run nearest to the published Step Law; NaN outside AdamW."""
     median_gap_percent: float
@@ -38,8 +40,8 @@ class Choice:
 def choices(bundle: Bundle, runs: Runs, splits: tuple[str, ...] = ("id", "ood")) -> list[Choice]:
     """Return one choice for each group of at least MIN_GROUP runs with a loss.
 
-    NCPL chooses the run with the lowest predicted loss, the Step Law the run nearest to its
-    optimum in log learning rate and log batch size.
+    NCPL chooses the run with the lowest predicted loss (or upper end), the Step Law the run nearest
+    to its optimum in log learning rate and log batch size.
     """
     found = []
     for fit in bundle.fits:
@@ -47,7 +49,7 @@ def choices(bundle: Bundle, runs: Runs, splits: tuple[str, ...] = ("id", "ood"))
             part = runs.where(family=fit.family, split=split)
             if not len(part):
                 continue
-            predicted = bundle.intervals(fit, part.configs).loss
+            predicted = bundle.intervals(fit, part.configs)
             distance = _distance(part)
             groups = np.array([g or "" for g in part.group])
             for group in sorted(set(groups.tolist()) - {""}):
@@ -60,7 +62,8 @@ def choices(bundle: Bundle, runs: Runs, splits: tuple[str, ...] = ("id", "ood"))
                 found.append(
                     Choice(
                         fit.family[0], split, group, len(rows), float(loss.min()),
-                        _gap(loss, int(predicted[rows].argmin())), law,
+                        _gap(loss, int(predicted.loss[rows].argmin())),
+                        _gap(loss, int(predicted.high[rows].argmin())), law,
                         float(100 * (np.median(loss) / loss.min() - 1)),
                     )
                 )  # fmt: skip

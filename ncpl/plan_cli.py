@@ -185,6 +185,7 @@ def check(
                 "groups": len(own),
                 "mean_gap_percent": float(np.mean(gaps)),
                 "worst_gap_percent": max(gaps),
+                "cautious_mean_gap_percent": float(np.mean([c.cautious_gap_percent for c in own])),
                 "step_law_mean_gap_percent": float(np.mean(laws)) if laws else None,
                 "step_law_groups": len(laws),
                 "median_run_mean_gap_percent": float(np.mean([c.median_gap_percent for c in own])),
@@ -198,25 +199,22 @@ def check(
         click.echo(json.dumps({"choices": rows, "groups": each}))
         return
     head: tuple[str, ...] = (
-        "source",
-        "split",
-        "groups",
-        "NCPL %",
-        "worst %",
-        "Step Law %",
+        "source", "split", "groups", "NCPL %", "cautious %", "worst %", "Step Law %",
         "median run %",
-    )
+    )  # fmt: skip
     table = [
         (
             row["source"], row["split"].upper(), str(row["groups"]),
-            f"{row['mean_gap_percent']:.3f}", f"{row['worst_gap_percent']:.3f}",
+            f"{row['mean_gap_percent']:.3f}", f"{row['cautious_mean_gap_percent']:.3f}",
+            f"{row['worst_gap_percent']:.3f}",
             "-" if row["step_law_mean_gap_percent"] is None
             else f"{row['step_law_mean_gap_percent']:.3f} ({row['step_law_groups']})",
             f"{row['median_run_mean_gap_percent']:.2f}",
         )
         for row in rows
     ]  # fmt: skip
-    click.echo("percent above the best measured run of the group")
+    click.echo("percent above the best measured run of its group, at the run chosen by the lowest")
+    click.echo("predicted loss, and (cautious) by the lowest upper end of its interval")
     click.echo("\n".join(aligned([head, *table])))
     for c in found if groups else []:
         click.echo(f"{c.source} {c.split.upper()} {c.group}: {c.n} runs, gap {c.gap_percent:.3f}%")
