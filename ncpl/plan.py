@@ -1,6 +1,7 @@
 """Recommendations: the settings with the lowest predicted loss, and how much each of them matters.
 
-What is searched, and inside which ranges: plan_space.py. How: plan_search.py.
+What is asked for: plan_request.py. What is searched, and inside which ranges: plan_space.py. How:
+plan_search.py.
 """
 
 from __future__ import annotations
@@ -14,9 +15,19 @@ import numpy as np
 from ncpl.bundle import Bundle, Prediction
 from ncpl.data import Runs
 from ncpl.errors import ConfigError
-from ncpl.features import FIELDS, check_config, derive
+from ncpl.features import FIELDS
 from ncpl.laws.steplaw import PUBLISHED
-from ncpl.plan_search import LINE, Pool, Space, Support, member_losses, search, tied, ties
+from ncpl.plan_request import (
+    FLOP_PER_PARAMETER_TOKEN,
+    Sizes,
+    finisher,
+    optimizers_of,
+    read_request,
+    size_axis,
+    support_of,
+    training_runs,
+)
+from ncpl.plan_search import LINE, Pool, Space, member_losses, search, tied, ties
 from ncpl.plan_space import (
     SIZE_FIELDS,
     WHOLE,
@@ -28,7 +39,6 @@ from ncpl.plan_space import (
 )
 from ncpl.train import Fit
 
-FLOP_PER_PARAMETER_TOKEN = 6.0
 NEAR_FRAC = 0.02
 """Candidates above the best by more than this share are never asked whether they are tied."""
 EDGE_FRAC = 0.01
@@ -77,42 +87,6 @@ class Recommendation:
     notes: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """The size and data of a request: both given, or one or none under a compute budget."""
-
-    params: float | None
-    tokens: float | None
-    flop: float | None
-
-    def __post_init__(self) -> None:
-        """Raise ConfigError when they do not determine a search."""
-        given = sum(value is not None for value in (self.params, self.tokens, self.flop))
-        if given == 3 or (self.flop is None and given < 2):
-            raise ConfigError(
-                "give a size and tokens, or a compute budget, or a budget with one of the two"
-            )
-        for name, value in (
-            ("parameters", self.params), ("tokens", self.tokens), ("budget", self.flop),
-        ):  # fmt: skip
-            if value is not None and not 0 < value < float("inf"):
-                raise ConfigError(f"{name} are {value:g}; expected a positive number")
-
-    @property
-    def is_free(self) -> bool:
-        """Return whether the size is searched too."""
-        return self.params is None and self.tokens is None
-
-    def pair(self, params: float | None = None) -> tuple[float, float]:
-        """Return parameters and tokens, for a size on the axis where it is free."""
-        n, d = self.params or params, self.tokens
-        if self.flop is not None:
-            budget = self.flop / FLOP_PER_PARAMETER_TOKEN
-            n = n or budget / float(d or 1)
-            d = d or budget / n
-        return float(n or 0), float(d or 0)
-
-
 def recommend(
     bundle: Bundle,
     *,
@@ -136,23 +110,23 @@ def recommend(
     Raises ConfigError when the request does not determine a search.
     """
     fixed, ranges = dict(fixed or {}), dict(ranges or {})
-    sizes, fit, fixed = _request(bundle, params_non_embedding, train_tokens, flop, fixed)
+    sizes, fit, fixed = read_request(bundle, params_non_embedding, train_tokens, flop, fixed)
     constants = {k: v for k, v in constants_of(fit).items() if k not in fixed}
-    train = _training(runs, fit)
+    train = training_runs(runs, fit)
     length = fixed.get("sequence_length") or constants["sequence_length"]
     if "batch_tokens" in ranges:
         low, high = ranges.pop("batch_tokens")
         ranges["batch_size_sequences"] = (low / length, high / length)
     pools: list[Pool] = []
     far: list[str] = []
-    for name in _optimizers(fit, fixed, constants):
+    for name in optimizers_of(fit, fixed, constants):
         own = {"optimizer": name} if name is not None else {}
         axes = restrict(axes_of(fit, name, length, train), {**constants, **fixed}, ranges)
         if sizes.is_free:
             seen = ranges.get("params_non_embedding")
-            axes = {"params_non_embedding": _size_axis(fit, sizes, seen), **axes}
+            axes = {"params_non_embedding": size_axis(fit, sizes, seen), **axes}
         space = Space(
-            axes, {**constants, **fixed, **own}, _finisher(sizes), _support(train, axes, name)
+            axes, {**constants, **fixed, **own}, finisher(sizes), support_of(train, axes, name)
         )
         pool = search(bundle, fit, space, cautious=cautious, seed=seed)
         if not pool.loss:
@@ -171,95 +145,6 @@ def recommend(
     if far:
         found.notes.append(f"no training run is near what was asked for: {', '.join(far)}")
     return found
-
-
-def _request(
-    bundle: Bundle, params: float | None, tokens: float | None, flop: float | None,
-    fixed: dict[str, Any],
-) -> tuple[Sizes, Fit, dict[str, Any]]:  # fmt: skip
-    """Return sizes, the fit that answers, and the fixed fields in the units of the schema."""
-    shape = derive(fixed).get("params_non_embedding")
-    for name, value in (("params_non_embedding", params), ("train_tokens", tokens)):
-        if value is not None and fixed.get(name) not in (None, value):
-            raise ConfigError(f"{name} is given twice: {value:g} and {fixed[name]:g}")
-    sizes = Sizes(params or shape, tokens or fixed.get("train_tokens"), flop)
-    batch_tokens = fixed.pop("batch_tokens", None)
-    fit = bundle.fit_for({**fixed, "params_non_embedding": 1e8, "data_tokens": 1e9})
-    if "sequence_length" not in {**fixed, **constants_of(fit)}:
-        seen = fit.encoder.ranges.get("sequence_length")
-        told = f" (in training {seen[0]:g} to {seen[1]:g} tokens)" if seen else ""
-        raise ConfigError(f"give --sequence-length{told}: batches are counted in sequences")
-    if batch_tokens is not None:
-        length = fixed.get("sequence_length") or constants_of(fit)["sequence_length"]
-        fixed["batch_size_sequences"] = max(1, round(batch_tokens / length))
-    optimizer, known = fixed.get("optimizer"), fit.encoder.categories.get("optimizer", ())
-    if optimizer is not None and optimizer not in known:
-        others = [
-            f"--source {other.family[0]}"
-            for other in bundle.fits
-            if optimizer in other.encoder.categories.get("optimizer", ())
-        ]
-        hint = f"; runs of it: {', '.join(others)}" if others else ""
-        raise ConfigError(
-            f"{fit.family[0]} knows no optimizer {optimizer!r}; it has {', '.join(known)}{hint}"
-        )
-    return sizes, fit, check_config(fixed, where="the request")
-
-
-def _training(runs: Runs | None, fit: Fit) -> Runs | None:
-    if runs is None:
-        return None
-    train = runs.where(family=fit.family, split="train")
-    if not len(train):
-        raise ConfigError(f"the snapshot has no training runs of {fit.family[0]}")
-    return train
-
-
-def _support(train: Runs | None, axes: Mapping[str, Axis], optimizer: str | None) -> Support | None:
-    """Return where runs are near in what is searched and was not asked for by range."""
-    names = {"learning_rate": "learning_rate", "batch_size_sequences": "batch_tokens"}
-    free = [names[name] for name in names if name in axes and not axes[name].is_asked]
-    if train is None or not free:
-        return None
-    rows = [derive(c) for c in train.configs if optimizer in (None, c.get("optimizer"))]
-    return Support(rows, free)
-
-
-def _optimizers(
-    fit: Fit, fixed: Mapping[str, Any], constants: Mapping[str, Any]
-) -> list[str | None]:
-    if "optimizer" in {**constants, **fixed}:
-        return [{**constants, **fixed}["optimizer"]]
-    return [*fit.encoder.categories.get("optimizer", ())] or [None]
-
-
-def _size_axis(fit: Fit, sizes: Sizes, asked: tuple[float, float] | None) -> Axis:
-    """Return the sizes of a budget: where tokens too are inside what training has seen, if any."""
-    if asked is not None:
-        return Axis("params_non_embedding", *asked, is_asked=True)
-    low, high = fit.encoder.ranges["params_non_embedding"]
-    least, most = fit.encoder.ranges["data_tokens"]
-    budget = float(sizes.flop or 0) / FLOP_PER_PARAMETER_TOKEN
-    both = max(low, budget / most), min(high, budget / least)
-    return Axis("params_non_embedding", *(both if both[0] < both[1] else (low, high)))
-
-
-def _finisher(sizes: Sizes) -> Callable[[dict[str, Any]], dict[str, Any] | None]:
-    def finish(config: dict[str, Any]) -> dict[str, Any] | None:
-        n, d = sizes.pair(config.get("params_non_embedding"))
-        whole = {**config, "params_non_embedding": n, "train_tokens": d}
-        steps = (
-            d / (whole["batch_size_sequences"] * whole["sequence_length"])
-            if (whole.get("batch_size_sequences"))
-            else None
-        )
-        if steps is not None and steps < 1:
-            return None
-        if (whole.get("min_learning_rate") or 0) > (whole.get("learning_rate") or 1):
-            return None
-        return whole
-
-    return finish
 
 
 def _told(

@@ -160,24 +160,43 @@ def test_names_of_other_programs_lead_to_ours(name: str, field: str | None) -> N
     assert nearest_field(name) == field
 
 
+MARIN = GOOD | {
+    "source": "marin",
+    "params_non_embedding": 134217728,
+    "train_tokens": 5e9,
+    "learning_rate": 8e-3,
+    "sequence_length": 4096,
+    "optimizer": "adamw",
+}
 FAR = {
-    "params_non_embedding": (4.4e8, 1e12),
-    "train_tokens": (1.1e11, 1e14),
-    "learning_rate": (0.017, 1.0),
-    "batch_size_sequences": (2200, 60_000),
+    ("params_non_embedding", "up"): (5e8, 1e12),
+    ("train_tokens", "up"): (1.1e11, 1e14),
+    ("learning_rate", "up"): (0.07, 1.0),
+    ("batch_size_sequences", "up"): (2200, 20_000),
+    ("params_non_embedding", "down"): (5e7, 1e5),
+    ("train_tokens", "down"): (1.9e9, 5e7),
+    ("learning_rate", "down"): (2e-4, 1e-7),
+    ("batch_size_sequences", "down"): (15, 1),
 }
 
 
-@pytest.mark.parametrize("name", FAR)
-def test_far_outside_is_told_and_no_narrower_than_inside(name: str) -> None:
+def far(base: dict[str, Any], name: str, ends: tuple[float, float]) -> list[dict[str, Any]]:
+    values = [float(v) for v in np.geomspace(*ends, 9)]
+    if name == "batch_size_sequences":
+        values = [float(round(v)) for v in values]
+    return [base | {name: value} for value in values]
+
+
+@pytest.mark.parametrize("base", [GOOD, MARIN], ids=["steplaw", "marin"])
+@pytest.mark.parametrize(("where", "ends"), FAR.items(), ids=["-".join(key) for key in FAR])
+def test_far_outside_is_told_and_no_narrower_than_inside(
+    base: dict[str, Any], where: tuple[str, str], ends: tuple[float, float]
+) -> None:
     bundle = ncpl.load()
-    ends = np.geomspace(*FAR[name], 6)
-    whole = [round(value) if name == "batch_size_sequences" else value for value in ends]
-    (near,) = bundle.predict([GOOD])
-    for value, p in zip(whole, bundle.predict([GOOD | {name: v} for v in whole]), strict=True):
-        assert any(
-            warning.split()[0] in (name, "data_tokens", "batch_tokens") for warning in p.warnings
-        ), value
+    names = {where[0], "data_tokens", "batch_tokens"}
+    (near,) = bundle.predict([base])
+    for p in bundle.predict(far(base, where[0], ends)):
+        assert any(warning.split()[0] in names for warning in p.warnings)
         assert p.high - p.low > 0.8 * (near.high - near.low)
 
 
