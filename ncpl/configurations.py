@@ -137,11 +137,17 @@ def check_all(configs: list[dict[str, Any]], bundle: Bundle) -> list[dict[str, A
 
     The same order of words as of `Bundle.predict`: "configuration 3: ...".
     """
-    read = {name for fit in bundle.fits for name in fit.encoder.fields}
+    read = {name for fit in bundle.fits for name in fields_read(fit)}
     return [
         checked(config, where=f"configuration {i}", read=read)
         for i, config in enumerate(configs, start=1)
     ]
+
+
+def fields_read(fit: Any) -> tuple[str, ...]:
+    """Return the fields a fit reads; none are named by one that reads the configuration as text."""
+    encoder = getattr(fit, "encoder", None)
+    return () if encoder is None else tuple(encoder.fields)
 
 
 def of_snapshot(runs: Runs, bundle: Bundle) -> tuple[list[int], list[dict[str, Any]], list[str]]:

@@ -66,6 +66,10 @@ def read_request(
     sizes = Sizes(params or shape, tokens or told, flop)
     batch_tokens = fixed.pop("batch_tokens", None)
     fit = bundle.fit_for({**fixed, "params_non_embedding": 1e8, "data_tokens": 1e9})
+    if not hasattr(fit, "encoder"):
+        raise ConfigError(
+            "this kind of bundle does not say what it knows to vary; plan with another"
+        )
     if "sequence_length" not in {**fixed, **constants_of(fit)}:
         seen = fit.encoder.ranges.get("sequence_length")
         known_at = f" (in training {seen[0]:g} to {seen[1]:g} tokens)" if seen else ""

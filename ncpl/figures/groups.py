@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ncpl.bundle import Bundle, Intervals
+from ncpl.configurations import fields_read
 from ncpl.data import Runs
 from ncpl.errors import NcplError
 from ncpl.features import derive
@@ -98,7 +99,7 @@ def find_groups(
 
 
 def _groups(fit: Fit, split: str, part: Runs) -> list[Group]:
-    read = [n for n in fit.encoder.fields if n not in (*PLANE, *FOLLOWS_BATCH)]
+    read = [n for n in fields_read(fit) if n not in (*PLANE, *FOLLOWS_BATCH)]
     names = np.array([group or "" for group in part.group])
     found = []
     for name in sorted(set(names.tolist()) - {""}):
