@@ -106,3 +106,19 @@ def test_ticks_are_short(value: float, text: str) -> None:
 
 def test_ticks_keep_their_distance() -> None:
     assert thinned([1, 1.4, 2, 2.8, 4], 1.9) == [1, 2, 4]
+
+
+@pytest.mark.slow
+def test_curves_are_drawn_from_a_snapshot_that_has_them(tmp_path: Path) -> None:
+    from ncpl_data.ingest.cli import main as data_main
+
+    catalog = ["--catalog", str(tmp_path / "catalog")]
+    for command in (["ingest", "steplaw", "losscast", "--offline"], ["snapshot"]):
+        result = CliRunner().invoke(data_main, [*command, *catalog])
+        assert result.exit_code == 0, result.output
+    out = tmp_path / "curves.svg"
+    arguments = ["plot", "curves", "--source", "steplaw", "--out", str(out), *catalog]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    assert out.read_bytes().startswith(b"<?xml")
+    assert out.stat().st_size > 20_000
