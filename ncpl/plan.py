@@ -34,6 +34,7 @@ from ncpl.plan_space import (
     Axis,
     axes_of,
     constants_of,
+    not_searched,
     restrict,
     unread,
 )
@@ -141,7 +142,7 @@ def recommend(
             "or leave --snapshot out"
         )
     pools.sort(key=lambda pool: pool.rank[pool.best()])
-    found = _told(bundle, fit, pools, fixed, constants, sizes, train is not None)
+    found = _told(bundle, fit, pools, fixed, constants, sizes, bool(train))
     if far:
         found.notes.append(f"no training run is near what was asked for: {', '.join(far)}")
     return found
@@ -180,6 +181,9 @@ def _told(
             }
         )
     notes = unread(fit)
+    left = not_searched(fit)
+    if left:
+        notes.append(f"read by the model, but not searched here: {', '.join(left)}")
     if not has_runs and len(fit.encoder.categories.get("optimizer", ())) > 1:
         notes.append(
             "ranges are those of all optimizers together; with --snapshot, of each one's own runs"

@@ -40,7 +40,7 @@ def as_text(found: Recommendation, hours: float | None) -> str:
     lines = [
         f"{found.source}: {config['params_non_embedding']:.4g} non-embedding parameters, "
         f"{config['train_tokens']:.4g} tokens: {cost}",
-        f"loss {p.loss:.4f} nats per token, 90% {p.low:.4f} to {p.high:.4f}",
+        f"loss {p.loss:.4f} nats per token, 90% {p.low:.4f} to {p.high:.4f}{_risk(p)}",
         "",
         *aligned([HEAD, *map(_row, [s for s in found.settings if s.role == CHOSEN])]),
     ]
@@ -52,6 +52,12 @@ def as_text(found: Recommendation, hours: float | None) -> str:
         lines += ["", *aligned(_optimizer_rows(found))]
     notes = [*found.notes, *p.warnings]
     return "\n".join([*lines, *([""] if notes else []), *(f"note: {note}" for note in notes)])
+
+
+def _risk(prediction: Any) -> str:
+    """Return the risk of divergence, where the bundle tells one."""
+    risk = getattr(prediction, "divergence_risk", None)
+    return "" if risk is None else f", risk of divergence {100 * risk:.1f}%"
 
 
 def _row(setting: Setting) -> tuple[str, ...]:

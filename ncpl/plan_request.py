@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ncpl.bundle import Bundle
 from ncpl.data import Runs
 from ncpl.errors import ConfigError
-from ncpl.features import check_config, derive
+from ncpl.features import Config, check_config, derive
 from ncpl.plan_search import Support
 from ncpl.plan_space import Axis, constants_of
 from ncpl.train import Fit
@@ -91,26 +91,28 @@ def read_request(
     return sizes, fit, check_config(fixed, where="the request")
 
 
-def training_runs(runs: Runs | None, fit: Fit) -> Runs | None:
-    """Return the training runs a fit was made of, None where no snapshot is given."""
+def training_runs(runs: Runs | None, fit: Fit) -> list[Config]:
+    """Return configurations of training runs: a snapshot's, else what the bundle kept of its own.
+
+    Raises ConfigError when the snapshot has none of this fit's.
+    """
     if runs is None:
-        return None
+        return list(getattr(getattr(fit, "known", None), "configs", ()))
     train = runs.where(family=fit.family, split="train")
     if not len(train):
         raise ConfigError(f"the snapshot has no training runs of {fit.family[0]}")
-    return train
+    return list(train.configs)
 
 
 def support_of(
-    train: Runs | None, axes: Mapping[str, Axis], optimizer: str | None
+    train: Sequence[Config], axes: Mapping[str, Axis], optimizer: str | None
 ) -> Support | None:
     """Return where runs are near in what is searched and was not asked for by range."""
     names = {"learning_rate": "learning_rate", "batch_size_sequences": "batch_tokens"}
     free = [names[name] for name in names if name in axes and not axes[name].is_asked]
-    if train is None or not free:
-        return None
-    rows = [derive(c) for c in train.configs if optimizer in (None, c.get("optimizer"))]
-    return Support(rows, free)
+    rows = [derive(c) for c in train if optimizer in (None, c.get("optimizer"))]
+    found = Support(rows, free)
+    return found if free and len(found.log_RK) else None
 
 
 def optimizers_of(
@@ -139,13 +141,14 @@ def finisher(sizes: Sizes) -> Callable[[dict[str, Any]], dict[str, Any] | None]:
     def finish(config: dict[str, Any]) -> dict[str, Any] | None:
         n, d = sizes.pair(config.get("params_non_embedding"))
         whole = {**config, "params_non_embedding": n, "train_tokens": d}
-        steps = (
-            d / (whole["batch_size_sequences"] * whole["sequence_length"])
-            if (whole.get("batch_size_sequences"))
-            else None
-        )
-        if steps is not None and steps < 1:
-            return None
+        steps = None
+        if whole.get("batch_size_sequences"):
+            steps = d / (whole["batch_size_sequences"] * whole["sequence_length"])
+            if steps < 1:
+                return None
+        decay_frac = whole.pop("decay_frac", None)
+        if decay_frac is not None and steps is not None:
+            whole["decay_steps"] = round(decay_frac * steps)
         if (whole.get("min_learning_rate") or 0) > (whole.get("learning_rate") or 1):
             return None
         return whole

@@ -11,15 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from ncpl.data import Runs
 from ncpl.errors import ConfigError
-from ncpl.features import FIELDS, KNOWN, derive
+from ncpl.features import FIELDS, KNOWN, Config, derive
 from ncpl.train import Fit
 
 SIZE_FIELDS = ("params_non_embedding", "train_tokens", "nominal_train_tokens", "train_steps")
 SHAPE_FIELDS = ("n_layers", "d_model", "d_ff", "n_heads", "n_kv_heads", "head_dim", "ffn_ratio")
 HANDLES = {"batch_tokens": "batch_size_sequences", "warmup_frac": "warmup_steps"}
 """The field a user sets, by the derived field the model reads."""
+HELD_AS = {"batch_size_sequences": "batch_tokens"}
+"""Where the values of a field are kept, if not under its own name."""
+PLAN_ONLY = ("decay_frac",)
+"""Derived fields a plan chooses; `finish` turns them into fields of a configuration."""
+FOLLOWS = ("timescale_frac", "warmup_frac", "batch_tokens")
+"""Derived fields that follow from what is chosen."""
 WHOLE = ("batch_size_sequences", "warmup_steps", "decay_steps")
 MIN_STATED_FRAC = 0.1
 """Share of an optimizer's runs that must state a field for it to be searched."""
@@ -83,21 +88,22 @@ class Axis:
 
 
 def axes_of(
-    fit: Fit, optimizer: str | None, sequence_length: float, train: Runs | None = None
+    fit: Fit, optimizer: str | None, sequence_length: float, train: Sequence[Config] = ()
 ) -> dict[str, Axis]:
     """Return what a fit knows to vary in a recipe, by name; the optimizer itself is left out.
 
-    With training runs, ranges are those of this optimizer's runs; else of all runs together, the
-    learning rate shifted as the fit shifts it.
+    With configurations of training runs, ranges are those of this optimizer's runs; else, and for
+    fields these never state, of all runs together, the learning rate shifted as the fit shifts it.
     """
-    stated = _stated(train, optimizer) if train is not None else None
     encoder = fit.encoder
     found: dict[str, Axis] = {}
-    for read in encoder.fields:
-        name = HANDLES.get(read, read)
-        if name in (*SIZE_FIELDS, *SHAPE_FIELDS, "data_tokens", "optimizer", "sequence_length"):
+    given = {name for config in train for name in derive(config)}
+    own = _stated(train, optimizer)
+    for name in dict.fromkeys(HANDLES.get(read, read) for read in encoder.fields):
+        if not is_searched(name):
             continue
-        if name not in KNOWN or name not in FIELDS:
+        stated = own if HELD_AS.get(name, name) in given else None
+        if stated is None and not _is_usual(fit, name, optimizer):
             continue
         if FIELDS[name].kind == "category":
             choices = encoder.categories.get(name, ())
@@ -108,11 +114,9 @@ def axes_of(
             continue
         values: Sequence[float]
         if stated is not None:
-            values = stated.get("batch_tokens" if name == "batch_size_sequences" else name, ())
-        elif name == "batch_size_sequences":
-            values = encoder.ranges.get("batch_tokens", ())
+            values = stated.get(HELD_AS.get(name, name), ())
         else:
-            values = encoder.ranges.get(name, ())
+            values = encoder.ranges.get(HELD_AS.get(name, name), ())
         if name == "learning_rate" and stated is None and values:
             values = _shifted(values, fit, optimizer)
         if name == "batch_size_sequences":
@@ -121,6 +125,26 @@ def axes_of(
         if axis is not None:
             found[name] = axis
     return found
+
+
+def is_searched(name: str) -> bool:
+    """Return whether a plan may choose this field."""
+    if name in (*SIZE_FIELDS, *SHAPE_FIELDS, "data_tokens", "optimizer", "sequence_length"):
+        return False
+    return name in FIELDS and (name in KNOWN or name in PLAN_ONLY)
+
+
+def not_searched(fit: Fit) -> list[str]:
+    """Return the fields a fit reads that a plan can neither choose nor derive from its choices."""
+    told = (*SIZE_FIELDS, *SHAPE_FIELDS, *FOLLOWS, "data_tokens", "optimizer", "sequence_length")
+    names = (HANDLES.get(read, read) for read in fit.encoder.fields)
+    return [name for name in dict.fromkeys(names) if name not in told and not is_searched(name)]
+
+
+def _is_usual(fit: Fit, name: str, optimizer: str | None) -> bool:
+    """Return whether runs of an optimizer state a field, as far as the encoder tells."""
+    centres = getattr(fit.encoder, "centres", {}).get(name)
+    return centres is None or optimizer is None or optimizer in centres
 
 
 def _axis(name: str, values: Sequence[float]) -> Axis | None:
@@ -133,9 +157,9 @@ def _axis(name: str, values: Sequence[float]) -> Axis | None:
     return Axis(name, float(smallest), high, has_zero=True)
 
 
-def _stated(train: Runs, optimizer: str | None) -> dict[str, list[Any]]:
+def _stated(train: Sequence[Config], optimizer: str | None) -> dict[str, list[Any]]:
     """Return the values that runs of one optimizer state, by field, without the odd few."""
-    rows = [derive(c) for c in train.configs if optimizer in (None, c.get("optimizer"))]
+    rows = [derive(config) for config in train if optimizer in (None, config.get("optimizer"))]
     found: dict[str, list[Any]] = {}
     for name, entry in FIELDS.items():
         values = [row[name] for row in rows if row.get(name) is not None]
