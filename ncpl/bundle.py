@@ -1,14 +1,14 @@
 """A bundle: fitted members, the card that says how they came about, and predictions.
 
-A bundle folder holds weights.safetensors, card.json (read by `load`) and README.md (the same for
-people).
+A bundle folder holds weights.safetensors, known.parquet (the training runs), card.json (read by
+`load`) and README.md (the same for people).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,19 +17,23 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
-from ncpl.calibrate import FALLBACK, total_scale
+from ncpl.calibrate import FALLBACK, half_width
 from ncpl.config import FitConfig
 from ncpl.data import Family
-from ncpl.encoder import Encoder, column
+from ncpl.encoder import Encoded, Encoder, column
 from ncpl.errors import BundleError, ConfigError
 from ncpl.features import Config, check_config, derive
+from ncpl.known import Known, KnownRuns, read_known, write_known
 from ncpl.laws.chinchilla import Chinchilla
+from ncpl.process import Process
+from ncpl.risk import Risk
 from ncpl.surface import Surface
-from ncpl.train import Fit, new_member
+from ncpl.train import Fit, new_head, new_member
 
-FORMAT = "ncpl-bundle/1"
-WEIGHTS, CARD = "weights.safetensors", "card.json"
+FORMAT = "ncpl-bundle/2"
+WEIGHTS, CARD, KNOWN = "weights.safetensors", "card.json", "known.parquet"
 DEFAULT = Path(__file__).parent / "weights"
 """The bundle that ships inside the package."""
 OPEN = {
@@ -64,6 +68,10 @@ class Prediction:
     """The refitted Chinchilla law alone."""
     source: str
     """The source whose losses this one is comparable with."""
+    divergence_risk: float | None
+    """Probability that the run diverges; None where training held too few that did."""
+    nearest: list[Known]
+    """The training runs most like it, where asked for."""
     warnings: list[str]
     """Where the configuration lies outside what training has seen, and what was assumed."""
 
@@ -78,22 +86,51 @@ class Bundle:
     about: dict[str, Any] = field(default_factory=dict)
     """Scores, seeds, date, sources: everything a card tells and prediction does not need."""
 
-    def predict(self, configs: Sequence[Config]) -> list[Prediction]:
+    def predict(self, configs: Sequence[Config], *, nearest: int = 0) -> list[Prediction]:
         """Return one prediction for each configuration, given by the flat names of the schema.
 
-        Raises ConfigError for an unknown field, a value out of range, or a missing size or data.
+        With `nearest`, each names that many training runs most like it. Raises ConfigError for an
+        unknown field, a value out of range, or a missing size or data.
         """
+        found: dict[int, Prediction] = {}
+        for fit, places, rows in self._by_fit(configs):
+            found |= zip(places, self._predict(fit, rows, nearest), strict=True)
+        return [found[i] for i in range(len(configs))]
+
+    def curves(self, configs: Sequence[Config], fractions: Sequence[float]) -> Array:
+        """Return losses along the run (B, P), nats per token, at shares of the run.
+
+        A curve ends, at share 1, at the loss `predict` gives. Raises ConfigError as `predict` does,
+        for a share outside (0, 1], or when the bundle was trained without curves.
+        """
+        frac_P = np.asarray(fractions, dtype=np.float64)
+        if frac_P.ndim != 1 or not ((frac_P > 0) & (frac_P <= 1)).all():
+            raise ConfigError("fractions: expected shares of the run above 0 and up to 1")
+        losses = np.empty((len(configs), len(frac_P)))
+        for fit, places, rows in self._by_fit(configs):
+            losses[places] = self.curves_of(fit, rows, np.tile(frac_P, (len(rows), 1)))
+        return losses
+
+    def curves_of(self, fit: Fit, rows: Sequence[Config], frac_BP: Array) -> Array:
+        """Return losses (B, P) of derived configurations of one family at their own shares."""
+        encoded = fit.encoder.encode_rows(rows)
+        read = fit.read(encoded)
+        shapes_MBP = fit.shapes(rows, encoded, read.hidden, frac_BP)
+        return np.asarray((read.loss[:, :, None] + shapes_MBP).mean(0))
+
+    def _by_fit(
+        self, configs: Sequence[Config]
+    ) -> Iterator[tuple[Fit, list[int], list[dict[str, Any]]]]:
+        """Yield each fit with the places and derived configurations it answers for."""
         rows = [
             derive(check_config(config, where=f"configuration {i}"))
             for i, config in enumerate(configs, start=1)
         ]
         fits = [self.fit_for(row, i) for i, row in enumerate(rows, start=1)]
-        found: dict[int, Prediction] = {}
         for fit in self.fits:
-            own = [i for i, of in enumerate(fits) if of is fit]
-            if own:
-                found |= zip(own, self._predict(fit, [rows[i] for i in own]), strict=True)
-        return [found[i] for i in range(len(rows))]
+            places = [i for i, of in enumerate(fits) if of is fit]
+            if places:
+                yield fit, places, [rows[i] for i in places]
 
     def fit_for(self, row: Config, number: int = 1) -> Fit:
         """Return the fit that answers for a derived configuration: its source's, else the largest.
@@ -117,8 +154,12 @@ class Bundle:
             f"configuration {number}: this bundle knows no source {source!r}; it has {known}"
         )
 
-    def _predict(self, fit: Fit, rows: Sequence[Config]) -> list[Prediction]:
-        found = self._intervals(fit, rows)
+    def _predict(self, fit: Fit, rows: Sequence[Config], nearest: int) -> list[Prediction]:
+        encoded = fit.encoder.encode_rows(rows)
+        found = self._intervals(fit, rows, encoded)
+        risk = fit.divergence_risk(encoded)
+        risks = [None] * len(rows) if risk is None else risk.tolist()
+        known = fit.nearest(encoded, nearest) if nearest else [[] for _ in rows]
         baseline = fit.baseline.predict(
             column(rows, "params_non_embedding"), column(rows, "data_tokens")
         )
@@ -129,23 +170,25 @@ class Bundle:
             for row, is_outside in zip(rows, found.outside, strict=True)
         ]
         return [
-            Prediction(loss, low, high, law, fit.family[0], told)
-            for loss, low, high, law, told in zip(*numbers, notes, strict=True)
+            Prediction(loss, low, high, law, fit.family[0], danger, near, told)
+            for loss, low, high, law, danger, near, told in zip(
+                *numbers, risks, known, notes, strict=True
+            )
         ]
 
     def intervals(self, fit: Fit, configs: Sequence[Config]) -> Intervals:
         """Return losses and 90% intervals of checked configurations of one family."""
-        return self._intervals(fit, [derive(config) for config in configs])
+        rows = [derive(config) for config in configs]
+        return self._intervals(fit, rows, fit.encoder.encode_rows(rows))
 
-    def _intervals(self, fit: Fit, rows: Sequence[Config]) -> Intervals:
-        losses_MB, scales_MB = (t.numpy() for t in fit.predict(fit.encoder.encode_rows(rows)))
-        loss_B, scale_B = losses_MB.mean(0), total_scale(losses_MB, scales_MB)
+    def _intervals(self, fit: Fit, rows: Sequence[Config], encoded: Encoded) -> Intervals:
+        losses_MB, scales_MB = (t.numpy() for t in fit.predict(encoded))
         factors = FALLBACK | fit.calibration
-        outside_B = fit.encoder.is_outside(rows)
-        half_B = scale_B * np.where(outside_B, factors["outside"], factors["inside"])
+        distance_B = fit.encoder.distance(rows)
+        loss_B, half_B = half_width(losses_MB, scales_MB, distance_B, factors)
         # What is left open counts as the best choice; any other one is worse.
         above_B = np.array([factors[name] if (name := left_open(row)) else 0.0 for row in rows])
-        return Intervals(loss_B, loss_B - half_B, loss_B + half_B + above_B, outside_B)
+        return Intervals(loss_B, loss_B - half_B, loss_B + half_B + above_B, distance_B > 0)
 
     def card(self) -> dict[str, Any]:
         """Return everything but the weights."""
@@ -176,9 +219,19 @@ class Bundle:
             for seed, member in zip(fit.seeds, fit.members, strict=True)
             for name, tensor in member.state_dict().items()
         }
+        for i, fit in enumerate(self.fits):
+            parts: dict[str, nn.Module | None] = {"process": fit.process, "risk": fit.risk}
+            parts |= {f"head{seed}": h for seed, h in zip(fit.seeds, fit.heads, strict=False)}
+            for part, module in parts.items():
+                for name, tensor in module.state_dict().items() if module is not None else ():
+                    tensors[f"{i}/{part}/{name}"] = tensor.contiguous().clone()
+        write_known(folder / KNOWN, [fit.known for fit in self.fits])
         save_file(tensors, folder / WEIGHTS)
         (folder / WEIGHTS).chmod(0o644)  # safetensors writes files for their owner only
-        card = self.card() | {"weights_sha256": _sha256(folder / WEIGHTS)}
+        hashes = {
+            "weights_sha256": _sha256(folder / WEIGHTS), "known_sha256": _sha256(folder / KNOWN)
+        }  # fmt: skip
+        card = self.card() | hashes
         text = json.dumps(card, indent=1, allow_nan=False)
         (folder / CARD).write_text(text + "\n", encoding="utf-8")
 
@@ -204,28 +257,66 @@ def load(path: Path | str | None = None) -> Bundle:
     weights = folder / WEIGHTS
     if not weights.is_file() or _sha256(weights) != card["weights_sha256"]:
         raise BundleError(f"{weights} is not the file the card was written for; train it again")
+    if not (folder / KNOWN).is_file() or _sha256(folder / KNOWN) != card["known_sha256"]:
+        raise BundleError(f"{folder / KNOWN} is not the file the card was written for")
     tensors = load_file(weights)
-    fits = [_fit_of(raw, config, f"{i}/", tensors) for i, raw in enumerate(card["families"])]
-    used = ("format", "snapshot_id", "config", "config_sha256", "families", "weights_sha256")
+    known = read_known(folder / KNOWN, len(card["families"]))
+    fits = [
+        _fit_of(raw, config, f"{i}/", tensors, known[i]) for i, raw in enumerate(card["families"])
+    ]
+    used = (
+        "format", "snapshot_id", "config", "config_sha256", "families", "weights_sha256",
+        "known_sha256",
+    )  # fmt: skip
     about = {name: value for name, value in card.items() if name not in used}
     return Bundle(config, fits, card["snapshot_id"], about)
 
 
 def _fit_of(
-    raw: Mapping[str, Any], config: FitConfig, prefix: str, tensors: Mapping[str, torch.Tensor]
+    raw: Mapping[str, Any],
+    config: FitConfig,
+    prefix: str,
+    tensors: Mapping[str, torch.Tensor],
+    known: KnownRuns,
 ) -> Fit:
     encoder = Encoder.from_dict(raw["encoder"])
-    members = []
+
+    def state(part: str) -> dict[str, torch.Tensor]:
+        own = f"{prefix}{part}/"
+        return {name[len(own) :]: t for name, t in tensors.items() if name.startswith(own)}
+
+    members, heads = [], []
     for seed in raw["seeds"]:
-        member = new_member(config, encoder, Surface(), seed)
-        own = f"{prefix}{seed}/"
-        state = {name[len(own) :]: t for name, t in tensors.items() if name.startswith(own)}
-        member.load_state_dict(state)
+        member = new_member(config, encoder, Surface(len(encoder.optimizers)), seed)
+        member.load_state_dict(state(str(seed)))
         members.append(member.eval())
+        if head_state := state(f"head{seed}"):
+            head = new_head(member, seed)
+            head.load_state_dict(head_state)
+            heads.append(head.eval())
+    process = risk = None
+    if process_state := state("process"):
+        process = Process(len(process_state["x"]), process_state["columns"].tolist())
+        process.load_state_dict(process_state)
+        if risk_state := state("risk"):
+            risk = Risk(process_state["x"].shape[1], len(encoder.optimizers))
+            risk.load_state_dict(risk_state)
     source, metric, dataset, tokenizer, unit = raw["family"]
     family: Family = (source, metric, dataset, tokenizer, unit)
     baseline = Chinchilla(**raw["baseline"])
-    return Fit(family, encoder, baseline, members, list(raw["seeds"]), dict(raw["calibration"]))
+    return Fit(
+        family,
+        encoder,
+        baseline,
+        members,
+        list(raw["seeds"]),
+        process,
+        config.process_share,
+        heads,
+        risk,
+        known,
+        dict(raw["calibration"]),
+    )
 
 
 def left_open(row: Config) -> str | None:

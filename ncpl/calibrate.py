@@ -1,8 +1,10 @@
 """Widths of the 90% intervals, from training runs that a fit has not seen.
 
 One member is fitted without a share of the groups, for each share, and one without the largest
-size. The 90% quantile of |error| / raw scale on what was left out is the factor inside the hull and
-beyond it. A configuration that leaves the learning rate or the batch size open reaches further up:
+size. The half width of an interval is the raw scale times a factor plus a slope times the distance
+from what training has seen (`Encoder.distance`). The factor is the 90% quantile of |error| / raw
+scale on left-out groups; the slope that of what is missing then, by distance, on the left-out size.
+A configuration that leaves the learning rate or the batch size open reaches further up:
 by the 90% quantile of what training runs lie above the best of their group. The ID and OOD parts
 are never used.
 """
@@ -11,8 +13,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +25,13 @@ from ncpl.features import derive
 from ncpl.train import Fit, fit_family, sizes
 
 log = logging.getLogger(__name__)
+Array = npt.NDArray[np.float64]
 LEVEL = 0.9
-FACTORS = {"inside": 6.0, "outside": 12.0}
-"""Factors when calibration is switched off or the runs are too few: openly wide."""
+FACTORS = {"inside": 6.0, "outside": 0.1}
+"""Factor, and slope in nats a unit of distance, when calibration is switched off or the runs are
+too few: openly wide."""
+MIN_SLOPE = 0.01
+"""Least slope, nats a unit of distance: a lucky fold may not stop the widening."""
 FALLBACK = FACTORS | {"open_learning_rate": 0.3, "open_batch": 0.3, "open_both": 0.3}
 """The same, with nats above the best for what is left open, for a bundle that measured none: openly
 wide. In the widest of StepLaw's 24 training groups 90% of the runs are within 0.193 nats of the
@@ -36,25 +42,28 @@ MIN_LEFT_OUT = 20
 def calibrate(
     train: Runs, config: FitConfig, *, seed: int, on_fold: Callable[[int], None] | None = None
 ) -> dict[str, float]:
-    """Return the factors "inside" and "outside" the training sizes, and the left-out MAEs."""
+    """Return factor ("inside"), slope ("outside", nats a unit of distance) and left-out MAEs."""
     if config.calibration_folds == 0:
         return dict(FACTORS)
-    small = dataclasses.replace(config, members=1)
-    ratios: dict[str, list[npt.NDArray[np.float64]]] = {"inside": [], "outside": []}
-    errors: dict[str, list[npt.NDArray[np.float64]]] = {"inside": [], "outside": []}
+    small = dataclasses.replace(config, members=1, curve_steps=0)
+    missed: dict[str, list[Missed]] = {"inside": [], "outside": []}
     for i, (where, left_out) in enumerate(folds(train, config.calibration_folds)):
         if on_fold is not None:
             on_fold(i)
         fit = fit_family(train.take(~left_out), small, seed=seed + 100 + i)
-        error, scale = left_out_errors(fit, train.take(left_out))
-        ratios[where].append(error / scale)
-        errors[where].append(error)
+        missed[where].append(left_out_errors(fit, train.take(left_out)))
     found = dict(FACTORS)
-    for where, parts in ratios.items():
-        if sum(len(part) for part in parts) >= MIN_LEFT_OUT:
-            found[where] = float(np.quantile(np.concatenate(parts), LEVEL))
-            found[f"{where}_left_out_mae"] = float(np.concatenate(errors[where]).mean())
-    found["outside"] = max(found["outside"], found["inside"])
+    for where, parts in missed.items():
+        if sum(len(part.error) for part in parts) < MIN_LEFT_OUT:
+            continue
+        error, scale, distance = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        found[f"{where}_left_out_mae"] = float(error.mean())
+        if where == "inside":
+            found[where] = float(np.quantile(error / scale, LEVEL))
+        else:
+            far = distance > 0
+            lacking = (error - found["inside"] * scale)[far] / distance[far]
+            found[where] = max(MIN_SLOPE, float(np.quantile(lacking, LEVEL)))
     return found
 
 
@@ -89,22 +98,39 @@ def folds(train: Runs, n_folds: int) -> list[tuple[str, npt.NDArray[np.bool_]]]:
         left_out = np.isin([group or "" for group in train.group], names[i::n_folds])
         found.append(("inside", left_out))
     params, _ = sizes(train)
-    if len(np.unique(params[np.isfinite(params)])) > 2:
+    if len(np.unique(params[np.isfinite(params)])) > 1:
         found.append(("outside", params == np.nanmax(params)))
     return found
 
 
-def left_out_errors(
-    fit: Fit, left_out: Runs
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return absolute errors and raw scales (B,) of runs the fit has not seen, nats."""
-    losses_MB, scales_MB = fit.predict(fit.encoder.encode(left_out.configs))
+class Missed(NamedTuple):
+    """How a fit missed B runs it has not seen."""
+
+    error: Array
+    """(B,) absolute, nats."""
+    scale: Array
+    """(B,) raw scale, nats."""
+    distance: Array
+    """(B,) from what it has seen, `Encoder.distance`."""
+
+
+def left_out_errors(fit: Fit, left_out: Runs) -> Missed:
+    """Return how a fit misses runs it has not seen."""
+    rows = [derive(config) for config in left_out.configs]
+    losses_MB, scales_MB = fit.predict(fit.encoder.encode_rows(rows))
     error = np.abs(losses_MB.mean(0).numpy() - left_out.loss)
-    return error, total_scale(losses_MB.numpy(), scales_MB.numpy())
+    scale = total_scale(losses_MB.numpy(), scales_MB.numpy())
+    return Missed(error, scale, fit.encoder.distance(rows))
 
 
-def total_scale(
-    losses_MB: npt.NDArray[np.float64], scales_MB: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
+def total_scale(losses_MB: Array, scales_MB: Array) -> Array:
     """Return the members' own scales and their spread as one scale (B,), nats."""
     return np.asarray(np.sqrt((scales_MB**2).mean(0) + losses_MB.var(0)))
+
+
+def half_width(
+    losses_MB: Array, scales_MB: Array, distance_B: Array, factors: Mapping[str, float]
+) -> tuple[Array, Array]:
+    """Return the members' mean losses and the half widths of their 90% intervals (B,), nats."""
+    wide = factors["inside"] * total_scale(losses_MB, scales_MB)
+    return losses_MB.mean(0), wide + factors["outside"] * distance_B

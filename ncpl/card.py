@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ncpl.evaluate import format_table
 
 TEXT = """# NCPL bundle
 
-Predicts the final loss of a language-model pretraining run from its configuration, in nats per
-token, with a 90% interval. A small transformer corrects a scaling law fitted on the same runs.
+Predicts the final loss and the loss curve of a language-model pretraining run from its
+configuration, in nats per token, with a 90% interval. Small transformers and a Gaussian process
+correct a scaling law fitted on the same runs; a head on each transformer gives the curve's shape.
 
 - snapshot: `{snapshot_id}`
 - trained on the `train` part only: {trained_on}
@@ -28,9 +29,33 @@ best measured one. `±`: standard deviation over seeds.
 {table}
 ```
 
+Curves, over points past 10% of the run (at most 29 a run; Huber threshold 0.01, times 1e4):
+
+{curves}
+
 ## Intervals
 
 {intervals}
+
+Share of held-out runs inside the 90% interval; near: within 1% of the best run of the group; far:
+more than 5% above it.
+
+{coverage}
+
+## Divergence
+
+{divergence}
+
+## What each part gives
+
+Training runs only, one seed: mean absolute error on left-out groups of (optimizer, N, D), and on
+the left-out largest size.
+
+{ablations}
+
+Nothing like it seen: one size or one optimizer left out of training, nats.
+
+{left_out}
 
 ## Use and limits
 
@@ -38,7 +63,8 @@ best measured one. `±`: standard deviation over seeds.
   comparable; every prediction names its source.
 - Beyond the trained sizes the law extrapolates and the network's share stays at its border value;
   such predictions carry a warning and a wider interval.
-- Runs that diverged were not trained on: a recipe that blows up gets the loss of one that did not.
+- The loss is that of a run that does not diverge; the risk that it does is told apart, where
+  training held runs that diverged.
 - A field that never varied in training has no effect; the prediction says so.
 """
 
@@ -49,10 +75,9 @@ def render(card: Mapping[str, Any]) -> str:
     lines = []
     for family in families:
         found = family["calibration"]
-        factors = ", ".join(
-            f"{where} the trained range x{found[where]:.2f}"
-            for where in ("inside", "outside")
-            if where in found
+        factors = (
+            f"x{found['inside']:.2f}, and {found['outside']:.3f} nats more for each unit of "
+            "distance outside the trained range (log units of size, data, learning rate, batch)"
         )
         missed = ", ".join(
             f"{name} {found[key]:.4f}"
@@ -75,5 +100,30 @@ def render(card: Mapping[str, Any]) -> str:
         trained_on=", ".join(f"{n} runs of {name}" for name, n in card["train_runs"].items()),
         table=format_table(card["scores"]),
         intervals="\n".join(lines),
+        curves=markdown(card.get("curve_scores", [])),
+        coverage=markdown(card.get("coverage", [])),
+        divergence=markdown(card.get("divergence", []))
+        if card.get("divergence")
+        else "No source had enough runs that diverged; no risk is told.",
+        ablations=markdown(card.get("ablations", [])),
+        left_out=markdown(card.get("leave_one_out", [])),
         sources=", ".join(f"{s['name']} ({s.get('licence') or '?'})" for s in card["sources"]),
     )
+
+
+def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as a Markdown table; the names of the first row are its head."""
+    if not rows:
+        return "Not measured."
+    names = list(rows[0])
+    lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
+    for row in rows:
+        cells = [_cell(row.get(name)) for name in names]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -184,12 +184,19 @@ def print_scores(bundle: Any, as_json: bool, more: dict[str, Any]) -> None:
             "split": "ncpl",
             "seeds": {fit.family[0]: fit.seeds for fit in bundle.fits},
             "scores": about["scores"],
+            "curve_scores": about.get("curve_scores"),
+            "coverage": about.get("coverage"),
             **more,
         }
         click.echo(json.dumps(found))
         return
     click.echo(f"snapshot {about.get('scored_on', bundle.snapshot_id)}, split ncpl, nats per token")
     click.echo(format_table(about["scores"]))
+    for row in about.get("curve_scores") or []:
+        click.echo(
+            f"{row['source']} {row['split'].upper()}: curves of {row['n']} runs, MAE past 10% of "
+            f"the run {row['mae']:.4f}, past half {row['mae_second_half']:.4f}"
+        )
     for name, value in more.items():
         if value:
             click.echo(f"{name}: {value}")

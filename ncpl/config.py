@@ -24,7 +24,6 @@ class FitConfig:
     recipe_fields: tuple[str, ...] = (
         "learning_rate",
         "batch_tokens",
-        "warmup_steps",
         "weight_decay",
         "min_learning_rate",
         "adam_beta1",
@@ -32,10 +31,23 @@ class FitConfig:
         "adam_epsilon",
         "grad_clip_norm",
         "momentum",
+        "warmup_frac",
+        "decay_frac",
+        "timescale_frac",
+        "second_rate_ratio",
+        "second_epsilon",
+        "gamma",
+        "preconditioner_beta",
+        "preconditioner_period_steps",
+        "preconditioner_learning_rate",
+        "preconditioner_update_frac",
     )
     """Fields read after them; they move the prediction through the law and the residual."""
     backbone: str = "llama"
     """Architecture of the transformer: llama or qwen3."""
+    is_structured: bool = True
+    """Whether the network corrects a fitted law; if not, it predicts the residual to Chinchilla,
+    as the paper's does."""
     width: int = 32
     n_layers: int = 2
     n_heads: int = 4
@@ -60,9 +72,13 @@ class FitConfig:
     field_dropout: float = 0.05
     """Share of fields hidden in training, so that partial configurations work."""
     ema_decay: float = 0.99
+    process_share: float = 0.7
+    """Weight of the Gaussian process beside each network; 0 leaves it out."""
+    curve_steps: int = 3000
+    """Steps of a member's curve head; 0 leaves curves out."""
     calibration_folds: int = 4
     """Folds of left-out groups that set the width of intervals, beside one without the largest
-    size; 0 leaves the intervals at a wide fixed factor."""
+    size; 0 leaves the intervals at wide fixed factors."""
     min_family_runs: int = 60
     """Families of comparable losses with fewer training runs get no model."""
 

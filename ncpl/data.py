@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ncpl.errors import SnapshotError
-from ncpl.features import FIELDS, SILENT
+from ncpl.features import FIELDS, SILENT, derive
 
 FORMAT = "ncpl-snapshot/1"
 Family = tuple[str, str, str, str, str]
@@ -67,6 +68,28 @@ class Runs:
             keep &= np.array([s == split for s in self.split], dtype=bool)
         return self.take(keep)
 
+    def finished(self) -> Runs:
+        """Return the runs whose loss is that of the whole run, not of where their log stops."""
+        return self.take(np.array([status != "truncated" for status in self.status], dtype=bool))
+
+    def diverged_beside(self, train: Runs, *, held_out: bool = False) -> Runs:
+        """Return the runs of the training runs' family that diverged, for a risk of divergence.
+
+        They are in no part of the split; those of a held-out (optimizer, N, D) or of a model larger
+        than any training run count as held out, and are returned only with `held_out`.
+        """
+        family = train.family[0]
+        rows = [derive(config) for config in self.configs]
+        groups = [_group(row) for row in rows]
+        tested = {g for g, split in zip(self.group, self.split, strict=True) if split != "train"}
+        largest = max(derive(config)["params_non_embedding"] for config in train.configs)
+        keep = np.zeros(len(self), dtype=bool)
+        for i, row in enumerate(rows):
+            if self.status[i] == "diverged" and self.family[i] == family and groups[i]:
+                unseen = groups[i] in tested or row["params_non_embedding"] > largest
+                keep[i] = unseen == held_out
+        return self.take(keep)
+
     def families(self) -> list[Family]:
         """Return the comparable-loss families, the largest first."""
         counts: dict[Family, int] = {}
@@ -74,6 +97,20 @@ class Runs:
             if split is not None:
                 counts[family] = counts.get(family, 0) + 1
         return sorted(counts, key=lambda f: (-counts[f], f))
+
+
+@dataclass(frozen=True)
+class Points:
+    """Measured losses along B runs, at most P a run; NaN fills the rest of a row."""
+
+    frac: npt.NDArray[np.float64]
+    """(B, P) share of the run."""
+    loss: npt.NDArray[np.float64]
+    """(B, P) nats per token, in the metric of the final loss."""
+
+    def take(self, keep: npt.NDArray[np.bool_]) -> Points:
+        """Return the points of the runs where `keep` is true."""
+        return Points(self.frac[keep], self.loss[keep])
 
 
 @dataclass(frozen=True)
@@ -167,6 +204,44 @@ class Snapshot:
             [place.get(row["run_id"], {}).get("split") for row in rows],
             [place.get(row["run_id"], {}).get("split_group") for row in rows],
         )
+
+    def points(self, runs: Runs, *, count: int = 29, first: float = 0.02) -> Points:
+        """Return at most `count` points of each run's curve, evenly picked after the share `first`.
+
+        Of the metric of the run's final loss only. The step after the last logged one counts as
+        done: a run of 5,120 steps logs 5,119 last. 29 points a run are the paper's.
+        """
+        table = self.table("curves", ["run_id", "metric", "step", "value"])
+        frac, loss = (np.full((len(runs), count), np.nan) for _ in range(2))
+        if table is None:
+            return Points(frac, loss)
+        place = {run_id: i for i, run_id in enumerate(runs.run_ids)}
+        wanted = pc.is_in(table["run_id"], pa.array(runs.run_ids))
+        table = table.filter(wanted).sort_by([("run_id", "ascending"), ("step", "ascending")])
+        ids = table["run_id"].combine_chunks().dictionary_encode()
+        starts = np.flatnonzero(np.diff(ids.indices.to_numpy(), prepend=-1))
+        metrics = table["metric"].to_numpy()
+        steps, values = (table[name].to_numpy() for name in ("step", "value"))
+        for begin, end in zip(starts, [*starts[1:], len(steps)], strict=True):
+            row = place[ids[int(begin)].as_py()]
+            length = derive(runs.configs[row]).get("train_steps")
+            if not length:
+                continue
+            share = np.minimum((steps[begin:end] + 1) / length, 1.0)
+            keep = (metrics[begin:end] == runs.family[row][1]) & (share > first)
+            at = np.flatnonzero(keep)
+            at = at[np.unique(np.linspace(0, len(at) - 1, min(count, len(at))).round().astype(int))]
+            frac[row, : len(at)] = share[at]
+            loss[row, : len(at)] = values[begin:end][at]
+        return Points(frac, loss)
+
+
+def _group(row: dict[str, Any]) -> str | None:
+    """Return the group of the published split a derived configuration is in: optimizer/N/D."""
+    size, data = row.get("params_non_embedding"), row.get("data_tokens")
+    if not (size and data):
+        return None
+    return f"{row.get('optimizer')}/{round(size)}/{round(data)}"
 
 
 def families_of(rows: list[dict[str, Any]]) -> list[Family]:

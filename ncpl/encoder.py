@@ -26,7 +26,7 @@ class Encoded:
     codes: npt.NDArray[np.int64]
     """(B, F) 0 absent, 1 a number, 2.. a category's place in the vocabulary."""
     law: npt.NDArray[np.float64]
-    """(B, 5) scaled logs of LAW_FIELDS; NaN where absent."""
+    """(B, 6) scaled logs of LAW_FIELDS, then the optimizer's place; NaN where absent or unknown."""
 
     def __len__(self) -> int:
         """Return B."""
@@ -41,8 +41,11 @@ LAW_FIELDS = (
     "ffn_ratio",
 )
 TOLD_BY_OTHERS = frozenset(
-    ("train_tokens", "nominal_train_tokens", "train_steps", "warmup_frac", "ffn_ratio")
-)
+    (
+        "train_tokens", "nominal_train_tokens", "train_steps", "warmup_frac", "ffn_ratio",
+        "decay_frac", "timescale_frac",
+    )
+)  # fmt: skip
 """Fields whose range says nothing that the range of another does not."""
 TOLERANCE = 1e-6
 """Relative slack of a range."""
@@ -60,11 +63,19 @@ class Encoder:
     lr_shift: dict[str, float] = field(default_factory=dict)
     """Log of each optimizer's median learning rate over that of the most frequent one: the law sees
     learning rates on the latter's scale. An optimizer not seen in training is not shifted."""
+    centres: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Median scaled value of each recipe number, by optimizer ("" for any other): the network hears
+    how far a run is from what is usual with its optimizer."""
 
     @property
     def fields(self) -> tuple[str, ...]:
         """Return the fields in the order in which the network reads them."""
         return self.context + self.recipe
+
+    @property
+    def optimizers(self) -> tuple[str, ...]:
+        """Return the optimizers seen in training, in the order of their places."""
+        return self.categories.get("optimizer", ())
 
     @property
     def vocabulary(self) -> dict[tuple[str, str], int]:
@@ -107,6 +118,11 @@ class Encoder:
             ranges,
             categories,
             _lr_shift(rows),
+            {
+                name: _centres(name, rows)
+                for name in recipe
+                if varies(name) and FIELDS[name].kind == "number"
+            },
         )
 
     def encode(self, configs: Sequence[Config]) -> Encoded:
@@ -118,31 +134,49 @@ class Encoder:
         vocabulary = self.vocabulary
         numbers = np.zeros((len(rows), len(self.fields)), dtype=np.float32)
         codes = np.zeros((len(rows), len(self.fields)), dtype=np.int64)
+        optimizers = [str(row.get("optimizer") or "") for row in rows]
         for j, name in enumerate(self.fields):
             if FIELDS[name].kind == "category":
                 codes[:, j] = [vocabulary.get((name, str(row.get(name))), 0) for row in rows]
                 continue
             scaled = _scaled(FIELDS[name], column(rows, name))
+            if name in self.centres:
+                centre = self.centres[name]
+                scaled -= [centre.get(optimizer, centre[""]) for optimizer in optimizers]
             codes[:, j] = np.isfinite(scaled)
             numbers[:, j] = np.nan_to_num(scaled)
         law = np.stack([_scaled(FIELDS[name], column(rows, name)) for name in LAW_FIELDS], axis=1)
         if self.lr_shift:
-            shifts = [self.lr_shift.get(str(row.get("optimizer")), 0.0) for row in rows]
+            shifts = [self.lr_shift.get(optimizer, 0.0) for optimizer in optimizers]
             law[:, LAW_FIELDS.index("learning_rate")] -= shifts
-        return Encoded(numbers, codes, law)
+        place = {name: float(i) for i, name in enumerate(self.optimizers)}
+        places = [place.get(optimizer, np.nan) for optimizer in optimizers]
+        return Encoded(numbers, codes, np.column_stack([law, places]))
 
-    def is_outside(self, rows: Sequence[Config]) -> npt.NDArray[np.bool_]:
-        """Return which rows (B) hold a value outside what training has seen."""
-        found = np.zeros(len(rows), dtype=bool)
+    def distance(self, rows: Sequence[Config]) -> npt.NDArray[np.float64]:
+        """Return how far each row (B) lies outside what training has seen; 0 inside.
+
+        Logs of size, data, learning rate and batch beyond their range, summed; one more for each
+        name, and half one more if any other number, that training has not seen.
+        """
+        far = np.zeros(len(rows))
+        other = np.zeros(len(rows), dtype=bool)
         given = set().union(*rows)
         for name, (low, high) in self.ranges.items():
-            if name in given and name not in TOLD_BY_OTHERS:
-                values = column(rows, name)
-                found |= (values < low * (1 - TOLERANCE)) | (values > high * (1 + TOLERANCE))
+            if name not in given or name in TOLD_BY_OTHERS:
+                continue
+            values = np.nan_to_num(column(rows, name), nan=low)
+            if name in LAW_FIELDS:
+                logs = np.log(np.maximum(values, 1e-300))
+                far += np.maximum(logs - math.log(high), 0) + np.maximum(math.log(low) - logs, 0)
+            else:
+                slack = TOLERANCE * np.abs(values)
+                other |= (values < low - slack) | (values > high + slack)
+        far[far < TOLERANCE] = 0.0
         for name in given & set(self.categories):
             known = {None, *self.categories[name]}
-            found |= np.fromiter((row.get(name) not in known for row in rows), bool, len(rows))
-        return found
+            far += np.fromiter((row.get(name) not in known for row in rows), bool, len(rows))
+        return far + 0.5 * other
 
     def outside(self, row: Config) -> list[str]:
         """Return one sentence for each value of a row outside what training has seen."""
@@ -174,6 +208,7 @@ class Encoder:
             {name: (low, high) for name, (low, high) in raw["ranges"].items()},
             {name: tuple(values) for name, values in raw["categories"].items()},
             dict(raw["lr_shift"]),
+            {name: dict(values) for name, values in raw["centres"].items()},
         )
 
 
@@ -187,6 +222,16 @@ def _scaled(entry: Field, values_B: npt.NDArray[np.float64]) -> npt.NDArray[np.f
     if entry.transform == "linear":
         return (values_B - entry.centre) / entry.scale
     return (np.log(np.maximum(values_B, 1e-12)) - math.log(entry.centre)) / entry.scale
+
+
+def _centres(name: str, rows: Sequence[Config]) -> dict[str, float]:
+    scaled = _scaled(FIELDS[name], column(rows, name))
+    optimizers = np.array([str(row.get("optimizer") or "") for row in rows])
+    known = np.isfinite(scaled)
+    found = {"": float(np.median(scaled[known]))}
+    for optimizer in sorted(set(optimizers[known].tolist()) - {""}):
+        found[optimizer] = float(np.median(scaled[known & (optimizers == optimizer)]))
+    return found
 
 
 def _lr_shift(rows: Sequence[Config]) -> dict[str, float]:

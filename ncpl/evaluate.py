@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ncpl.bundle import Bundle
-from ncpl.data import Runs
+from ncpl.curve import LATE
+from ncpl.data import Runs, Snapshot
+from ncpl.features import derive
 from ncpl.laws.chinchilla import REFERENCE, Chinchilla
 from ncpl.train import Fit, sizes
 
@@ -132,6 +134,95 @@ def _scores(bundle: Bundle, fit: Fit, part: Runs) -> dict[str, dict[str, Any]]:
         score(interval.loss, part.loss, part.group, (interval.low, interval.high))
     )
     return table
+
+
+def curve_table(bundle: Bundle, snapshot: Snapshot, runs: Runs) -> list[dict[str, Any]]:
+    """Return one row a (source, split): errors along the run, over points past 10% of it.
+
+    MAE past 10% and past half of the run, and the mean Huber loss (threshold 0.01), as the paper's
+    training uses.
+    """
+    rows = []
+    for fit in bundle.fits:
+        for split in SPLITS if fit.heads else ():
+            part = runs.where(family=fit.family, split=split)
+            points = snapshot.points(part)
+            given = np.isfinite(points.frac) & (points.frac > LATE)
+            if not given.any():
+                continue
+            frac_BP = np.where(np.isfinite(points.frac), points.frac, 1.0)
+            rows_of = [derive(config) for config in part.configs]
+            error = np.abs(bundle.curves_of(fit, rows_of, frac_BP) - points.loss)
+            late = given & (points.frac > 0.5)
+            huber = np.where(error < 0.01, error**2 / 2, 0.01 * (error - 0.005))
+            rows.append(
+                {
+                    "source": fit.family[0],
+                    "split": split,
+                    "n": int(given.any(1).sum()),
+                    "points": int(given.sum()),
+                    "mae": float(error[given].mean()),
+                    "mae_second_half": float(error[late].mean()),
+                    "huber_1e4": float(1e4 * huber[given].mean()),
+                }
+            )
+    return rows
+
+
+def coverage_table(bundle: Bundle, runs: Runs) -> list[dict[str, Any]]:
+    """Return one row a (source, split): what the 90% intervals cover near the optimum and far.
+
+    Near: within 1% of the best measured run of the group; far: more than 5% above it.
+    """
+    rows = []
+    for fit in bundle.fits:
+        for split in SPLITS:
+            part = runs.where(family=fit.family, split=split)
+            if not len(part):
+                continue
+            found = bundle.intervals(fit, part.configs)
+            inside = (found.low <= part.loss) & (part.loss <= found.high)
+            best: dict[str | None, float] = {}
+            for group, loss in zip(part.group, part.loss.tolist(), strict=True):
+                best[group] = min(loss, best.get(group, math.inf))
+            excess = part.loss / np.array([best[group] for group in part.group]) - 1
+            row: dict[str, Any] = {"source": fit.family[0], "split": split}
+            for name, keep in (
+                ("all", excess >= 0), ("near", excess <= 0.01),
+                ("between", (excess > 0.01) & (excess <= 0.05)), ("far", excess > 0.05),
+            ):  # fmt: skip
+                row[name] = float(inside[keep].mean()) if keep.any() else None
+                row[f"n_{name}"] = int(keep.sum())
+            rows.append(row)
+    return rows
+
+
+def risk_table(bundle: Bundle, runs: Runs) -> list[dict[str, Any]]:
+    """Return one row a source that learned a risk: how it ranks held-out runs that diverged."""
+    rows = []
+    for fit in bundle.fits:
+        train = runs.where(family=fit.family, split="train")
+        diverged = runs.diverged_beside(train, held_out=True)
+        if fit.risk is None or not len(diverged):
+            continue
+        fine = [c for split in SPLITS for c in runs.where(family=fit.family, split=split).configs]
+        ill = fit.divergence_risk(fit.encoder.encode(diverged.configs))
+        well = fit.divergence_risk(fit.encoder.encode(fine))
+        assert ill is not None
+        assert well is not None
+        ranks = _ranks(np.concatenate([ill, well]))[: len(ill)]
+        area = (ranks.mean() - (len(ill) + 1) / 2) / len(well)
+        rows.append(
+            {
+                "source": fit.family[0],
+                "diverged": len(ill),
+                "finished": len(well),
+                "auc": float(area),
+                "mean_risk_diverged": float(ill.mean()),
+                "mean_risk_finished": float(well.mean()),
+            }
+        )
+    return rows
 
 
 def cell_table(bundle: Bundle, runs: Runs) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,17 +56,41 @@ FIELDS: dict[str, Field] = {
         Field("adam_epsilon", "", centre=1e-8, scale=5.0, low=0, high=1),
         Field("grad_clip_norm", "", transform="linear", centre=1.0, low=0, high=1e6),
         Field("momentum", "", transform="linear", centre=0.9, scale=0.05, low=0, high=1),
+        Field("decay_frac", "share of the steps", transform="linear", centre=1.0, scale=0.3),
+        Field("timescale_frac", "share of the run AdamW averages over", centre=0.1),
+        Field("second_rate_ratio", "second learning rate / main one", centre=0.2),
+        Field("second_epsilon", "", centre=1e-8, scale=5.0),
+        Field("gamma", "", centre=0.025),
+        Field("preconditioner_beta", "", transform="linear", centre=0.95, scale=0.05),
+        Field("preconditioner_period_steps", "steps", centre=10),
+        Field("preconditioner_learning_rate", "", centre=0.1),
+        Field("preconditioner_update_frac", "share of the steps", centre=0.05),
         Field("optimizer", "name", kind="category"),
         Field("schedule", "name", kind="category"),
     )
 }
-DERIVED = ("data_tokens", "batch_tokens", "warmup_frac", "ffn_ratio")
+EXTRA = {
+    "muon_to_adam_lr": "second_rate_ratio",
+    "scion_to_signum_lr": "second_rate_ratio",
+    "muon_epsilon": "second_epsilon",
+    "scion_epsilon": "second_epsilon",
+    "gamma": "gamma",
+    "shampoo_beta": "preconditioner_beta",
+    "precondition_frequency": "preconditioner_period_steps",
+    "preconditioner_lr": "preconditioner_learning_rate",
+    "preconditioner_update_probability": "preconditioner_update_frac",
+}
+"""Numbers in `optimizer_extra` that are read, and the field each is read as."""
+DERIVED = (
+    "data_tokens", "batch_tokens", "warmup_frac", "ffn_ratio", "decay_frac", "timescale_frac",
+    *dict.fromkeys(EXTRA.values()),
+)  # fmt: skip
 SILENT = (
     "run_id", "source", "source_run", "status", "model_family", "n_kv_heads", "head_dim",
     "vocab_size", "n_experts", "experts_per_token", "params_total", "params_active",
     "optimizer_extra", "decay_steps", "dataset", "tokenizer", "precision",
 )  # fmt: skip
-"""Fields a configuration may carry although no model reads them."""
+"""Fields a configuration may carry although no model reads them as they are."""
 KNOWN = frozenset((*FIELDS, *SILENT)) - frozenset(DERIVED)
 
 
@@ -86,6 +111,7 @@ def check_config(config: Config, *, where: str = "configuration") -> dict[str, A
         if value is None:
             continue
         kept[name] = _checked(FIELDS[name], value, where) if name in FIELDS else value
+    extra_of(kept, where=where)
     return kept
 
 
@@ -125,9 +151,41 @@ def derive(config: Config) -> dict[str, Any]:
         tokens = steps * full["batch_tokens"]
     full["data_tokens"] = tokens
     if steps is None and tokens and "batch_tokens" in full:
-        steps = tokens / full["batch_tokens"]
+        steps = full["train_steps"] = tokens / full["batch_tokens"]
     if get("d_ff") and get("d_model"):
         full["ffn_ratio"] = full["d_ff"] / full["d_model"]
     if steps and get("warmup_steps") is not None:
         full["warmup_frac"] = full["warmup_steps"] / steps
+    if steps and get("decay_steps") is not None:
+        full["decay_frac"] = full["decay_steps"] / steps
+    elif get("schedule") in ("cosine", "linear"):  # these decay from the warm-up to the end
+        full["decay_frac"] = 1.0 - min(full.get("warmup_frac", 0.0), 1.0)
+    pull = (get("learning_rate") or 0) * (get("weight_decay") or 0) * (tokens or 0)
+    if pull and "batch_tokens" in full:
+        full["timescale_frac"] = full["batch_tokens"] / pull
+    for name, value in extra_of(config).items():
+        if name in EXTRA:
+            full[EXTRA[name]] = value
     return full
+
+
+def extra_of(config: Config, *, where: str = "configuration") -> dict[str, float]:
+    """Return the numbers of `optimizer_extra`, an object or one written as JSON.
+
+    Raises ConfigError when it is neither.
+    """
+    extra = config.get("optimizer_extra")
+    if extra is None:
+        return {}
+    if isinstance(extra, str):
+        try:
+            extra = json.loads(extra)
+        except json.JSONDecodeError:
+            extra = None
+    if not isinstance(extra, Mapping):
+        raise ConfigError(f"{where}: optimizer_extra is not an object of names and numbers")
+    return {
+        str(name): float(value)
+        for name, value in extra.items()
+        if isinstance(value, int | float) and math.isfinite(value)
+    }

@@ -5,7 +5,7 @@ what is read at LAW (corrections to the law's coefficients) depends on the conte
 read at LOSS (a small free residual, the width of the interval) on everything. Learning rate and
 batch enter as distances to the law's own optimum: that is what carries over between sizes.
 
-Legend: B runs, F fields, T = F + 3 tokens, W width, K local coefficients, 5 law inputs.
+Legend: B runs, F fields, T = F + 3 tokens, W width, K local coefficients, 6 law inputs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from transformers import AutoModel, LlamaConfig, Qwen3Config
 from ncpl.config import FitConfig
 from ncpl.encoder import LAW_FIELDS, Encoder
 from ncpl.errors import ConfigError
-from ncpl.surface import CORRECTION_SCALE, K, Surface, offsets, surface_value
+from ncpl.surface import CORRECTION_SCALE, K, Surface, distances, surface_value
 
 BACKBONES: dict[str, Any] = {"llama": LlamaConfig, "qwen3": Qwen3Config}
 
@@ -100,30 +100,31 @@ class NCPL(nn.Module):
             nn.init.zeros_(head.bias)
         self.surface = surface
         self.surface.requires_grad_(False)
-        self.register_buffer("scale", torch.tensor(CORRECTION_SCALE))
+        scale = torch.tensor(CORRECTION_SCALE)
+        self.register_buffer("scale", scale if config.is_structured else torch.zeros_like(scale))
         self.register_buffer("low", torch.full((n_fields,), -torch.inf))
         self.register_buffer("high", torch.full((n_fields,), torch.inf))
 
-    def network_inputs(self, numbers_BF: Tensor, law_B5: Tensor) -> Tensor:
+    def network_inputs(self, numbers_BF: Tensor, law_B6: Tensor) -> Tensor:
         """Return the numbers the network reads (B, F): law fields as distances to the optimum."""
-        distance_B2 = offsets(self.surface.coefficients(law_B5), law_B5)
+        distance_B2 = distances(self.surface.coefficients(law_B6), law_B6)
         numbers_BF = numbers_BF.clone()
         for column, which in self.law_columns:
             numbers_BF[:, column] = distance_B2[:, which]
         return numbers_BF
 
-    def set_hull(self, numbers_BF: Tensor, codes_BF: Tensor, law_B5: Tensor) -> None:
+    def set_hull(self, numbers_BF: Tensor, codes_BF: Tensor, law_B6: Tensor) -> None:
         """Keep the range of the training runs: outside it the network hears the border."""
-        inputs_BF = self.network_inputs(numbers_BF, law_B5)
+        inputs_BF = self.network_inputs(numbers_BF, law_B6)
         given = codes_BF > 0
         inf = torch.tensor(torch.inf)
         self.low.copy_(torch.where(given, inputs_BF, inf).amin(0) - self.margin)
         self.high.copy_(torch.where(given, inputs_BF, -inf).amax(0) + self.margin)
 
-    def forward(self, numbers_BF: Tensor, codes_BF: Tensor, law_B5: Tensor) -> Output:
-        """Return the prediction for encoded runs; `law_B5` may hold NaN, codes 0 mean absent."""
-        law_B5 = torch.cat([torch.nan_to_num(law_B5[:, :2]), law_B5[:, 2:]], dim=1)
-        inputs_BF = self.network_inputs(numbers_BF, law_B5)
+    def read(self, numbers_BF: Tensor, codes_BF: Tensor, law_B6: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the transformer holds at LAW and at LOSS, each (B, W)."""
+        law_B6 = sized(law_B6)
+        inputs_BF = self.network_inputs(numbers_BF, law_B6)
         inputs_BF = torch.minimum(torch.maximum(inputs_BF, self.low), self.high)
         codes_BF1 = codes_BF[:, :, None]
         values_BFW = torch.where(
@@ -144,11 +145,21 @@ class NCPL(nn.Module):
             dim=1,
         )
         hidden_BTW = self.backbone(inputs_embeds=sequence_BTW).last_hidden_state
-        correction_BK = self.law_head(hidden_BTW[:, self.n_context + 1])
-        last_BW = hidden_BTW[:, -1]
+        return hidden_BTW[:, self.n_context + 1], hidden_BTW[:, -1]
+
+    def forward(self, numbers_BF: Tensor, codes_BF: Tensor, law_B6: Tensor) -> Output:
+        """Return the prediction for encoded runs; `law_B6` may hold NaN, codes 0 mean absent."""
+        law_BW, last_BW = self.read(numbers_BF, codes_BF, law_B6)
+        law_B6 = sized(law_B6)
+        correction_BK = self.law_head(law_BW)
         residual_B = self.loss_head(last_BW)[:, 0]
-        coefficients_BK = self.surface.coefficients(law_B5) + self.scale * correction_BK
-        loss_B = surface_value(coefficients_BK, law_B5) + self.residual_scale * residual_B
+        coefficients_BK = self.surface.coefficients(law_B6) + self.scale * correction_BK
+        loss_B = surface_value(coefficients_BK, law_B6) + self.residual_scale * residual_B
         return Output(
             loss_B, self.scale_head(last_BW.detach())[:, 0] - 5, correction_BK, residual_B
         )
+
+
+def sized(law_B6: Tensor) -> Tensor:
+    """Return the law's inputs with the centre of the table where size or data are absent."""
+    return torch.cat([torch.nan_to_num(law_B6[:, :2]), law_B6[:, 2:]], dim=1)

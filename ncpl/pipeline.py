@@ -20,7 +20,7 @@ from ncpl.card import render
 from ncpl.config import FitConfig
 from ncpl.data import Runs, Snapshot
 from ncpl.errors import SnapshotError
-from ncpl.evaluate import score_table
+from ncpl.evaluate import coverage_table, curve_table, risk_table, score_table
 from ncpl.train import fit_family
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def train_bundle(
         shutil.rmtree(checkpoints)
     fits, counts = [], {}
     for family in runs.families():
-        train = runs.where(family=family, split="train")
+        train = runs.where(family=family, split="train").finished()
         if len(train) < config.min_family_runs:
             log.info("%s: %d training runs are too few for a model", family[0], len(train))
             continue
@@ -65,7 +65,14 @@ def train_bundle(
                 log.debug("member %d step %d: mean error %.4f nats", member + 1, step, loss)
 
         fit = fit_family(
-            train, config, seed=seed, deadline=deadline, checkpoints=checkpoints, on_step=on_step
+            train,
+            config,
+            seed=seed,
+            points=snapshot.points(train) if config.curve_steps else None,
+            diverged=runs.diverged_beside(train),
+            deadline=deadline,
+            checkpoints=checkpoints,
+            on_step=on_step,
         )
         if bar is not None:
             bar.close()
@@ -104,6 +111,9 @@ def rescore(bundle: Bundle, snapshot: Snapshot, runs: Runs) -> None:
     """Put the scores on this snapshot's held-out runs on the bundle's card."""
     bundle.about["scored_on"] = snapshot.id
     bundle.about["scores"] = _plain(score_table(bundle, runs))
+    bundle.about["curve_scores"] = _plain(curve_table(bundle, snapshot, runs))
+    bundle.about["coverage"] = _plain(coverage_table(bundle, runs))
+    bundle.about["divergence"] = _plain(risk_table(bundle, runs))
 
 
 def _plain(value: Any) -> Any:

@@ -7,7 +7,7 @@ and the law, which all members share, for each member anew. Same numbers to roun
 Runs are the last dimension, so that sums over the few tokens and features run along long rows.
 
 Legend: M members, B runs, F fields, T = F + 3 tokens, Q tokens asked for, W width, H heads, E width
-of a head, K local coefficients, 5 law inputs.
+of a head, K local coefficients, 6 law inputs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ncpl.errors import BundleError
-from ncpl.model import NCPL
+from ncpl.model import NCPL, sized
 from ncpl.surface import surface_value
 
 
@@ -48,6 +48,7 @@ class Stacked:
         # The last norm's weight goes into the heads' weights.
         self.law_weight = stack(lambda m: m.law_head.weight * m.backbone.norm.weight)
         self.law_bias = stack(lambda m: m.law_head.bias)[..., None]
+        self.last_norm_MW1 = stack(lambda m: m.backbone.norm.weight)[..., None]
         self.last_weight = stack(
             lambda m: torch.cat([m.loss_head.weight, m.scale_head.weight]) * m.backbone.norm.weight
         )
@@ -63,12 +64,12 @@ class Stacked:
 
     @torch.inference_mode()
     def __call__(
-        self, numbers_BF: Tensor, codes_BF: Tensor, law_B5: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return losses and log scales of every member, each (M, B)."""
+        self, numbers_BF: Tensor, codes_BF: Tensor, law_B6: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return losses (M, B), log scales (M, B) and what is held at LOSS (M, W, B)."""
         first = self.first
-        law_B5 = torch.cat([torch.nan_to_num(law_B5[:, :2]), law_B5[:, 2:]], dim=1)
-        inputs_BF = first.network_inputs(numbers_BF, law_B5)
+        law_B6 = sized(law_B6)
+        inputs_BF = first.network_inputs(numbers_BF, law_B6)
         inputs_BF = torch.minimum(torch.maximum(inputs_BF, first.low), first.high)
         x_MWTB = self.tokens(inputs_BF, codes_BF)
         n_tokens = x_MWTB.shape[2]
@@ -78,11 +79,12 @@ class Stacked:
         law_MWB, last_MWB = normed(read_MW2B, self.epsilon).unbind(2)
         correction_MBK = (self.law_weight @ law_MWB + self.law_bias).mT
         residual_MB, log_scale_MB = (self.last_weight @ last_MWB + self.last_bias).unbind(1)
-        coefficients_MBK = first.surface.coefficients(law_B5) + first.scale * correction_MBK
+        coefficients_MBK = first.surface.coefficients(law_B6) + first.scale * correction_MBK
         loss_MB = surface_value(
-            coefficients_MBK.flatten(0, 1), law_B5.repeat(len(correction_MBK), 1)
+            coefficients_MBK.flatten(0, 1), law_B6.repeat(len(correction_MBK), 1)
         ).view_as(residual_MB)
-        return loss_MB + first.residual_scale * residual_MB, log_scale_MB - 5
+        loss_MB = loss_MB + first.residual_scale * residual_MB
+        return loss_MB, log_scale_MB - 5, self.last_norm_MW1 * last_MWB
 
     def tokens(self, inputs_BF: Tensor, codes_BF: Tensor) -> Tensor:
         """Return the sequence of vectors the first layer reads (M, W, T, B)."""

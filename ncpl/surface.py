@@ -10,7 +10,11 @@ term depend on size. With gamma = w = 0 and Q = 0 this is Chinchilla. The networ
 corrections to the local coefficients (level, height, u, v and Q), so the form extrapolates in N and
 D as its few global numbers do.
 
-Legend: B runs, K local coefficients, 5 law inputs (scaled logs of encoder.LAW_FIELDS).
+Each optimizer has offsets of its own to level, height and u, drawn to zero: they are what carries
+over between its sizes.
+
+Legend: B runs, K local coefficients, O optimizers, 6 law inputs (scaled logs of encoder.LAW_FIELDS,
+then the optimizer's place).
 """
 
 from __future__ import annotations
@@ -20,16 +24,22 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ncpl.laws.chinchilla import Chinchilla
+
 POWERS = tuple((i, j) for i in range(5) for j in range(5) if 2 <= i + j <= 4)
 LOCAL = ("level", "height", "u", "v", *(f"q{i}{j}" for i, j in POWERS))
 K = len(LOCAL)
 CORRECTION_SCALE = (0.01, 0.2, 0.2, 0.2, *(0.004 / 2 ** (i + j - 2) for i, j in POWERS))
 """Size of one unit of the network's correction to each local coefficient."""
 # Start: a Chinchilla law with the exponents of the public fits, in the table's coordinates.
-START_BASE = (0.15, math.log(0.13), -1.25, math.log(0.33), 0.9, 0.0, math.log(0.3))
+START_BASE = (0.15, math.log(0.13), -1.25, math.log(0.33), 1.4, 0.0, math.log(0.3))
 # Start: the published Step Law (arXiv 2503.04715), lr ~ N^-0.713 D^0.307, batch ~ D^0.571, over a
 # round bowl; rows height, u, v; columns 1, log N, log D in the table's coordinates.
 START_AFFINE = ((0.0, 0.0, 0.0), (0.0, -0.713, 0.307), (0.0, 0.0, 0.571))
+OFFSET_SCALE = (0.02, 0.3, 0.3)
+"""Size of one unit of an optimizer's offset to level (nats), height and u (logs)."""
+OFFSET_PENALTY = 2e-5
+"""Price of a squared unit of offset: as for one run in a thousand that is 0.02 nats off."""
 START_POWERS = tuple(0.02 if power in ((2, 0), (0, 2)) else 0.0 for power in POWERS)
 
 
@@ -39,8 +49,9 @@ class Surface(nn.Module):
     start: Tensor
     ffn_range: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, n_optimizers: int) -> None:
         super().__init__()
+        self.n_optimizers = n_optimizers
         self.register_buffer("start", torch.tensor(START_BASE))
         self.register_buffer("ffn_range", torch.tensor([-torch.inf, torch.inf]))
         """Scaled feed-forward ratios beyond which the discount stays as it is at the border."""
@@ -49,24 +60,41 @@ class Surface(nn.Module):
         log w."""
         self.affine = nn.Parameter(torch.tensor(START_AFFINE))
         self.powers = nn.Parameter(torch.tensor(START_POWERS))
+        self.offsets = nn.Parameter(torch.zeros(n_optimizers, len(OFFSET_SCALE)))
 
-    def effective_size(self, law_B5: Tensor) -> Tensor:
+    @torch.no_grad()
+    def flatten_to(self, law: Chinchilla) -> None:
+        """Make this the plain law: no interaction, no discount, no bowl."""
+        model = math.log(law.a * 250**-law.alpha), math.log(law.alpha)
+        data = math.log(law.b * 15**-law.beta), math.log(law.beta)
+        self.base.copy_(torch.tensor([*model, *data, law.c, 0.0, -30.0]))
+        for values in (self.affine, self.powers, self.offsets):
+            values.zero_()
+
+    def effective_size(self, law_B6: Tensor) -> Tensor:
         """Return scaled log n (B): log N less the discount for wide feed-forward layers."""
-        ratio = torch.nan_to_num(law_B5[:, 4])
+        ratio = torch.nan_to_num(law_B6[:, 4])
         excess = ratio.clamp(self.ffn_range[0], self.ffn_range[1]).clamp(min=0)
-        return law_B5[:, 0] - self.base[6].exp() * excess**2
+        return law_B6[:, 0] - self.base[6].exp() * excess**2
 
     def level(self, n: Tensor, d: Tensor) -> Tensor:
         """Return the loss at the best learning rate and batch size (B) at scaled sizes and data."""
         model, alpha, data, beta, c, gamma = self.base[:6].unbind()
         return (model - alpha.exp() * n).exp() + (data - beta.exp() * d + gamma * n).exp() + c
 
-    def coefficients(self, law_B5: Tensor) -> Tensor:
+    def coefficients(self, law_B6: Tensor) -> Tensor:
         """Return the local coefficients (B, K) at each run's size and data."""
-        n, d = self.effective_size(law_B5), law_B5[:, 1]
+        n, d = self.effective_size(law_B6), law_B6[:, 1]
         affine = torch.stack([torch.ones_like(n), n, d], dim=1) @ self.affine.T
-        powers = self.powers.expand(len(law_B5), -1)
-        return torch.cat([self.level(n, d)[:, None], affine, powers], dim=1)
+        level, height, u = (self.offsets_of(law_B6[:, 5]) * affine.new_tensor(OFFSET_SCALE)).T
+        shift = torch.stack([height, u, torch.zeros_like(u)], dim=1)
+        powers = self.powers.expand(len(law_B6), -1)
+        return torch.cat([(self.level(n, d) + level)[:, None], affine + shift, powers], dim=1)
+
+    def offsets_of(self, place_B: Tensor) -> Tensor:
+        """Return each run's offsets (B, 3); zero for an optimizer training has not seen."""
+        table = nn.functional.pad(self.offsets, (0, 0, 0, 1))  # the last row: unknown
+        return table[torch.nan_to_num(place_B, nan=float(self.n_optimizers)).long()]
 
     def penalty(self) -> Tensor:
         """Return the squared distance to the start values."""
@@ -79,36 +107,37 @@ class Surface(nn.Module):
         return torch.stack([((value - start) ** 2).sum() for value, start in pairs]).sum()
 
 
-def offsets(coefficients_BK: Tensor, law_B5: Tensor) -> Tensor:
+def distances(coefficients_BK: Tensor, law_B6: Tensor) -> Tensor:
     """Return log lr - u and log batch - v (B, 2); zero where the configuration does not say."""
-    return torch.nan_to_num(law_B5[:, 2:4] - coefficients_BK[:, 2:4])
+    return torch.nan_to_num(law_B6[:, 2:4] - coefficients_BK[:, 2:4])
 
 
-def surface_value(coefficients_BK: Tensor, law_B5: Tensor) -> Tensor:
+def surface_value(coefficients_BK: Tensor, law_B6: Tensor) -> Tensor:
     """Return losses (B), nats. A missing learning rate or batch counts as the best one."""
-    x, y = offsets(coefficients_BK, law_B5).unbind(1)
+    x, y = distances(coefficients_BK, law_B6).unbind(1)
     terms = torch.stack([x**i * y**j for i, j in POWERS], dim=1)
     quartic = (coefficients_BK[:, 4:] * terms).sum(1)
     return coefficients_BK[:, 0] + coefficients_BK[:, 1].exp() * quartic
 
 
 def fit_surface(
-    law_B5: Tensor,
+    law_B6: Tensor,
     loss_B: Tensor,
     *,
     delta: float,
     penalty: float,
     margin: float,
-    iterations: int = 300,
+    n_optimizers: int,
+    iterations: int = 400,
 ) -> Surface:
-    """Return the surface fitted to losses (nats) by L-BFGS in double precision.
+    """Return the surface of `n_optimizers` fitted to losses (nats) by L-BFGS in double precision.
 
     Pseudo-Huber loss with threshold `delta` nats. The feed-forward ratio counts up to `margin`
     outside its range in these runs. Deterministic.
     """
-    surface = Surface().double()
-    law_B5, loss_B = law_B5.double(), loss_B.double()
-    ratio = torch.nan_to_num(law_B5[:, 4])
+    surface = Surface(n_optimizers).double()
+    law_B6, loss_B = law_B6.double(), loss_B.double()
+    ratio = torch.nan_to_num(law_B6[:, 4])
     surface.ffn_range.copy_(torch.stack([ratio.min() - margin, ratio.max() + margin]))
     optimizer = torch.optim.LBFGS(
         surface.parameters(),
@@ -120,8 +149,9 @@ def fit_surface(
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        error = surface_value(surface.coefficients(law_B5), law_B5) - loss_B
-        loss = pseudo_huber(error, delta).mean() + penalty * surface.penalty()
+        error = surface_value(surface.coefficients(law_B6), law_B6) - loss_B
+        pull = penalty * surface.penalty() + OFFSET_PENALTY * surface.offsets.square().sum()
+        loss = pseudo_huber(error, delta).mean() + pull
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 

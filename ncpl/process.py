@@ -1,0 +1,236 @@
+"""A Gaussian process on what the law leaves over: the member that remembers single runs.
+
+    kernel = s^2 Matern(x, x') + same optimizer * (t^2 Matern(x / 1.5, x' / 1.5) + drift) + drift
+
+x holds size, data, the distances to the law's optimum and every other recipe number as the encoder
+gives it (0, its usual value, where absent). The drift is linear in log N and log D. Size and data
+stop at the border of the training runs: beyond it the law alone extrapolates. The noise of a run is
+a Student-t: one round of weights from exact leave-one-out residuals, so that spikes count little.
+
+Legend: n training runs, m runs asked for, F features, K local coefficients.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ncpl.encoder import LAW_FIELDS, Encoder
+from ncpl.surface import Surface, distances
+
+SUBSET = 700
+"""Runs the kernel's numbers are fitted on; the mean uses all runs."""
+ITERATIONS = 40
+STUDENT_T = 4.0
+"""Degrees of freedom of the noise."""
+JITTER = 1e-5
+REACH = 4.0
+"""Standard deviations at which a recipe number stops: further out it says the same."""
+WIDER = 1.5
+"""Length scales of one optimizer's own part, as a multiple of the shared ones."""
+DRIFT = 0.3
+"""Prior size of the shared drift, in units of the residual."""
+START_LOGS = (0.0, -1.0, -1.5, -1.0, -1.0)
+"""Logs of the shared scale, an optimizer's own scale, slope and level, and of the noise."""
+START_LENGTH, LENGTH_SPREAD, SCALE_SPREAD = 1.0, 1.0, 1.5
+"""Log length scale to start from, and the spreads of the log-normal priors."""
+
+
+class Features(NamedTuple):
+    """What the kernel compares; the same for training runs and for those asked for."""
+
+    x: Tensor
+    """(n, F)"""
+    drift: Tensor
+    """(n, 2) scaled log N and log D."""
+    place: Tensor
+    """(n,) place of the optimizer; -1 for one training has not seen."""
+
+
+class Process(nn.Module):
+    """The fitted process of one family. `solved` is the covariance's inverse times residuals."""
+
+    columns: Tensor
+    spread: Tensor
+    low: Tensor
+    high: Tensor
+    logs: Tensor
+    unit: Tensor
+    x: Tensor
+    drift: Tensor
+    place: Tensor
+    solved: Tensor
+
+    def __init__(self, n_runs: int, columns: list[int]) -> None:
+        super().__init__()
+        n_features = 4 + len(columns)
+        for name, shape in (
+            ("spread", (len(columns),)), ("low", (2,)), ("high", (2,)), ("unit", ()),
+            ("logs", (n_features + len(START_LOGS),)),
+            ("x", (n_runs, n_features)), ("drift", (n_runs, 2)), ("solved", (n_runs,)),
+        ):  # fmt: skip
+            self.register_buffer(name, torch.zeros(shape))
+        self.register_buffer("place", torch.zeros(n_runs, dtype=torch.int64))
+        self.register_buffer("columns", torch.tensor(columns, dtype=torch.int64))
+
+    @classmethod
+    def columns_of(cls, encoder: Encoder) -> list[int]:
+        """Return the columns of encoded numbers that are compared: the recipe outside the law."""
+        recipe = range(len(encoder.context), len(encoder.fields))
+        return [j for j in recipe if encoder.fields[j] not in LAW_FIELDS]
+
+    def features(
+        self, numbers_BF: Tensor, codes_BF: Tensor, law_B6: Tensor, surface: Surface
+    ) -> Features:
+        """Return the features of encoded runs."""
+        sizes_B2 = torch.nan_to_num(law_B6[:, :2]).clamp(self.low, self.high)
+        away_B2 = distances(surface.coefficients(law_B6), law_B6)
+        given = codes_BF[:, self.columns] == 1
+        recipe = (numbers_BF[:, self.columns] / self.spread).clamp(-REACH, REACH) * given
+        x = torch.cat([sizes_B2, away_B2, recipe], dim=1)
+        return Features(x, sizes_B2, torch.nan_to_num(law_B6[:, 5], nan=-1.0).long())
+
+    def kernel(self, a: Features, b: Features, logs: Tensor) -> Tensor:
+        """Return the covariance (n, m) of two sets of runs, in units of the residual squared."""
+        n_features = a.x.shape[1]
+        length = logs[:n_features].exp()
+        scale, own_scale, slope, level, _ = logs[n_features:].exp()
+        far = distance(a.x / length, b.x / length)
+        drift = a.drift @ b.drift.T
+        same = (a.place[:, None] == b.place[None]) & (a.place >= 0)[:, None]
+        own = own_scale**2 * matern(far / WIDER) + slope**2 * drift + level**2
+        return scale**2 * matern(far) + same * own + DRIFT**2 * (drift + 1)
+
+    @torch.no_grad()
+    def forward(
+        self, numbers_BF: Tensor, codes_BF: Tensor, law_B6: Tensor, surface: Surface
+    ) -> Tensor:
+        """Return what the law leaves over (B,), nats."""
+        asked = self.features(numbers_BF, codes_BF, law_B6, surface)
+        known = Features(self.x, self.drift, self.place)
+        left: Tensor = self.kernel(asked, known, self.logs) @ self.solved * self.unit
+        return left
+
+    @torch.no_grad()
+    def nearest(
+        self, inputs: tuple[Tensor, Tensor, Tensor], surface: Surface, count: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return the `count` training runs most like each run asked for, and how far they are.
+
+        Places (B, count) and distances (B, count) in length scales of the kernel; runs of another
+        optimizer come after all of the same one.
+        """
+        asked = self.features(*inputs, surface)
+        length = self.logs[: self.x.shape[1]].exp()
+        far = distance(asked.x / length, self.x / length)
+        other = asked.place[:, None] != self.place[None]
+        order = (far + 1e3 * other).topk(min(count, far.shape[1]), largest=False).indices
+        return order, far.gather(1, order)
+
+
+def distance(a_nF: Tensor, b_mF: Tensor) -> Tensor:
+    """Return Euclidean distances (n, m)."""
+    square = (a_nF**2).sum(1)[:, None] + (b_mF**2).sum(1)[None] - 2 * a_nF @ b_mF.T
+    return square.clamp_min(1e-12).sqrt()
+
+
+def matern(far: Tensor) -> Tensor:
+    """Return the Matern-5/2 correlation at distances in length scales."""
+    scaled = math.sqrt(5) * far
+    return (1 + scaled + scaled**2 / 3) * torch.exp(-scaled)
+
+
+def fit_process(
+    inputs: tuple[Tensor, Tensor, Tensor],
+    residual_n: Tensor,
+    surface: Surface,
+    encoder: Encoder,
+    *,
+    seed: int,
+    iterations: int = ITERATIONS,
+) -> Process:
+    """Return the process fitted to the law's residuals (nats) of the training runs.
+
+    Kernel numbers maximize the marginal likelihood of a seeded subset under log-normal priors.
+    """
+    numbers, codes, law = inputs
+    process = Process(len(residual_n), Process.columns_of(encoder))
+    own = numbers[:, process.columns]
+    given = codes[:, process.columns] == 1
+    count = given.sum(0).clamp(min=1)
+    mean = (own * given).sum(0) / count
+    spread = (((own - mean) ** 2 * given).sum(0) / count).sqrt()
+    process.spread.copy_(torch.where(spread > 1e-6, spread, torch.ones_like(spread)))
+    sizes = torch.nan_to_num(law[:, :2])
+    process.low.copy_(sizes.amin(0))
+    process.high.copy_(sizes.amax(0))
+    process.unit.copy_(1.5 * residual_n.abs().median() + 1e-6)
+    with torch.no_grad():
+        known = process.features(numbers, codes, law, surface)
+    process.x.copy_(known.x)
+    process.drift.copy_(known.drift)
+    process.place.copy_(known.place)
+    known = Features(known.x.double(), known.drift.double(), known.place)
+    y = (residual_n / process.unit).double()
+    generator = torch.Generator().manual_seed(seed)
+    some = torch.randperm(len(y), generator=generator)[:SUBSET].sort().values
+    part = Features(known.x[some], known.drift[some], known.place[some])
+    n_features = known.x.shape[1]
+    start = torch.tensor([START_LENGTH] * n_features + list(START_LOGS), dtype=torch.float64)
+    weight = torch.ones_like(y)
+    logs = _maximize(process, part, y[some], weight[some], start, start, iterations)
+    inverse = torch.cholesky_inverse(_factor(process, known, weight, logs))
+    left_out = (inverse @ y) / inverse.diagonal()
+    # Expected precision of a Student-t residual, given how far off the run is.
+    size = left_out / (left_out.abs().median() / 0.6745)
+    weight = (STUDENT_T + 1) / (STUDENT_T + size**2)
+    logs = _maximize(process, part, y[some], weight[some], logs, start, iterations // 2)
+    factor = _factor(process, known, weight, logs)
+    process.logs.copy_(bounded(logs))
+    process.solved.copy_(torch.cholesky_solve(y[:, None], factor)[:, 0])
+    return process
+
+
+def bounded(logs: Tensor) -> Tensor:
+    """Return the kernel's numbers inside the range in which the factorization is safe."""
+    return torch.cat([logs[:-1].clamp(-5, 4), logs[-1:].clamp(-4, 4)])
+
+
+def _factor(process: Process, runs: Features, weight_n: Tensor, logs: Tensor) -> Tensor:
+    logs = bounded(logs)
+    noise = (2 * logs[-1]).exp() / weight_n + JITTER
+    factor: Tensor = torch.linalg.cholesky(process.kernel(runs, runs, logs) + torch.diag(noise))
+    return factor
+
+
+def _maximize(
+    process: Process,
+    runs: Features,
+    y_n: Tensor,
+    weight_n: Tensor,
+    first: Tensor,
+    centre: Tensor,
+    iterations: int,
+) -> Tensor:
+    logs = first.clone().requires_grad_(True)
+    n_features = runs.x.shape[1]
+    optimizer = torch.optim.LBFGS(
+        [logs], max_iter=iterations, history_size=20, line_search_fn="strong_wolfe"
+    )
+    spread = torch.full_like(first, LENGTH_SPREAD)
+    spread[n_features:] = SCALE_SPREAD
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        factor = _factor(process, runs, weight_n, logs)
+        solved = torch.cholesky_solve(y_n[:, None], factor)[:, 0]
+        prior = (((logs - centre) / spread) ** 2).sum() / 2
+        loss = y_n @ solved / 2 + factor.diagonal().log().sum() + prior
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return loss
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    return logs.detach()
