@@ -83,7 +83,7 @@ def predict(
     found: dict[str, Any] = {}
     if file is not None:
         configs = check_all(read_configs(file, kind), bundle)
-        predictions = [vars(p) for p in bundle.predict(configs)]
+        predictions = [vars(p) for p in predicted(bundle, configs, nearest)]
     else:
         predictions, configs, refused = known_runs(bundle, str(snapshot), catalog)
         found["left_out"] = len(refused)
@@ -101,6 +101,15 @@ def predict(
         click.echo(prediction_table(predictions), nl=False)
     else:
         click.echo("\n".join(lines_of(predictions, nearest)))
+
+
+def predicted(bundle: Any, configs: Sequence[Any], nearest: int) -> list[Any]:
+    """Return predictions, with the known runs nearest to each where the bundle can tell them."""
+    import inspect
+
+    can_tell = "nearest" in inspect.signature(bundle.predict).parameters
+    found = bundle.predict(configs, nearest=nearest) if can_tell else bundle.predict(configs)
+    return list(found)
 
 
 def known_runs(
@@ -178,13 +187,15 @@ def lines_of(predictions: Sequence[dict[str, Any]], nearest: int) -> list[str]:
 
 
 def _near(run: Any) -> str:
-    """Return one known run as text: its fields as given by the bundle."""
-    fields = run if isinstance(run, dict) else vars(run)
-    return ", ".join(
-        f"{name} {value:.5g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in fields.items()
-        if value is not None and not isinstance(value, dict | list)
-    )
+    """Return one known run as text."""
+    fields = dict(run if isinstance(run, dict) else vars(run))
+    config = fields.pop("config", {})
+    text = f"{fields.pop('run_id')} measured {fields.pop('final_loss'):.4f}"
+    more = [
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in (fields | config).items()
+    ]
+    return f"{text} ({', '.join(more)})"
 
 
 def prediction_table(predictions: Sequence[dict[str, Any]]) -> str:

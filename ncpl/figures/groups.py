@@ -19,7 +19,7 @@ from ncpl.train import Fit
 
 Array = npt.NDArray[np.float64]
 PLANE = ("learning_rate", "batch_size_sequences")
-FOLLOWS_BATCH = ("train_steps", "train_tokens", "warmup_frac", "batch_tokens")
+FOLLOWS_BATCH = ("train_steps", "train_tokens", "decay_steps", "batch_tokens")
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class Group:
     """Nats per token."""
     others: int
     """Runs of the group that differ in another field and are left out."""
+    decay_frac: float | None = None
+    """Share of the run that decays, where the runs state it in steps."""
 
     @property
     def row(self) -> dict[str, Any]:
@@ -53,13 +55,14 @@ class Group:
         self, bundle: Bundle, rates: Sequence[float] | Array, batches: Sequence[float] | Array
     ) -> Intervals:
         """Return predictions at pairs of learning rate and batch size."""
-        return bundle.intervals(
-            self.fit,
-            [
-                self.base | {PLANE[0]: float(rate), PLANE[1]: float(batch)}
-                for rate, batch in zip(rates, batches, strict=True)
-            ],
-        )
+        configs = []
+        for rate, batch in zip(rates, batches, strict=True):
+            config = self.base | {PLANE[0]: float(rate), PLANE[1]: float(batch)}
+            if self.decay_frac is not None:  # the same share of a run of another length
+                steps = config["train_tokens"] / (float(batch) * config["sequence_length"])
+                config["decay_steps"] = self.decay_frac * steps
+            configs.append(config)
+        return bundle.intervals(self.fit, configs)
 
 
 def find_groups(
@@ -115,8 +118,16 @@ def _groups(fit: Fit, split: str, part: Runs) -> list[Group]:
         base = {k: v for k, v in first.items() if k not in (*PLANE, *FOLLOWS_BATCH)}
         base["train_tokens"] = _tokens(first)
         rate, batch = (np.array([part.configs[i][f] for i in own], float) for f in PLANE)
-        found.append(Group(fit, split, name, base, rate, batch, part.loss[own], int((~same).sum())))
+        loss, others = part.loss[own], int((~same).sum())
+        found.append(Group(fit, split, name, base, rate, batch, loss, others, _decay(first)))
     return found
+
+
+def _decay(config: Mapping[str, Any]) -> float | None:
+    steps = derive(config).get("train_steps")
+    if not steps or config.get("decay_steps") is None or not config.get("sequence_length"):
+        return None
+    return float(config["decay_steps"] / steps)
 
 
 def _tokens(config: Mapping[str, Any]) -> float:
