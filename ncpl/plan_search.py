@@ -26,9 +26,11 @@ LINE, PAIR = 25, (21, 13)
 """Values along one field, and along learning rate and batch size together."""
 MAX_PASSES = 6
 BLOCK = 4096
-REACH, DATA_REACH = 2**0.5, 2.0
-"""Ratios of learning rate or batch size, and of data, within which a training run is near: half a
-step of the published grids."""
+REACH, DATA_REACH = 2.0, 2.0
+"""Ratios of learning rate or batch size, and of data, within which a training run is near: one step
+of the published grids."""
+SLACK = 1e-3
+"""Rounding of logs: batches are whole, published learning rates have four digits."""
 MIN_NEAR = 3
 """Near training runs a candidate needs where the runs are known: one odd run supports nothing."""
 TIE_FRAC = 0.0005
@@ -100,16 +102,20 @@ class Support:
         self.reach_K = np.log([*(REACH for _ in names), DATA_REACH])
 
     def near(self, configs: Sequence[Config | None]) -> npt.NDArray[np.bool_]:
-        """Return which candidates have at least MIN_NEAR runs within reach."""
+        """Return which candidates have at least MIN_NEAR runs within reach, on both sides."""
         found = np.zeros(len(configs), dtype=bool)
         rows = [derive(c) for c in configs if c is not None]
         if not len(self.log_RK) or not rows:
             return found
         log_BK = self._log(rows)
         log_BK[:, -1] = log_BK[:, -1].clip(self.log_RK[:, -1].min(), self.log_RK[:, -1].max())
-        distance_BRK = np.abs(log_BK[:, None] - self.log_RK[None]) / self.reach_K
-        count_B = (distance_BRK.max(2) <= 1 + 1e-6).sum(1)
-        found[[c is not None for c in configs]] = count_B >= min(MIN_NEAR, len(self.log_RK))
+        ahead_BRK = self.log_RK[None] - log_BK[:, None]
+        near_BR = (np.abs(ahead_BRK) <= self.reach_K + SLACK).all(2)
+        good_B = near_BR.sum(1) >= min(MIN_NEAR, len(self.log_RK))
+        for k in range(len(self.names) - 1):  # between runs, never past the last one
+            good_B &= (near_BR & (ahead_BRK[:, :, k] >= -SLACK)).any(1)
+            good_B &= (near_BR & (ahead_BRK[:, :, k] <= SLACK)).any(1)
+        found[[c is not None for c in configs]] = good_B
         return found
 
     def _log(self, rows: Sequence[Config]) -> Array:

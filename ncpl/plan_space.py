@@ -23,6 +23,7 @@ HELD_AS = {"batch_size_sequences": "batch_tokens"}
 """Where the values of a field are kept, if not under its own name."""
 PLAN_ONLY = ("decay_frac",)
 """Derived fields a plan chooses; `finish` turns them into fields of a configuration."""
+DECAY_ALL = {"cosine", "linear"}
 FOLLOWS = ("timescale_frac", "warmup_frac", "batch_tokens")
 """Derived fields that follow from what is chosen."""
 WHOLE = ("batch_size_sequences", "warmup_steps", "decay_steps")
@@ -105,6 +106,8 @@ def axes_of(
         stated = own if HELD_AS.get(name, name) in given else None
         if stated is None and not _is_usual(fit, name, optimizer):
             continue
+        if name == "decay_frac" and set(encoder.categories.get("schedule", ())) <= DECAY_ALL:
+            continue  # the schedule decays from the warm-up to the end: nothing to choose
         if FIELDS[name].kind == "category":
             choices = encoder.categories.get(name, ())
             if stated is not None:

@@ -119,18 +119,19 @@ def test_with_a_snapshot_the_choice_is_near_measured_runs(bundle: Bundle, runs: 
     near = [
         config
         for config in runs.where(split="train").configs
-        if 2**-0.5 <= config["learning_rate"] / found.config["learning_rate"] <= 2**0.5
-        and 2**-0.5
-        <= config["batch_size_sequences"] / found.config["batch_size_sequences"]
-        <= 2**0.5
+        if 1 / 2 <= config["learning_rate"] / found.config["learning_rate"] <= 2
+        and 1 / 2 <= config["batch_size_sequences"] / found.config["batch_size_sequences"] <= 2
     ]
     assert len(near) >= MIN_NEAR
 
 
 def test_support_needs_several_near_runs() -> None:
     row = {"learning_rate": 1e-3, "batch_tokens": 1e6, "data_tokens": 1e10}
-    support = Support([row] * 3 + [row | {"learning_rate": 1e-1}], ["learning_rate"])
+    rates = (1e-3, 1e-3, 1.5e-3, 1e-1)
+    support = Support([row | {"learning_rate": rate} for rate in rates], ["learning_rate"])
     asked = {"learning_rate": 1.2e-3, "train_tokens": 1e10}
+    # Within reach of the three, but past the last of them.
+    assert support.near([asked | {"learning_rate": 1.6e-3}]).tolist() == [False]
     assert support.near([asked, None, asked | {"learning_rate": 1e-1}]).tolist() == [
         True,
         False,
