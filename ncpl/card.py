@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ncpl.calibrate import FALLBACK
 from ncpl.evaluate import format_table
 
 TEXT = """# NCPL bundle
@@ -74,7 +75,7 @@ def render(card: Mapping[str, Any]) -> str:
     families = card["families"]
     lines = []
     for family in families:
-        found = family["calibration"]
+        found = FALLBACK | family["calibration"]
         factors = (
             f"x{found['inside']:.2f}, and {found['outside']:.3f} nats more for each unit of "
             "distance outside the trained range (log units of size, data, learning rate, batch)"

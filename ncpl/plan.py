@@ -6,7 +6,7 @@ plan_search.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,6 +96,7 @@ def recommend(
     flop: float | None = None,
     fixed: Mapping[str, Any] | None = None,
     ranges: Mapping[str, tuple[float, float]] | None = None,
+    optimizers: Sequence[str] = (),
     runs: Runs | None = None,
     cautious: bool = True,
     seed: int = 0,
@@ -107,7 +108,7 @@ def recommend(
     fields the fit knows to vary are searched together, inside the ranges of its training runs; with
     the snapshot's `runs`, of those of the same optimizer, and where some of them are near. `fixed`
     holds values that stay, `ranges` others to search in. With a budget (`flop` = 6 N D) the missing
-    size, data, or both are searched too.
+    size, data, or both are searched too. `optimizers` are those to compare; all if not given.
     Raises ConfigError when the request does not determine a search.
     """
     fixed, ranges = dict(fixed or {}), dict(ranges or {})
@@ -120,7 +121,7 @@ def recommend(
         ranges["batch_size_sequences"] = (low / length, high / length)
     pools: list[Pool] = []
     far: list[str] = []
-    for name in optimizers_of(fit, fixed, constants):
+    for name in optimizers_of(bundle, fit, fixed, optimizers):
         own = {"optimizer": name} if name is not None else {}
         axes = restrict(axes_of(fit, name, length, train), {**constants, **fixed}, ranges)
         if sizes.is_free:

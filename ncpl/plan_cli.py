@@ -41,7 +41,11 @@ def plan() -> None:
     "--range", "ranges", multiple=True, metavar="NAME=LOW:HIGH",
     help="Search a field there, also beyond what training has seen; may be repeated.",
 )  # fmt: skip
-@click.option("--optimizer", help="One optimizer, or all: each at its best settings.")
+@click.option(
+    "--optimizer",
+    metavar="NAME[,NAME]|all",
+    help="Optimizers to compare, each at its best settings.",
+)
 @click.option("--sequence-length", type=click.IntRange(1), help="Tokens of one sequence.")
 @click.option("--source", help="Whose runs to follow, where the bundle has several.")
 @click.option(
@@ -101,7 +105,6 @@ def recommend(
     for name, value in (
         ("sequence_length", sequence_length),
         ("source", source),
-        ("optimizer", None if optimizer == "all" else optimizer),
     ):
         if value is not None:
             fixed[name] = value
@@ -116,6 +119,7 @@ def recommend(
             fixed=fixed,
             ranges=parse_ranges(ranges),
             runs=runs,
+            optimizers=[] if optimizer in (None, "all") else str(optimizer).split(","),
             cautious=not mean,
             on_optimizer=lambda name: bar.set_postfix_str(name) or bar.update(1),
         )

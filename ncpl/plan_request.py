@@ -77,17 +77,6 @@ def read_request(
     if batch_tokens is not None:
         length = fixed.get("sequence_length") or constants_of(fit)["sequence_length"]
         fixed["batch_size_sequences"] = max(1, round(batch_tokens / length))
-    optimizer, known = fixed.get("optimizer"), fit.encoder.categories.get("optimizer", ())
-    if optimizer is not None and optimizer not in known:
-        others = [
-            f"--source {other.family[0]}"
-            for other in bundle.fits
-            if optimizer in other.encoder.categories.get("optimizer", ())
-        ]
-        hint = f"; runs of it: {', '.join(others)}" if others else ""
-        raise ConfigError(
-            f"{fit.family[0]} knows no optimizer {optimizer!r}; it has {', '.join(known)}{hint}"
-        )
     return sizes, fit, check_config(fixed, where="the request")
 
 
@@ -116,12 +105,26 @@ def support_of(
 
 
 def optimizers_of(
-    fit: Fit, fixed: Mapping[str, Any], constants: Mapping[str, Any]
+    bundle: Bundle, fit: Fit, fixed: Mapping[str, Any], asked: Sequence[str]
 ) -> list[str | None]:
-    """Return the optimizers to search, each on its own; None where the fit knows none by name."""
-    if "optimizer" in {**constants, **fixed}:
-        return [{**constants, **fixed}["optimizer"]]
-    return [*fit.encoder.categories.get("optimizer", ())] or [None]
+    """Return the optimizers to search, each on its own; None where the fit knows none by name.
+
+    Raises ConfigError for one that is asked for and that the fit does not know.
+    """
+    known = fit.encoder.categories.get("optimizer", ())
+    wanted = [fixed["optimizer"]] if "optimizer" in fixed else list(asked)
+    for name in wanted:
+        if name not in known:
+            others = [
+                f"--source {other.family[0]}"
+                for other in bundle.fits
+                if name in other.encoder.categories.get("optimizer", ())
+            ]
+            hint = f"; runs of it: {', '.join(others)}" if others else ""
+            raise ConfigError(
+                f"{fit.family[0]} knows no optimizer {name!r}; it has {', '.join(known)}{hint}"
+            )
+    return [*(wanted or known)] or [None]
 
 
 def size_axis(fit: Fit, sizes: Sizes, asked: tuple[float, float] | None) -> Axis:

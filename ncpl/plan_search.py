@@ -26,9 +26,10 @@ LINE, PAIR = 25, (21, 13)
 """Values along one field, and along learning rate and batch size together."""
 MAX_PASSES = 6
 BLOCK = 4096
-REACH, DATA_REACH = 2.0, 2.0
-"""Ratios of learning rate or batch size, and of data, within which a training run is near: one step
-of the published grids."""
+REACH, DATA_REACH = 2.0, 1.5
+"""Ratios of learning rate or batch size, and of data, within which a training run is near. Where no
+run has such data, those with the nearest count: a batch that was good for four times the tokens
+says nothing."""
 SLACK = 1e-3
 """Rounding of logs: batches are whole, published learning rates have four digits."""
 MIN_NEAR = 3
@@ -99,7 +100,6 @@ class Support:
         """Keep the named fields of derived configurations that state all of them, on log scales."""
         self.names = (*names, "data_tokens")
         self.log_RK = self._log([r for r in rows if all(r.get(name) for name in self.names)])
-        self.reach_K = np.log([*(REACH for _ in names), DATA_REACH])
 
     def near(self, configs: Sequence[Config | None]) -> npt.NDArray[np.bool_]:
         """Return which candidates have at least MIN_NEAR runs within reach, on both sides."""
@@ -107,10 +107,12 @@ class Support:
         rows = [derive(c) for c in configs if c is not None]
         if not len(self.log_RK) or not rows:
             return found
-        log_BK = self._log(rows)
-        log_BK[:, -1] = log_BK[:, -1].clip(self.log_RK[:, -1].min(), self.log_RK[:, -1].max())
-        ahead_BRK = self.log_RK[None] - log_BK[:, None]
-        near_BR = (np.abs(ahead_BRK) <= self.reach_K + SLACK).all(2)
+        ahead_BRK = self.log_RK[None] - self._log(rows)[:, None]
+        far_BR = np.abs(ahead_BRK[:, :, -1])
+        data_reach_B1 = np.maximum(far_BR.min(1, keepdims=True), np.log(DATA_REACH))
+        near_BR = (far_BR <= data_reach_B1 + SLACK) & (
+            np.abs(ahead_BRK[:, :, :-1]) <= np.log(REACH) + SLACK
+        ).all(2)
         good_B = near_BR.sum(1) >= min(MIN_NEAR, len(self.log_RK))
         for k in range(len(self.names) - 1):  # between runs, never past the last one
             good_B &= (near_BR & (ahead_BRK[:, :, k] >= -SLACK)).any(1)

@@ -33,7 +33,10 @@ def test_every_command_has_help_with_an_example(command: list[str]) -> None:
 
 def test_training_prints_the_score_table(snapshot: Snapshot, tmp_path: Path) -> None:
     file = tmp_path / "fit.toml"
-    file.write_text("width = 16\nn_layers = 1\nn_heads = 2\nsteps = 5\ncalibration_folds = 0\n")
+    file.write_text(
+        "width = 16\nn_layers = 1\nn_heads = 2\nsteps = 5\ncalibration_folds = 0\n"
+        "process_share = 0.0\ncurve_steps = 0\n"
+    )
     arguments = ["--snapshot", str(snapshot.path), "--config", str(file), "--seeds", "1", "--json"]
     plot = tmp_path / "fit.png"
     out = tmp_path / "bundle"

@@ -27,7 +27,9 @@ def worse(snapshot: Snapshot, runs: Runs, tmp_path_factory: Any) -> tuple[Bundle
     places = [i for i, split in enumerate(runs.split) if split == "train"]
     kept = set(sorted(places, key=lambda i: runs.loss[i])[:80])
     split = [None if s == "train" and i not in kept else s for i, s in enumerate(runs.split)]
-    config = dataclasses.replace(FitConfig.preset("tiny"), steps=2)
+    config = dataclasses.replace(
+        FitConfig.preset("tiny"), steps=2, process_share=0.0, curve_steps=0
+    )
     folder = tmp_path_factory.mktemp("worse")
     return (
         train_bundle(
@@ -226,6 +228,7 @@ def test_submissions_are_learned_and_a_worse_model_is_refused(tmp_path: Path) ->
     settings = tmp_path / "fit.toml"
     settings.write_text(
         "width = 16\nn_layers = 1\nn_heads = 2\nmembers = 1\nsteps = 60\ncalibration_folds = 0\n"
+        "process_share = 0.0\ncurve_steps = 0\n"
     )
     call(data_main, "ingest", "steplaw", "--offline")
     call(data_main, "snapshot", "--split", "ncpl-open")
