@@ -203,7 +203,8 @@ def test_far_outside_is_told_and_no_narrower_than_inside(
 def test_a_prediction_is_shown_as_a_table_and_as_csv(bundle: Bundle, folder: Path) -> None:
     text = json.dumps([GOOD, GOOD | {"learning_rate": 4e-3}])
     given = ["predict", "-", "--bundle", str(folder)]
-    table = CliRunner().invoke(main, given, input=text).stdout.splitlines()
+    bare = [*given, "--nearest", "0"]
+    table = CliRunner().invoke(main, bare, input=text).stdout.splitlines()
     assert table[0].split()[:3] == ["#", "source", "loss"]
     assert len(table) == 4
     out = CliRunner().invoke(main, [*given, "--csv"], input=text).stdout.splitlines()
@@ -212,3 +213,38 @@ def test_a_prediction_is_shown_as_a_table_and_as_csv(bundle: Bundle, folder: Pat
     assert float(out[1].split(",")[2]) == pytest.approx(expected)
     both = CliRunner().invoke(main, [*given, "--csv", "--json"], input=text)
     assert both.exit_code == 2
+
+
+def test_the_nearest_known_runs_stand_below(bundle: Bundle, folder: Path, runs: Runs) -> None:
+    measured = dict(zip(runs.run_ids, runs.loss, strict=True))
+    given = ["predict", "-", "--bundle", str(folder), "--nearest", "2"]
+    text = CliRunner().invoke(main, given, input=json.dumps(GOOD)).stdout
+    near = [line for line in text.splitlines() if line.startswith("near 1: ")]
+    assert len(near) == (2 if bundle.fits[0].process is not None else 0)
+    for line in near:
+        run_id, _, loss, *_ = line.removeprefix("near 1: ").split()
+        assert float(loss) == pytest.approx(measured[run_id], abs=1e-4)
+    found = CliRunner().invoke(main, [*given, "--json"], input=json.dumps(GOOD))
+    (prediction,) = json.loads(found.stdout)["predictions"]
+    assert len(prediction["nearest"]) == len(near)
+
+
+def test_curves_end_at_the_final_loss_or_are_refused(
+    bundle: Bundle, folder: Path, tmp_path: Path
+) -> None:
+    """The fixture snapshot holds no curves, so its bundle predicts none and says so."""
+    out = tmp_path / "curves.csv"
+    given = ["predict", "-", "--curve", "4", "--curve-out", str(out)]
+    refused = CliRunner().invoke(main, [*given, "--bundle", str(folder)], input=json.dumps(GOOD))
+    assert refused.exit_code == 1
+    assert "curves" in refused.stderr
+    assert not out.exists()
+    found = CliRunner().invoke(main, [*given, "--json"], input=json.dumps(GOOD))
+    if not ncpl.load().fits[0].heads:
+        pytest.skip("the shipped bundle was trained without curves")
+    assert found.exit_code == 0, found.output
+    (prediction,) = json.loads(found.stdout)["predictions"]
+    assert [point["percent"] for point in prediction["curve"]] == [25, 50, 75, 100]
+    assert prediction["curve"][-1]["loss"] == pytest.approx(prediction["loss"])
+    assert out.read_text().splitlines()[0] == "configuration,percent,tokens,loss"
+    assert len(out.read_text().splitlines()) == 5

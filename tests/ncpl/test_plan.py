@@ -62,7 +62,8 @@ def test_tied_settings_are_ranges_around_the_choice(bundle: Bundle) -> None:
         assert s.matters
     at_the_end = found.config | {"learning_rate": setting(found, "learning_rate").searched[1]}
     loss = bundle.intervals(bundle.fits[0], [found.config, at_the_end]).loss
-    assert loss[1] - loss[0] == pytest.approx(setting(found, "learning_rate").worst_costs)
+    worst = setting(found, "learning_rate").worst_costs  # in blocks of another size: rounding
+    assert loss[1] - loss[0] == pytest.approx(worst, abs=1e-4)
 
 
 def test_fields_that_never_varied_are_stated_as_such(bundle: Bundle) -> None:
