@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from ncpl.bundle import Bundle
 from ncpl.data import Runs, Snapshot
-from ncpl.errors import NcplError
+from ncpl.errors import ConfigError, NcplError
 from ncpl.evaluate import SPLITS
 from ncpl.features import derive
 from ncpl.figures.style import PALETTE, count_text, pyplot, save
@@ -51,24 +51,24 @@ def curves(
         rows, columns, figsize=(3.8 * columns, 3.4 * rows + 0.5), squeeze=False,
         layout="constrained",
     )  # fmt: skip
-    curves_of = getattr(bundle, "curves", None)
-    has_curves = curves_of is not None
+    has_curves = False
     for axis, panel in zip(axes.flat, panels, strict=False):
         shown = []
         for line, colour in zip(panel.lines, PALETTE, strict=False):
             axis.plot(line.percent, line.loss, color=colour, lw=0.9, alpha=0.75)
             shown.append(line.loss[line.percent >= 15])
             (final,) = bundle.predict([line.config])
-            if curves_of is not None:
-                shares = np.linspace(FROM_FRAC, 1, POINTS)
-                (found,) = curves_of([line.config], shares)
+            shares = np.linspace(FROM_FRAC, 1, POINTS)
+            found = _predicted(bundle, line.config, shares)
+            if found is not None:
+                has_curves = True
                 axis.plot(
                     100 * shares, found, color=colour, lw=1.5, ls=(0, (4, 2)), label=line.label
                 )
             axis.errorbar(
                 100, final.loss, [[final.loss - final.low], [final.high - final.loss]],
                 fmt="o", color=colour, ms=4, lw=1, capsize=2,
-                label=None if has_curves else line.label,
+                label=line.label if found is None else None,
             )  # fmt: skip
         values = np.concatenate(shown)
         low, high = values.min(), np.quantile(values, 0.98)
@@ -89,6 +89,17 @@ def curves(
         f"thin: measured; {dashed}; dots: predicted final loss with 90% interval", fontsize=9
     )
     save(plt, figure, path)
+
+
+def _predicted(bundle: Bundle, config: dict[str, Any], shares: Array) -> Array | None:
+    """Return the predicted curve, None where the bundle was trained without curves."""
+    curves_of = getattr(bundle, "curves", None)
+    if curves_of is None:
+        return None
+    try:
+        return np.asarray(curves_of([config], shares)[0])
+    except ConfigError:  # the configuration was predicted before: it is the curve that is missing
+        return None
 
 
 @dataclass(frozen=True)
