@@ -26,6 +26,7 @@ MIN_POINTS = 5
 
 ROW_REASONS = (
     "the other row has no final loss",
+    "the other log stops before its run",
     "the owner's record stands before a copy",
     "a published split names it",
     "more rows point to it",
@@ -107,13 +108,15 @@ def reason_of(first: Row, other: Row, named: Collection[str]) -> str:
     """Return why one row stands before its twin."""
     if (first["final_loss"] is None) != (other["final_loss"] is None):
         return ROW_REASONS[0]
-    if (first["is_copy"] is True) != (other["is_copy"] is True):
+    if (first["status"] == "truncated") != (other["status"] == "truncated"):
         return ROW_REASONS[1]
-    if (first["run_id"] in named) != (other["run_id"] in named):
+    if (first["is_copy"] is True) != (other["is_copy"] is True):
         return ROW_REASONS[2]
-    if other["run_id"] in (first["same_as"] or ()) or first["run_id"] in (other["same_as"] or ()):
+    if (first["run_id"] in named) != (other["run_id"] in named):
         return ROW_REASONS[3]
-    return ROW_REASONS[4]
+    if other["run_id"] in (first["same_as"] or ()) or first["run_id"] in (other["same_as"] or ()):
+        return ROW_REASONS[4]
+    return ROW_REASONS[5]
 
 
 def compared_columns() -> list[Field]:

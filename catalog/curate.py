@@ -18,12 +18,18 @@ from ncpl_data.catalog.record import Curve, Run
 MISSING_FRAC = 0.005
 """Share of the run that a curve may lack at its end; logs are thinned."""
 
+END_TOLERANCE = 0.001
+"""Between a final loss and the last point of its curve, where the two were smoothed apart."""
+
 LATE_FRAC = 0.05
 """Share of the run that may be missing at a curve's start."""
 
 SPIKE_NATS = 0.1
 SPIKE_NOISE = 8.0
-"""A spike rises above the best loss so far by both: nats, and noise of one point to the next."""
+"""A rise is above the best loss so far by both: nats, and noise of one point to the next."""
+
+MIN_POINTS = 8
+"""Points that make a course."""
 
 SETTLED_FRAC = 0.2
 """Share of a curve's points that pass before a rise counts as a spike."""
@@ -59,8 +65,8 @@ def divergence(run: Run) -> Finding | None:
 
 
 def truncation(run: Run) -> Finding | None:
-    """The primary curve stops before the run does, so its last value is not the final loss."""
-    curve = primary_curve(run)
+    """The loss curve stops before the run does, so its last value is not the final loss."""
+    curve = loss_curve(run)
     if curve is None or not run.train_steps:
         return None
     last = int(curve.step[-1])
@@ -69,33 +75,54 @@ def truncation(run: Run) -> Finding | None:
     return Finding("curve_truncated", f"last point at step {last} of {run.train_steps}")
 
 
-def late_start(run: Run) -> Finding | None:
-    """The primary curve begins late: a resumed segment; with a parent the rest is known."""
+def end_apart(run: Run) -> Finding | None:
+    """The primary curve reaches the end of the run, but not its final loss."""
     curve = primary_curve(run)
+    if curve is None or run.final_loss is None:
+        return None
+    last = float(curve.value[-1])
+    if abs(last - run.final_loss) <= END_TOLERANCE or truncation(run) is not None:
+        return None
+    return Finding("curve_end_apart", f"last point {last:.6g}, final loss {run.final_loss:.6g}")
+
+
+def late_start(run: Run) -> Finding | None:
+    """The loss curve begins late; where it does so at its branch the parent has the rest."""
+    curve = loss_curve(run)
     if curve is None or not run.train_steps or len(curve.step) < 2:
         return None
-    first, spacing = int(curve.step[0]), int(np.median(np.diff(curve.step)))
-    if first <= max(LATE_FRAC * run.train_steps, 2 * spacing):
+    first = int(curve.step[0])
+    if first <= LATE_FRAC * run.train_steps:
+        return None
+    spacing = int(np.median(np.diff(curve.step)))
+    if first <= 2 * spacing:
         return None
     where = f"first point at step {first} of {run.train_steps}"
-    if run.parent_run_id is not None:
+    if run.parent_run_id is not None and first + 2 * spacing >= (run.branch_step or 0):
         return Finding("resumed", f"{where}; continues {run.parent_run_id}")
     return Finding("curve_starts_late", where)
 
 
-def spike(run: Run) -> Finding | None:
-    """The primary curve rises well above its best value so far, after it has settled."""
-    curve = primary_curve(run)
+def climb(run: Run) -> Finding | None:
+    """The loss curve rises well above its best value so far, once it has settled.
+
+    A spike loses half of the rise again; a loss that stays up is that of data repeated too often.
+    """
+    curve = loss_curve(run)
     if curve is None or len(curve.value) < 8 or nats(run) is None or run.status == "diverged":
         return None
     start = max(1, int(SETTLED_FRAC * len(curve.value)))
     rise = curve.value[start:] - np.minimum.accumulate(curve.value)[start - 1 : -1]
+    at = int(rise.argmax())
+    if rise[at] <= SPIKE_NATS:
+        return None
     steps = np.diff(curve.value)
     noise = 1.4826 * float(np.median(np.abs(steps - np.median(steps))))
-    at = int(np.argmax(rise))
-    if rise[at] <= max(SPIKE_NATS, SPIKE_NOISE * noise):
+    if rise[at] <= SPIKE_NOISE * noise:
         return None
-    step = int(curve.step[start + at])
+    step, peak = int(curve.step[start + at]), float(curve.value[start + at])
+    if curve.value[start + at :].min() > peak - rise[at] / 2:
+        return Finding("loss_rises", f"{rise[at]:.3f} nats above its best, at step {step}")
     return Finding("loss_spike", f"{rise[at]:.3f} nats above the best so far, at step {step}")
 
 
@@ -112,8 +139,8 @@ def token_budget(run: Run) -> Finding | None:
     tokens, nominal = run.train_tokens, run.nominal_train_tokens
     if tokens and nominal and abs(tokens / nominal - 1) > BUDGET_TOLERANCE:
         return Finding("tokens_contradict_budget", f"{tokens:,} tokens, budget {nominal:,}")
-    match = TAG.search(run.source_run or "")
     budget = nominal or tokens
+    match = TAG.search(run.source_run) if run.source_run and budget else None
     if match is None or not budget:
         return None
     billions = float(match[1])
@@ -137,19 +164,22 @@ def guesses_removed(run: Run) -> Finding | None:
     """Upstream filled in values that nobody logged or declared; they were taken out."""
     gone = [
         f"{column} was {origin.get('was')}"
-        for column, origin in sorted((run.origins or {}).items())
-        if isinstance(origin, Mapping)
+        for column, origin in (run.origins or {}).items()
+        if not isinstance(origin, str)  # most are, and a mapping is slow to tell
+        and isinstance(origin, Mapping)
         and origin.get("kind") == "repaired"
         and getattr(run, column, "") is None
+        and column != "final_loss"  # another run's loss is no guess; its source flags it itself
     ]
-    return Finding("guesses_removed", ", ".join(gone)) if gone else None
+    return Finding("guesses_removed", ", ".join(sorted(gone))) if gone else None
 
 
 RULES: tuple[Rule, ...] = (
     divergence,
     truncation,
+    end_apart,
     late_start,
-    spike,
+    climb,
     unit_error,
     token_budget,
     size_error,
@@ -176,6 +206,19 @@ def curate(run: Run) -> Run:
 def primary_curve(run: Run) -> Curve | None:
     """Return the curve of the run's primary metric, if there is one."""
     return next((c for c in run.curves if c.metric == run.final_loss_metric), None)
+
+
+def loss_curve(run: Run) -> Curve | None:
+    """Return the curve of the primary metric; if that has a few points only, the longest in nats.
+
+    A long evaluation at the end is a run's final loss, but not its course.
+    """
+    primary = primary_curve(run)
+    if primary is not None and len(primary.step) >= MIN_POINTS:
+        return primary
+    in_nats = {m["name"] for m in run.metrics or () if m.get("unit") == "nats_per_token"}
+    others = [c for c in run.curves if c.metric in in_nats and len(c.step) >= MIN_POINTS]
+    return max(others, key=lambda c: len(c.step), default=primary)
 
 
 def nats(run: Run) -> float | None:

@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from ncpl_data.catalog.errors import InputError, IntegrityError
-from ncpl_data.catalog.twins import physical_runs
+from ncpl_data.catalog.twins import lineages, physical_runs
 
 SPLITS_SCHEMA = pa.schema(
     [
@@ -37,6 +37,7 @@ COLUMNS = [
     "nominal_train_tokens",
     "train_tokens",
     "same_as",
+    "parent_run_id",
     "status",
     "final_loss",
 ]
@@ -45,7 +46,7 @@ COLUMNS = [
 # The reference code calls its held-out parts in_val (same sizes) and ood_val (larger models).
 NCPL_PARTS = {"train": "train", "in_val": "id", "ood_val": "ood"}
 PUBLISHED_SOURCES = ("steplaw", "marin")
-COPYING_SOURCES = ("losscast",)
+COPYING_SOURCES = ("losscast", "ncpl_logs")
 """Sources that hold runs of the published ones under their names."""
 NCPL_LIMIT_PARAMS = 430e6
 """Non-embedding parameters above which the published split holds runs out."""
@@ -187,21 +188,24 @@ def assign_compute(rows: Sequence[Row], argument: str, seed: int | None) -> list
 
 
 def assign_source(rows: Sequence[Row], argument: str, seed: int | None) -> list[Assignment]:
-    """Return a split that leaves one source out: it is ood, with every twin of its runs."""
+    """Return a split that leaves one source out: it is ood, with every twin of its runs.
+
+    So are branches of a left-out run, whoever holds them.
+    """
     sources = sorted({row["source"] for row in rows})
     if argument not in sources:
         raise InputError(
             f'the split source needs the source to leave out, found "{argument}"; '
             f"selected are: {', '.join(sources)}. For example --split source:{sources[0]}"
         )
-    physical = physical_runs(rows)
-    left_out = {physical[row["run_id"]] for row in rows if row["source"] == argument}
+    lineage = lineages(rows)
+    left_out = {lineage[row["run_id"]] for row in rows if row["source"] == argument}
     found = [
         Assignment(row["run_id"], "ood", f"{argument}:{split_group(row)}")
         for row in rows
-        if physical[row["run_id"]] in left_out and is_outcome(row)
+        if lineage[row["run_id"]] in left_out and is_outcome(row)
     ]
-    inside = [row for row in rows if physical[row["run_id"]] not in left_out]
+    inside = [row for row in rows if lineage[row["run_id"]] not in left_out]
     for group, members in grouped(inside).items():
         split = "id" if is_held_out(group, seed) else "train"
         found += [Assignment(row["run_id"], split, group) for row in members]
@@ -232,19 +236,18 @@ def grouped(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """Return the runs with an outcome in groups that no split may cut.
 
     Runs of one optimizer, size and token budget belong together, and so do twins, even where
-    their sources count parameters or tokens in two ways. A run without size or budget stands
-    alone with its twins. Runs without an outcome still link their twins.
+    their sources count parameters or tokens in two ways, and a run with its branches. A run
+    without size or budget stands alone with those. Runs without an outcome still link others.
     """
-    physical = physical_runs(rows)
+    lineage = lineages(rows)
     names = {
         row["run_id"]: split_group(row)
         if row["params_non_embedding"] and tokens_of(row)
-        else f"run/{physical[row['run_id']]}"
+        else f"run/{lineage[row['run_id']]}"
         for row in rows
     }
     joint = physical_runs(
-        {"run_id": names[row["run_id"]], "same_as": [f"\0{physical[row['run_id']]}"]}
-        for row in rows
+        {"run_id": names[row["run_id"]], "same_as": [f"\0{lineage[row['run_id']]}"]} for row in rows
     )
     smallest: dict[str, str] = {}
     for name, root in joint.items():
@@ -257,8 +260,8 @@ def grouped(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def check_leaks(assignments: Iterable[Assignment], rows: Iterable[Row]) -> None:
-    """Raise IntegrityError if one group, or one physical run, is on two sides."""
-    physical = physical_runs(rows)
+    """Raise IntegrityError if one group, one physical run or one lineage is on two sides."""
+    lineage = lineages(rows)
     by_group: dict[str, Assignment] = {}
     by_run: dict[str, Assignment] = {}
     for one in assignments:
@@ -268,11 +271,11 @@ def check_leaks(assignments: Iterable[Assignment], rows: Iterable[Row]) -> None:
                 f"the split leaks: {other.run_id} is in {other.split} and {one.run_id} in "
                 f"{one.split}, although both are of group {one.split_group}"
             )
-        twin = by_run.setdefault(physical.get(one.run_id, one.run_id), one)
+        twin = by_run.setdefault(lineage.get(one.run_id, one.run_id), one)
         if twin.split != one.split:
             raise IntegrityError(
                 f"the split leaks: {twin.run_id} ({twin.split}) and {one.run_id} ({one.split}) "
-                "are the same physical run"
+                "are the same physical run, or one continues the other"
             )
 
 

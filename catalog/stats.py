@@ -81,12 +81,15 @@ class Covered:
     in_catalog: int
     with_loss: int
     with_curve: int
+    truncated: tuple[str, ...]
+    """Names of the runs whose loss here is the last one logged, not the final one."""
     missing: tuple[str, ...]
     """Names of the runs that have no loss here, or are not here."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the counts as a JSON object."""
-        return asdict(self) | {"missing": list(self.missing)}
+        lists = {"truncated": list(self.truncated), "missing": list(self.missing)}
+        return asdict(self) | {"with_final_loss": self.with_loss - len(self.truncated)} | lists
 
 
 def coverage(catalog: Catalog, policy: str) -> list[Covered]:
@@ -99,7 +102,7 @@ def coverage(catalog: Catalog, policy: str) -> list[Covered]:
             f'the split "{policy}" is not a published one, so no run of it can be missing; '
             "known: ncpl"
         )
-    columns = ["run_id", "source", "source_run", "same_as", "final_loss"]
+    columns = ["run_id", "source", "source_run", "same_as", "status", "final_loss"]
     rows = catalog.read("runs", columns).to_pylist()
     with_curve = set(pc.unique(catalog.read("curves", ["run_id"])["run_id"]).to_pylist())
     twins_of: dict[str, list[Mapping[str, Any]]] = {}
@@ -115,18 +118,21 @@ def coverage(catalog: Catalog, policy: str) -> list[Covered]:
         for part in NCPL_PARTS.values():
             wanted = sorted(name for name, side in names.items() if side == part)
             here = n_loss = n_curve = 0
-            missing = []
+            missing, truncated = [], []
             for name in wanted:
                 rows_of = (by_name.get((s, name)) for s in (source, *COPYING_SOURCES))
                 row = next((r for r in rows_of if r is not None), None)
                 seen = [] if row is None else physical(row, by_id, twins_of)
                 here += bool(seen)
-                has_loss = any(r["final_loss"] is not None for r in seen)
-                n_loss += has_loss
+                with_loss = [r for r in seen if r["final_loss"] is not None]
+                n_loss += bool(with_loss)
                 n_curve += any(r["run_id"] in with_curve for r in seen)
-                if not has_loss:
+                if not with_loss:
                     missing.append(name)
-            found.append(Covered(source, part, len(wanted), here, n_loss, n_curve, tuple(missing)))
+                elif all(r["status"] == "truncated" for r in with_loss):
+                    truncated.append(name)
+            counts = (len(wanted), here, n_loss, n_curve)
+            found.append(Covered(source, part, *counts, tuple(truncated), tuple(missing)))
     return found
 
 

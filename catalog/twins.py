@@ -1,11 +1,12 @@
 """One physical run seen through several sources: which runs are twins, and which row stands.
 
 The rule of a snapshot: of several selected rows of one physical run one is kept. A row with a
-final loss stands before one without, the owner's record before a copy, a run that a published
-split names before one it does not, then the run most others point to, then the smaller id. What
-the dropped rows know and the kept one does not is not lost: a curve of a metric the kept run
-lacks, and an evaluation of a task it lacks, come over under the kept run's id; their column
-`source` still says where they are from. The kept row's `same_as` names every dropped row.
+final loss stands before one without, a whole log before one that stops early, the owner's record
+before a copy, a run that a published split names before one it does not, then the run most others
+point to, then the smaller id. What the dropped rows know and the kept one does not is not lost: a
+curve of a metric the kept run lacks, and an evaluation of a task it lacks, come over under the kept
+run's id; their column `source` still says where they are from. The kept row's `same_as` names every
+dropped row.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 Row = Mapping[str, Any]
 
-COLUMNS = ("run_id", "run_hash", "same_as", "is_copy", "final_loss")
+COLUMNS = ("run_id", "run_hash", "same_as", "is_copy", "status", "final_loss")
 """Columns of `runs` that `merge_twins` reads."""
 
 
@@ -58,6 +59,20 @@ def physical_runs(rows: Iterable[Row]) -> dict[str, str]:
     return {run_id: root(run_id) for run_id in run_ids}
 
 
+def lineages(rows: Iterable[Row]) -> dict[str, str]:
+    """Return for each run the smallest id of its lineage: its twins and all that branch off.
+
+    By union over `same_as` and `parent_run_id`, parents that are not among the rows included. A
+    branch shares its parent's weights and the head of its curve, so no split may part the two.
+    """
+    return physical_runs(
+        {"run_id": row["run_id"], "same_as": (*(row["same_as"] or ()), row["parent_run_id"])}
+        if row.get("parent_run_id")
+        else row
+        for row in rows
+    )
+
+
 def merge_twins(rows: Sequence[Row], assigned: Collection[str]) -> list[Merged]:
     """Return the twins among rows with the columns `COLUMNS`, each with the row that stands.
 
@@ -89,6 +104,7 @@ def rank(row: Row, assigned: Collection[str], links: Mapping[str, int]) -> tuple
     """Return the key by which twins are ordered; the least stands."""
     return (
         row["final_loss"] is None,
+        row.get("status") == "truncated",
         row["is_copy"] is True,
         row["run_id"] not in assigned,
         -links.get(row["run_id"], 0),

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
+from ncpl_data.catalog.stats import coverage
 from ncpl_data.catalog.store import Catalog
 from ncpl_data.ingest.pipeline import ingest
 from ncpl_data.ingest.sources import SOURCES
@@ -40,6 +41,17 @@ are in the run's origins); *removed* values were guesses nobody can replace. Emp
 source does not say. Fields no run of a source has are left out. Histograms run from the smallest to
 the largest value, {bins} bins, heights relative to the fullest; sizes, tokens and rates in log.
 Runs that several sources hold are counted in each; a snapshot keeps one row (`same_as`).
+
+Of a run with `status` *truncated* the log stops before the run: its `final_loss` is the last one
+logged, at `final_step` of `train_steps`. A *diverged* run has its configuration, and a loss where
+one was logged. What a flag means stands in `catalog/curate.py` and in each run: `ncpl-data show`.
+"""
+SPLIT = """\
+## The published split
+
+Runs that the split of NCPL names, and what the catalog has of them from all sources together. The
+names: `ncpl-data coverage --missing`, `--truncated`.
+
 """
 
 Rows = Sequence[Mapping[str, Any]]
@@ -71,7 +83,24 @@ def page(catalog: Catalog) -> str:
         )
         sections.append(section(name, sheet, rows))
     parts.append(markdown_table(overview))
+    parts.append(SPLIT + markdown_table(split_rows(catalog)))
     return "\n".join([*parts, *sections])
+
+
+def split_rows(catalog: Catalog) -> list[dict[str, str]]:
+    """Return one row a part of the published split."""
+    return [
+        {
+            "source": part.source,
+            "part": part.part,
+            "named": f"{part.named:,}",
+            "with a final loss": f"{part.with_loss - len(part.truncated):,}",
+            "truncated": f"{len(part.truncated):,}",
+            "no loss": f"{len(part.missing):,}",
+            "with a curve": f"{part.with_curve:,}",
+        }
+        for part in coverage(catalog, "ncpl")
+    ]
 
 
 def section(name: str, sheet: Mapping[str, Any], rows: Rows) -> str:

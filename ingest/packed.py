@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from ncpl_data.catalog.errors import RawFileError
 from ncpl_data.catalog.record import Curve, Run, Skipped
-from ncpl_data.ingest.base import CsvRow, Origin, RawFile
+from ncpl_data.ingest.base import CsvRow, Origin, RawFile, Source
 
 SCHEMA = pa.schema([("name", pa.string()), ("sha256", pa.string()), ("content", pa.binary())])
 
@@ -225,48 +225,64 @@ def curve_of(
         ) from error
 
 
-def packed_origins(
+def packed_source(
     read: Read,
     *,
-    source: str,
+    name: str,
     title: str,
+    owner: str,
     licence: str,
     citation: str,
     url: str,
     revision: str,
     n_runs: int,
-    packed: RawFile,
+    files_title: str,
+    sha256: str,
+    n_bytes: int,
     pins: str,
+    traps: tuple[str, ...],
     folder: str = "",
     also: str | None = None,
     compressed: str | None = None,
-) -> tuple[Origin, ...]:
-    """Return the places of one set of files: shipped in one, and each at its owner's.
+) -> Source:
+    """Return the sheet of a source whose files are shipped in one, and each at its owner's.
 
-    The shipped bytes are the owner's, so they come first: there is nothing to download. `folder`
-    is where the files lie in the repository, `also` a pattern of further files to read,
-    `compressed` the pins of a third form: the same files compressed one by one, for --from.
+    The shipped bytes are the owner's, so they come first: there is nothing to download. `sha256`
+    and `n_bytes` are of the packed file data/NAME/NAME.parquet; `folder` is where the files lie in
+    the repository, `also` a pattern of further files to read, `compressed` the pins of a third
+    form: the same files compressed one by one, for --from.
     """
+    packed = RawFile(
+        f"{name}.parquet",
+        sha256,
+        n_bytes,
+        bundled=f"ncpl_data.ingest:data/{name}/{name}.parquet",
+    )
     raw_url = url.replace("https://github.com/", "https://raw.githubusercontent.com/")
     shipped = Origin(
         name="shipped",
-        title=title,
+        title=files_title,
         licence=licence,
         citation=citation,
         url=url,
         revision=revision,
         files=(packed,),
         n_runs=n_runs,
-        read=from_packed(read, source),
+        read=from_packed(read, name),
     )
     files = pinned_files(pins, f"{raw_url}/{revision}{folder}")
     upstream = replace(shipped, name="upstream", files=files, read=from_originals(read, also))
-    if compressed is None:
-        return shipped, upstream
-    third = replace(
-        shipped,
-        name="compressed",
-        files=pinned_files(compressed, None),
-        read=from_compressed(read),
+    origins = [shipped, upstream]
+    if compressed is not None:
+        files = pinned_files(compressed, None)
+        origins.append(replace(shipped, name="compressed", files=files, read=from_compressed(read)))
+    return Source(
+        name=name,
+        title=title,
+        owner=owner,
+        licence=licence,
+        citation=citation,
+        url=url,
+        origins=tuple(origins),
+        traps=traps,
     )
-    return shipped, upstream, third

@@ -40,9 +40,17 @@ MIN_LEFT_OUT = 20
 
 
 def calibrate(
-    train: Runs, config: FitConfig, *, seed: int, on_fold: Callable[[int], None] | None = None
+    train: Runs,
+    config: FitConfig,
+    *,
+    seed: int,
+    floor: float | None = None,
+    on_fold: Callable[[int], None] | None = None,
 ) -> dict[str, float]:
-    """Return factor ("inside"), slope ("outside", nats a unit of distance) and left-out MAEs."""
+    """Return factor ("inside"), slope ("outside", nats a unit of distance) and left-out MAEs.
+
+    `floor` as for `fit_family`.
+    """
     if config.calibration_folds == 0:
         return dict(FACTORS)
     small = dataclasses.replace(config, members=1, curve_steps=0)
@@ -50,7 +58,7 @@ def calibrate(
     for i, (where, left_out) in enumerate(folds(train, config.calibration_folds)):
         if on_fold is not None:
             on_fold(i)
-        fit = fit_family(train.take(~left_out), small, seed=seed + 100 + i)
+        fit = fit_family(train.take(~left_out), small, seed=seed + 100 + i, floor=floor)
         missed[where].append(left_out_errors(fit, train.take(left_out)))
     found = dict(FACTORS)
     for where, parts in missed.items():

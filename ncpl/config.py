@@ -65,6 +65,8 @@ class FitConfig:
     """Price of the squared free residual, in units of `residual_scale`."""
     residual_scale: float = 0.02
     """Nats of free residual at one unit of the head."""
+    floor: float = 0.0
+    """Where the law's irreducible loss starts, nats; 0 chooses it by left-out sizes."""
     surface_penalty: float = 1e-3
     """Pull of the law's own parameters to their start values."""
     hull_margin: float = 0.2

@@ -80,7 +80,9 @@ def train_bundle(
         in_time = deadline is None or time.monotonic() < deadline
         if config.calibration_folds and in_time:
             log.info("%s: measuring interval widths on left-out training groups", family[0])
-            fit.calibration |= calibrate(train, config, seed=seed)
+            fit.calibration |= calibrate(
+                train, config, seed=seed, floor=float(fit.surface.start[4])
+            )
         fits.append(fit)
         counts[family[0]] = len(train)
     if not fits:

@@ -72,7 +72,7 @@ class Process(nn.Module):
             ("logs", (n_features + len(START_LOGS),)),
             ("x", (n_runs, n_features)), ("drift", (n_runs, 2)), ("solved", (n_runs,)),
         ):  # fmt: skip
-            self.register_buffer(name, torch.zeros(shape))
+            self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
         self.register_buffer("place", torch.zeros(n_runs, dtype=torch.int64))
         self.register_buffer("columns", torch.tensor(columns, dtype=torch.int64))
 
@@ -85,11 +85,11 @@ class Process(nn.Module):
     def features(
         self, numbers_BF: Tensor, codes_BF: Tensor, law_B6: Tensor, surface: Surface
     ) -> Features:
-        """Return the features of encoded runs."""
-        sizes_B2 = torch.nan_to_num(law_B6[:, :2]).clamp(self.low, self.high)
-        away_B2 = distances(surface.coefficients(law_B6), law_B6)
+        """Return the features of encoded runs, in double precision."""
+        sizes_B2 = torch.nan_to_num(law_B6[:, :2].double()).clamp(self.low, self.high)
+        away_B2 = distances(surface.coefficients(law_B6), law_B6).double()
         given = codes_BF[:, self.columns] == 1
-        recipe = (numbers_BF[:, self.columns] / self.spread).clamp(-REACH, REACH) * given
+        recipe = (numbers_BF[:, self.columns].double() / self.spread).clamp(-REACH, REACH) * given
         x = torch.cat([sizes_B2, away_B2, recipe], dim=1)
         return Features(x, sizes_B2, torch.nan_to_num(law_B6[:, 5], nan=-1.0).long())
 
@@ -112,7 +112,7 @@ class Process(nn.Module):
         asked = self.features(numbers_BF, codes_BF, law_B6, surface)
         known = Features(self.x, self.drift, self.place)
         left: Tensor = self.kernel(asked, known, self.logs) @ self.solved * self.unit
-        return left
+        return left.float()
 
     @torch.no_grad()
     def nearest(
@@ -173,8 +173,7 @@ def fit_process(
     process.x.copy_(known.x)
     process.drift.copy_(known.drift)
     process.place.copy_(known.place)
-    known = Features(known.x.double(), known.drift.double(), known.place)
-    y = (residual_n / process.unit).double()
+    y = residual_n.double() / process.unit
     generator = torch.Generator().manual_seed(seed)
     some = torch.randperm(len(y), generator=generator)[:SUBSET].sort().values
     part = Features(known.x[some], known.drift[some], known.place[some])

@@ -28,8 +28,8 @@ class Risk(nn.Module):
 
     def __init__(self, n_features: int, n_optimizers: int) -> None:
         super().__init__()
-        self.weights = nn.Parameter(torch.zeros(n_features + 4))
-        self.offsets = nn.Parameter(torch.zeros(n_optimizers + 1))
+        self.weights = nn.Parameter(torch.zeros(n_features + 4, dtype=torch.float64))
+        self.offsets = nn.Parameter(torch.zeros(n_optimizers + 1, dtype=torch.float64))
 
     def log_odds(self, runs: Features) -> Tensor:
         """Return log odds of divergence (n,)."""
@@ -57,8 +57,7 @@ def fit_risk(
         return None
     with torch.no_grad():
         runs = process.features(*inputs, surface)
-    runs = Features(runs.x.double(), runs.drift.double(), runs.place)
-    risk = Risk(runs.x.shape[1], surface.n_optimizers).double()
+    risk = Risk(runs.x.shape[1], surface.n_optimizers)
     target = diverged_n.double()
     optimizer = torch.optim.LBFGS(risk.parameters(), max_iter=200, line_search_fn="strong_wolfe")
 
@@ -71,4 +70,4 @@ def fit_risk(
         return loss
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    return risk.float().requires_grad_(False)
+    return risk.requires_grad_(False)

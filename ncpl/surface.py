@@ -20,6 +20,7 @@ then the optimizer's place).
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,14 +33,19 @@ K = len(LOCAL)
 CORRECTION_SCALE = (0.01, 0.2, 0.2, 0.2, *(0.004 / 2 ** (i + j - 2) for i, j in POWERS))
 """Size of one unit of the network's correction to each local coefficient."""
 # Start: a Chinchilla law with the exponents of the public fits, in the table's coordinates.
-START_BASE = (0.15, math.log(0.13), -1.25, math.log(0.33), 1.4, 0.0, math.log(0.3))
+START_BASE = (0.15, math.log(0.13), -1.25, math.log(0.33), 1.2, 0.0, math.log(0.3))
+FLOORS = (0.6, 0.9, 1.2, 1.5, 1.8)
+"""Starts of c, nats, that `choose_floor` tries: runs of few sizes say little about it, and it
+decides how the law goes on beyond the largest."""
 # Start: the published Step Law (arXiv 2503.04715), lr ~ N^-0.713 D^0.307, batch ~ D^0.571, over a
 # round bowl; rows height, u, v; columns 1, log N, log D in the table's coordinates.
 START_AFFINE = ((0.0, 0.0, 0.0), (0.0, -0.713, 0.307), (0.0, 0.0, 0.571))
 OFFSET_SCALE = (0.02, 0.3, 0.3)
 """Size of one unit of an optimizer's offset to level (nats), height and u (logs)."""
 OFFSET_PENALTY = 2e-5
-"""Price of a squared unit of offset: as for one run in a thousand that is 0.02 nats off."""
+"""Price of a squared unit of offset."""
+MIN_KEPT = 200
+"""Runs a law of which sizes are left out must keep."""
 START_POWERS = tuple(0.02 if power in ((2, 0), (0, 2)) else 0.0 for power in POWERS)
 
 
@@ -128,14 +134,17 @@ def fit_surface(
     penalty: float,
     margin: float,
     n_optimizers: int,
+    floor: float = START_BASE[4],
     iterations: int = 400,
 ) -> Surface:
     """Return the surface of `n_optimizers` fitted to losses (nats) by L-BFGS in double precision.
 
     Pseudo-Huber loss with threshold `delta` nats. The feed-forward ratio counts up to `margin`
-    outside its range in these runs. Deterministic.
+    outside its range in these runs. c starts at `floor` and is drawn to it. Deterministic.
     """
     surface = Surface(n_optimizers).double()
+    with torch.no_grad():
+        surface.start[4] = surface.base[4] = floor
     law_B6, loss_B = law_B6.double(), loss_B.double()
     ratio = torch.nan_to_num(law_B6[:, 4])
     surface.ffn_range.copy_(torch.stack([ratio.min() - margin, ratio.max() + margin]))
@@ -157,6 +166,28 @@ def fit_surface(
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
     return surface.float()
+
+
+def choose_floor(law_B6: Tensor, loss_B: Tensor, **settings: Any) -> float:
+    """Return the start of c under which the law best predicts the largest sizes, left out.
+
+    The largest size, then the two largest, are left out and predicted by a law fitted to the rest
+    (`settings` as for `fit_surface`); the score is the mean absolute error plus the absolute bias,
+    since it is the bias that grows with the distance. With one size there is nothing to choose by.
+    """
+    sizes = torch.unique(law_B6[:, 0])
+    scores = dict.fromkeys(FLOORS, 0.0)
+    for first_out in sizes[1:][-2:]:
+        left_out = law_B6[:, 0] >= first_out
+        if (~left_out).sum() < MIN_KEPT:
+            continue
+        for floor in FLOORS:
+            surface = fit_surface(law_B6[~left_out], loss_B[~left_out], floor=floor, **settings)
+            with torch.no_grad():
+                law = surface_value(surface.coefficients(law_B6[left_out]), law_B6[left_out])
+            error = law - loss_B[left_out]
+            scores[floor] += float(error.abs().mean() + error.mean().abs())
+    return min(FLOORS, key=lambda floor: (scores[floor], abs(floor - START_BASE[4])))
 
 
 def pseudo_huber(error: Tensor, delta: float) -> Tensor:

@@ -33,7 +33,7 @@ from ncpl.model import NCPL, sized
 from ncpl.process import Process, fit_process
 from ncpl.risk import Risk, fit_risk
 from ncpl.stacked import Stacked
-from ncpl.surface import Surface, fit_surface, pseudo_huber, surface_value
+from ncpl.surface import Surface, choose_floor, fit_surface, pseudo_huber, surface_value
 
 log = logging.getLogger(__name__)
 CHECKPOINT_SECONDS = 20.0
@@ -191,6 +191,7 @@ def fit_family(
     config: FitConfig,
     *,
     seed: int,
+    floor: float | None = None,
     points: Points | None = None,
     diverged: Runs | None = None,
     deadline: float | None = None,
@@ -200,7 +201,8 @@ def fit_family(
     """Return the ensemble fitted to the training runs of one family.
 
     With `points`, the measured curves of the runs, it learns curves too; with `diverged`, runs that
-    diverged where training runs did not, their risk. `deadline` is a
+    diverged where training runs did not, their risk. `floor` is where the law's irreducible loss
+    starts, chosen by left-out sizes if not given. `deadline` is a
     time.monotonic() value after which training stops where it is, once the first member has begun;
     with `checkpoints`, members continue from what an earlier call left there;
     `on_step(member, step, loss)` is told each step.
@@ -211,14 +213,16 @@ def fit_family(
     encoder = Encoder.fit(train.configs, config.context_fields, config.recipe_fields)
     tensors = tensors_of(encoder.encode(train.configs))
     target_B = torch.from_numpy(train.loss).float()
-    surface = fit_surface(
-        tensors[2],
-        target_B,
-        delta=config.huber_delta,
-        penalty=config.surface_penalty,
-        margin=config.hull_margin,
-        n_optimizers=len(encoder.optimizers),
-    )
+    settings: dict[str, Any] = {
+        "delta": config.huber_delta,
+        "penalty": config.surface_penalty,
+        "margin": config.hull_margin,
+        "n_optimizers": len(encoder.optimizers),
+    }
+    floor = floor or config.floor
+    if not floor:
+        floor = choose_floor(tensors[2], target_B, **settings)
+    surface = fit_surface(tensors[2], target_B, floor=floor, **settings)
     if not config.is_structured:
         surface.flatten_to(baseline)
     fit = Fit(family, encoder, baseline, [], [], process_share=config.process_share)

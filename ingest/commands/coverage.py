@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -14,31 +16,53 @@ from ncpl_data.ingest.console import (
     table_text,
 )
 
-COLUMNS = ("source", "part", "named", "in_catalog", "with_loss", "with_curve")
+COLUMNS = ("source", "part", "named", "in_catalog", "with_loss", "with_final_loss", "with_curve")
 
 EPILOG = """\b
 Examples:
   ncpl-data coverage
   ncpl-data coverage --missing     names the runs that have no loss here
+  ncpl-data coverage --truncated   names the runs whose log stops before they do
 """
 
 
 @click.command(epilog=EPILOG)
 @click.option("--split", default="ncpl", show_default=True, help="Published split.")
 @click.option("--missing", is_flag=True, help="Name the runs without a loss, one a line.")
+@click.option("--truncated", is_flag=True, help="Name the runs whose loss is not the final one.")
 @at_option
 @catalog_option
 @output_options
 def coverage(
-    split: str, missing: bool, at: int | None, catalog_folder: Path, console: Console
+    split: str,
+    missing: bool,
+    truncated: bool,
+    at: int | None,
+    catalog_folder: Path,
+    console: Console,
 ) -> None:
     """Count which runs of a split are in the catalog, with a loss, with a curve."""
     from ncpl_data.catalog.stats import coverage as split_coverage
     from ncpl_data.catalog.store import Catalog
 
     rows = [part.as_dict() for part in split_coverage(Catalog(catalog_folder, at), split)]
-    names = [f"{row['source']}\t{row['part']}\t{name}" for row in rows for name in row["missing"]]
-    text = "\n".join(names) if missing else table_text(rows, COLUMNS)
-    console.result({"split": split, "parts": rows}, text)
-    if names and not missing:
-        console.note(f"{len(names):,} runs have no loss here; their names: --missing")
+    names = {part: named(rows, part) for part in ("missing", "truncated")}
+    wanted = [
+        part for part, is_wanted in (("missing", missing), ("truncated", truncated)) if is_wanted
+    ]
+    lines = [line for part in wanted for line in names[part]]
+    console.result(
+        {"split": split, "parts": rows}, "\n".join(lines) if wanted else table_text(rows, COLUMNS)
+    )
+    if names["missing"] and not wanted:
+        console.note(f"{len(names['missing']):,} runs have no loss here; their names: --missing")
+    if names["truncated"] and not wanted:
+        console.note(
+            f"{len(names['truncated']):,} runs have a loss that is the last one logged, not the "
+            "final one (status truncated); their names: --truncated"
+        )
+
+
+def named(rows: Sequence[Mapping[str, Any]], part: str) -> list[str]:
+    """Return a line for each run of one list: source, part of the split, name."""
+    return [f"{row['source']}\t{row['part']}\t{name}" for row in rows for name in row[part]]

@@ -9,7 +9,8 @@ import click
 from ncpl_data.ingest.console import Console, output_options
 
 EPILOG = """\b
-Projects: marin, steplaw (Weights & Biases), losscast (GitHub), ncpl_logs (Hugging Face).
+Projects: marin, steplaw (Weights & Biases), losscast, overtraining (GitHub), ncpl_logs
+(Hugging Face).
 Keys, if needed: WANDB_API_KEY, HF_TOKEN. They are sent and never written.
 \b
 Examples:

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from ncpl_data.ingest.live import hub_dataset, losscast_repository, wandb_project
+from ncpl_data.ingest.live import (
+    github_archive,
+    hub_dataset,
+    losscast_repository,
+    wandb_project,
+)
 from ncpl_data.ingest.live.transport import Transport
 from ncpl_data.ingest.secrets import scrubbed
 from ncpl_data.ingest.studies import losscast, marin
-from ncpl_data.ingest.studies.wandb_runs import FILE
+from ncpl_data.ingest.studies.wandb_runs import FILE, STATES_WITHOUT_END
 
 REVISION_FILE = "REVISION"
+OVERTRAINING_REVISION = "a003c4913793ac2ae7ef87b28ecb562955d026d5"
+"""The commit whose model files the source pins."""
 
 
 @dataclass(frozen=True)
@@ -50,20 +58,31 @@ class WandbProject:
     tags: Sequence[str] = ()
 
     def record(self, folder: Path, base_url: str | None, limit: int | None) -> Recorded:
-        """Write one JSON line a run; the file appears whole or not at all.
+        """Write one JSON line a run; the file takes its name only when it is complete.
 
-        The key in WANDB_API_KEY is used if there is one. Values of the configuration that look
-        like secrets are left out.
+        A recording that was cut off goes on where it stopped: runs that had ended are not asked
+        for again. The key in WANDB_API_KEY is used if there is one. Values of configuration and
+        summary that look like secrets are left out.
         """
         key = os.environ.get("WANDB_API_KEY")
         address = base_url or wandb_project.BASE_URL
-        path, n_runs = folder / FILE, 0
+        path = folder / FILE
         auth = ("api", key) if key else None
-        with Transport(address, service="W&B", auth=auth) as transport, whole(path) as file:
+        with (
+            Transport(address, service="W&B", auth=auth) as transport,
+            continued(path) as (file, known),
+        ):
+            n_runs = len(known)
             for run in wandb_project.project_runs(
-                transport, self.entity, self.project, self.choose, tags=self.tags, limit=limit
+                transport,
+                self.entity,
+                self.project,
+                self.choose,
+                tags=self.tags,
+                limit=limit,
+                known=known,
             ):
-                run["config"] = scrubbed(run["config"])
+                run |= {part: scrubbed(run[part]) for part in ("config", "summary")}
                 file.write(json.dumps(run, sort_keys=True, ensure_ascii=False) + "\n")
                 n_runs += 1
         return Recorded((path,), n_runs, None)
@@ -103,7 +122,7 @@ class LossCastRepository:
 
     def record(self, folder: Path, base_url: str | None, limit: int | None) -> Recorded:
         """Write one JSON line a run; the file appears whole or not at all."""
-        address = base_url or losscast_repository.BASE_URL
+        address = base_url or github_archive.BASE_URL
         path, n_runs = folder / losscast.RECORDED_FILE, 0
         with Transport(address, service="GitHub") as transport, whole(path) as file:
             for run in losscast_repository.repository_runs(transport, self.revision):
@@ -114,10 +133,34 @@ class LossCastRepository:
         return Recorded((path,), n_runs, self.revision)
 
 
-PROJECTS: Mapping[str, WandbProject | HubDataset | LossCastRepository] = {
+@dataclass(frozen=True)
+class GithubFiles:
+    """Files of a repository at one commit."""
+
+    repository: str
+    revision: str
+    member: re.Pattern[str]
+    """Fits the paths of the files in the archive; its group `path` is where they are written."""
+
+    def record(self, folder: Path, base_url: str | None, limit: int | None) -> Recorded:
+        """Write the files below a folder, byte for byte. `limit` bounds their number."""
+        address = base_url or github_archive.BASE_URL
+        with Transport(address, service="GitHub") as transport:
+            paths = github_archive.write_files(
+                transport, self.repository, self.revision, self.member, folder, limit
+            )
+        return Recorded(tuple(paths), None, self.revision)
+
+
+PROJECTS: Mapping[str, WandbProject | HubDataset | LossCastRepository | GithubFiles] = {
     "marin": WandbProject("marin-community", "optimizer-scaling", marin_metric),
     "steplaw": WandbProject("billzid", "predictable-scale", smoothed_loss),
     "losscast": LossCastRepository(losscast.REVISION),
+    "overtraining": GithubFiles(
+        "mlfoundations/scaling",
+        OVERTRAINING_REVISION,
+        re.compile(r"[^/]+/exp_data/(?P<path>(models|evals)/[A-Za-z0-9._=-]+\.json)"),
+    ),
     "ncpl_logs": HubDataset("zhqwqwq/NCPL-Pretraining-Logs"),
 }
 
@@ -133,3 +176,31 @@ def whole(path: Path) -> Iterator[IO[str]]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def continued(path: Path) -> Iterator[tuple[IO[str], frozenset[str]]]:
+    """Give a file to write and the names of the runs that it holds already.
+
+    What was written stays when the writing fails, and is there the next time; a run that had not
+    ended, and a line that was cut off, are left out then.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    lines: dict[str, str] = {}
+    for text in part.read_text("utf-8").splitlines() if part.is_file() else ():
+        try:
+            run = json.loads(text)
+        except ValueError:
+            break
+        if run["state"] not in STATES_WITHOUT_END:
+            lines[run["name"]] = text
+    with part.open("w", encoding="utf-8") as file:
+        try:
+            file.writelines(f"{text}\n" for text in lines.values())
+            yield file, frozenset(lines)
+        finally:
+            file.flush()
+            if file.tell() == 0:
+                part.unlink()
+    part.replace(path)

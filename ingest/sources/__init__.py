@@ -22,6 +22,7 @@ from ncpl_data.ingest.sources import (
     observational,
     olmo_ladder,
     overtraining,
+    parameter_golf,
     regmix,
     routed_lms,
     scalebench,
@@ -49,6 +50,7 @@ SOURCES: Mapping[str, Source] = {
         ncpl_logs,
         routed_lms,
         loss_to_loss,
+        parameter_golf,
     )
 }
 

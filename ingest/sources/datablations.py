@@ -9,6 +9,7 @@ from typing import Any
 from ncpl_data.catalog.parquet import file_sha256
 from ncpl_data.catalog.record import Run, Skipped
 from ncpl_data.ingest.base import Origin, RawFile, Source
+from ncpl_data.ingest.studies.scalebench_tables import data_constrained_id
 from ncpl_data.ingest.tables import parquet_rows
 
 NAME = "datablations"
@@ -25,14 +26,6 @@ PARTS = ("train", "test")
 LOSS = "loss"  # the table does not say train or validation
 
 
-def run_id(row: Mapping[str, Any]) -> str:
-    """Return the identity of a row: size, unique tokens and tokens name it, no two rows share."""
-    return (
-        f"{NAME}/n{row['params'] / 1e6:g}M_u{row['unique_tokens'] / 1e6:g}M"
-        f"_d{row['tokens'] / 1e6:g}M"
-    )
-
-
 def read(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
     """Yield one run a row, train part first."""
     for part in PARTS:
@@ -47,7 +40,7 @@ def run_of(row: Mapping[str, Any], part: str, digest: str, number: int) -> Run:
     tokens, unique = int(row["tokens"]), int(row["unique_tokens"])
     logged = "params_total nominal_train_tokens unique_tokens final_loss final_loss_metric metrics"
     return Run(
-        run_id=run_id(row),
+        run_id=data_constrained_id(row),
         source=NAME,
         stage="pretrain",
         modality="text",

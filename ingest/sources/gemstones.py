@@ -10,8 +10,7 @@ import polars as pl
 
 from ncpl_data.catalog.errors import RawFileError
 from ncpl_data.catalog.record import Run, Skipped
-from ncpl_data.ingest.base import RawFile, Source
-from ncpl_data.ingest.packed import curve_of, packed_origins, sha256
+from ncpl_data.ingest.packed import curve_of, packed_source, sha256
 from ncpl_data.ingest.pins.gemstones import COMPRESSED, PINS
 
 NAME = "gemstones"
@@ -215,31 +214,21 @@ def cooled_runs(tables: Mapping[str, pl.DataFrame], digests: Mapping[str, str]) 
         )
 
 
-SOURCE = Source(
+SOURCE = packed_source(
+    read,
     name=NAME,
     title="Gemstones: 22 shapes hot, 20 at a lower rate, 199 cooled branches",
     owner="University of Maryland (McLeish et al.)",
     licence="MIT",
     citation=CITATION,
     url=URL,
-    origins=packed_origins(
-        read,
-        source=NAME,
-        title="six JSONL tables: validation loss every 477 steps, and on two FineWeb sets",
-        licence="MIT",
-        citation=CITATION,
-        url=URL,
-        revision=REVISION,
-        n_runs=241,
-        packed=RawFile(
-            "gemstones.parquet",
-            "a8a9f92e78b72f4da501f4d6e2373f220807c5687e0844421fcb6a3465d8470a",
-            59_172,
-            bundled="ncpl_data.ingest:data/gemstones/gemstones.parquet",
-        ),
-        pins=PINS,
-        compressed=COMPRESSED,
-    ),
+    revision=REVISION,
+    n_runs=241,
+    files_title="six JSONL tables: validation loss every 477 steps, and on two FineWeb sets",
+    sha256="a8a9f92e78b72f4da501f4d6e2373f220807c5687e0844421fcb6a3465d8470a",
+    n_bytes=59_172,
+    pins=PINS,
+    compressed=COMPRESSED,
     traps=(
         "final_loss is the loss at that row's step, not at the end of the run",
         "hot_477 and hot_120b+_only repeat rows of hot_100b+: one file is read",

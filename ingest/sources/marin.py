@@ -10,7 +10,7 @@ from typing import Any
 
 from ncpl_data.catalog.errors import RawFileError
 from ncpl_data.catalog.record import Run, Skipped
-from ncpl_data.ingest.base import Origin, RawFile, Source
+from ncpl_data.ingest.base import Origin, RawFile, Source, repaired
 from ncpl_data.ingest.packed import read_packed
 from ncpl_data.ingest.studies import marin as study
 from ncpl_data.ingest.studies import wandb_runs
@@ -33,6 +33,13 @@ RUNS_FILE, SPLIT_FILE = "runs.jsonl", "marin_keys_model_split.json"
 
 DIGEST_ORIGIN = {"kind": "derived", "rule": "the only run name whose digest fits the configuration"}
 
+UNSWEPT_COLUMNS = {"max_grad_norm": "grad_clip_norm", "min_lr_ratio": "min_learning_rate"}
+UNSWEPT_ORIGIN = {
+    "kind": "derived",
+    "rule": "the launcher's value of a key the configuration leaves out; the digest in the run's "
+    "name agrees",
+}
+
 
 def read_shipped(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
     """Yield the runs of the shipped form: both files in one."""
@@ -52,8 +59,10 @@ def read(runs: bytes, curves: bytes, split: bytes) -> Iterator[Run | Skipped]:
     named = [name for names in json.loads(split).values() for name in names]
     owners = {line: curve_owner(row, rows, named) for line, row in lines}
     by_run = {owners[line]: row for line, row in lines}
+    holders = {group_loss(row): row["wandb_id"] for row in rows if not row.get("ambiguous")}
     for row in rows:
-        yield named_run(row, by_run.get(row["wandb_id"]))
+        twin = holders.get(group_loss(row)) if row.get("ambiguous") else None
+        yield named_run(row, by_run.get(row["wandb_id"]), twin)
     known = {row["wandb_id"] for row in rows}
     for line, row in lines:
         if owners[line] not in known:
@@ -119,14 +128,30 @@ def train_steps(row: Row, file: str) -> int:
     return study.steps_of(int(required(row, "tokens", file)), int(batch))
 
 
-def named_run(row: Row, curve: Row | None) -> Run:
-    """Return the run of one line of the file of runs, with its curve if there is one."""
+def left_out(config: Row, optimizer: str) -> Row:
+    """Return the hyperparameters a configuration leaves to the launcher, with its values."""
+    keys = study.spelling_keys(optimizer)
+    return {k: v for k, v in study.UNSWEPT.items() if k in keys and k not in config}
+
+
+def group_loss(row: Row) -> tuple[Any, ...]:
+    """Return what a run and the twin that ended at the very same loss have in common."""
+    return row["optimizer"], row["size"], row["tokens"], row["loss"]
+
+
+def named_run(row: Row, curve: Row | None, twin: str | None = None) -> Run:
+    """Return the run of one line of the file of runs, with its curve if there is one.
+
+    `twin` is the run the result files name with this loss, where they do not name this one.
+    """
     name = required(row, "wandb_id", RUNS_FILE)
     optimizer = study.OPTIMIZERS[required(row, "optimizer", RUNS_FILE)]
     steps = required(row, "steps", RUNS_FILE)
     config = required(row, "config", RUNS_FILE)
     fit = study.verify_digest(name, optimizer, config, steps)
     flags = []
+    assumed = {} if fit in (None, "wrong") else left_out(config, optimizer)
+    changed = {UNSWEPT_COLUMNS[key]: UNSWEPT_ORIGIN for key in assumed}
     notes = None
     loss = required(row, "loss", RUNS_FILE)
     extra: dict[str, Any] = {"marin.digest": fit or "unchecked"}
@@ -137,8 +162,9 @@ def named_run(row: Row, curve: Row | None) -> Run:
     if row.get("ambiguous"):
         # The result file named no run: the loss is one of two runs of this configuration.
         flags.append("loss_of_a_twin")
-        extra["marin.twin_loss"] = loss
-        notes = "The loss at hand may be that of another run of the same configuration."
+        extra |= {"marin.twin_loss": loss} | ({"marin.twin": twin} if twin else {})
+        notes = f"The loss at hand is that of {twin or 'another run'}, of the same configuration."
+        changed["final_loss"] = repaired(loss, notes)
         loss = None
     elif not isinstance(loss, float) or not math.isfinite(loss) or loss > MAX_LOSS:
         extra["marin.logged_loss"] = str(loss)
@@ -155,6 +181,8 @@ def named_run(row: Row, curve: Row | None) -> Run:
         flags=flags,
         notes=notes,
         named_by=LOGGED,
+        assumed=assumed,
+        changed=changed,
     )
 
 
@@ -248,9 +276,12 @@ SOURCE = Source(
         "the optimizer in a name runs into free text (soapere, muonz): take the longest known tag",
         "hyperparameters are spelled as Python prints them: the digest of 1 and 1.0 differ",
         "tiny epsilons have three spellings (1e-25, 9.999999999999999e-26, 1e-30)",
-        "18 losses were found by configuration, not by name: they may be a twin's",
+        "18 losses were found by configuration, not by name: each is, bit for bit, that of a twin "
+        "the files do name. 17 of the runs have a log in LossCast-Bench, which ends elsewhere",
         "diverged runs carry NaN as text, or losses up to 1.4e14",
         "the evaluation curves have no run name",
         "decay = 0 means no decay at all, decay = 1 the whole run",
+        "curves have a point at step 0, before the first update or right after it (10.8 to 12.2 "
+        "nats): no part of the course a fit should follow",
     ),
 )

@@ -11,11 +11,10 @@ import pyarrow as pa
 
 from ncpl_data.catalog.errors import RawFileError
 from ncpl_data.catalog.record import Run, Skipped
-from ncpl_data.ingest.base import RawFile, Source
 from ncpl_data.ingest.packed import (
     csv_columns,
     curve_of,
-    packed_origins,
+    packed_source,
     sha256,
 )
 from ncpl_data.ingest.pins.multipower import PINS
@@ -183,30 +182,20 @@ def parent_of(name: str, columns: Mapping[str, Columns], change: int) -> tuple[s
     return None
 
 
-SOURCE = Source(
+SOURCE = packed_source(
+    read,
     name=NAME,
     title="Multi-power law: loss curves under nine learning-rate schedules",
     owner="Tsinghua University (Luo et al.)",
     licence="MIT",
     citation=CITATION,
     url=URL,
-    origins=packed_origins(
-        read,
-        source=NAME,
-        title="27 CSV files: three sizes x nine schedules, every 128 steps",
-        licence="MIT",
-        citation=CITATION,
-        url=URL,
-        revision=REVISION,
-        n_runs=27,
-        packed=RawFile(
-            "multipower.parquet",
-            "8d3018ceefd1627fc8aebea99cbe8b27e84ed42de93af8061d2cb306f9a2537c",
-            28_948,
-            bundled="ncpl_data.ingest:data/multipower/multipower.parquet",
-        ),
-        pins=PINS,
-    ),
+    revision=REVISION,
+    n_runs=27,
+    files_title="27 CSV files: three sizes x nine schedules, every 128 steps",
+    sha256="8d3018ceefd1627fc8aebea99cbe8b27e84ed42de93af8061d2cb306f9a2537c",
+    n_bytes=28_948,
+    pins=PINS,
     traps=(
         "the logs start after warm-up (step 2,160 or 2,176), so there is no early part",
         "whether the loss is train or validation is not said: the metric is just loss",

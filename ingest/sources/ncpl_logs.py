@@ -39,6 +39,13 @@ COLUMNS = {
     "min_lr": "min_learning_rate",
 }
 COUNTS = {"n_layers", "n_heads", "d_model", "warmup_steps", "batch_size_sequences"}
+ANY = {"stage": "pretrain", "modality": "text"}
+"""What is known of a run whose name is not understood."""
+BY_LENGTH = {
+    "kind": "derived",
+    "rule": "budget / (batch x sequence), and the last logged step; truncated if more than 6% of "
+    "the run follow it",
+}
 BY_NAME = {"kind": "derived", "rule": "the run's name"}
 
 
@@ -70,7 +77,8 @@ def read_entry(entry: Any, file: str, number: int) -> Run | Skipped:
     Raises RawFileError if it lacks a key of the format.
     """
     try:
-        study, name, config = entry["source"], str(entry["name"]), dict(entry["conf"])
+        study, config = entry["source"], dict(entry["conf"])
+        name = str(entry["name"]).rsplit("/", 1)[-1]
         steps, losses, metric, split = CURVES[study]
         points = list(zip(entry[steps], entry[losses], strict=True))
         max_step, loss = int(entry["max_step"]), float(entry["final_loss"])
@@ -79,7 +87,7 @@ def read_entry(entry: Any, file: str, number: int) -> Run | Skipped:
         raise bad_file(file, what) from error
     if not math.isfinite(loss):
         return Skipped(f"{study}/{name}", reason="loss_not_finite", payload={"conf": config})
-    twin, fields, derived = facts_of(study, name)
+    twin, fields, origins = facts_of(study, name)
     values: dict[str, Any] = {}
     extra: dict[str, Any] = {}
     for key, value in config.items():
@@ -91,6 +99,8 @@ def read_entry(entry: Any, file: str, number: int) -> Run | Skipped:
     curve = sorted({int(s): float(v) for s, v in points if math.isfinite(v)}.items())
     step = np.array([s for s, _ in curve], dtype=np.int64)
     value = np.array([v for _, v in curve], dtype=np.float64)
+    length = lengths({**values, **fields}, int(step[-1]) + 1 if curve else max_step)
+    per_step = length["train_tokens"] // length["train_steps"] if length else None
     outcome: dict[str, Any] = {
         "final_loss": loss,
         "final_loss_metric": metric,
@@ -104,10 +114,8 @@ def read_entry(entry: Any, file: str, number: int) -> Run | Skipped:
         source=NAME,
         same_as=None if twin is None else (twin,),
         **values,
-        **fields,
+        **{**fields, **length},
         **outcome,
-        stage="pretrain",
-        modality="text",
         citation=CITATION,
         url=URL,
         file=file,
@@ -116,12 +124,31 @@ def read_entry(entry: Any, file: str, number: int) -> Run | Skipped:
         flags=None if twin else ("name_not_understood",),
         origins={
             **dict.fromkeys((*values, *outcome), "logged"),
-            **derived,
-            **dict.fromkeys(("stage", "modality"), "declared"),
+            **dict.fromkeys(length, BY_LENGTH),
+            **origins,
         },
         raw_config=config,
-        curves=(Curve(metric, step, value),) if curve else (),
+        curves=(Curve(metric, step, value, step * per_step if per_step else None),)
+        if curve
+        else (),
     )
+
+
+def lengths(known: Mapping[str, Any], last: int) -> dict[str, Any]:
+    """Return steps, tokens and status of a run whose last logged step is `last`, counted from 1.
+
+    Nothing where they do not follow: the batch has to divide the budget the name tells.
+    """
+    per_step = known.get("batch_size_sequences", 0) * known.get("sequence_length", 0)
+    budget = known.get("nominal_train_tokens", 0)
+    steps = known.get("train_steps") or (
+        budget // per_step if per_step and budget % per_step == 0 else 0
+    )
+    if not steps or not per_step:
+        return {}
+    is_whole = last >= (1 - marin.MISSING_END_FRAC) * steps
+    found = {"train_steps": steps, "train_tokens": steps * per_step, "final_step": last}
+    return found | {"status": "finished" if is_whole else "truncated"}
 
 
 def facts_of(study: str, name: str) -> tuple[str | None, dict[str, Any], dict[str, Any]]:
@@ -129,33 +156,31 @@ def facts_of(study: str, name: str) -> tuple[str | None, dict[str, Any], dict[st
     if study == "marin":
         named = marin.parse_name(name)
         if named is None:
-            return None, {}, {}
+            return None, ANY, dict.fromkeys(ANY, "declared")
         fields = {
             **marin.model_fields(named.size),
             "optimizer": named.optimizer,
             "nominal_train_tokens": named.nominal_tokens,
-            "sequence_length": marin.SEQUENCE_LENGTH,
-            "dataset": marin.DATASET,
-            "tokenizer": marin.TOKENIZER,
         }
-        return f"marin/{name}", fields, dict.fromkeys(fields, BY_NAME)
+        origins = dict.fromkeys(fields, BY_NAME) | dict.fromkeys(marin.DECLARED, "declared")
+        return f"marin/{name}", {**marin.DECLARED, **fields}, origins
     run = steplaw.parse_name(name)
     if run is None:
-        return None, {}, {}
+        return None, ANY, dict.fromkeys(ANY, "declared")
     fields = {
         "d_model": run.shape[0],
         "d_ff": run.shape[1],
         "n_heads": run.shape[2],
         "n_layers": run.shape[3],
         "params_non_embedding": steplaw.dense_size(run.shape),
-        "optimizer": "adamw",
         "learning_rate": run.learning_rate,
         "min_learning_rate": run.min_learning_rate,
         "batch_size_sequences": run.batch_size_sequences,
         "train_steps": run.train_steps,
-        "sequence_length": steplaw.SEQUENCE_LENGTH,
     }
-    return run.run_id, fields, dict.fromkeys(fields, BY_NAME)
+    declared = {**steplaw.DECLARED, "sequence_length": steplaw.SEQUENCE_LENGTH}
+    origins = dict.fromkeys(fields, BY_NAME) | dict.fromkeys(declared, "declared")
+    return run.run_id, {**declared, **fields}, origins
 
 
 SOURCE = Source(

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ncpl_data.catalog.record import Evaluation, Run, Skipped
-from ncpl_data.ingest.base import RawFile, Source
-from ncpl_data.ingest.packed import csv_dicts, packed_origins, sha256
+from ncpl_data.ingest.packed import csv_dicts, packed_source, sha256
 from ncpl_data.ingest.pins.observational import PINS
 
 NAME = "observational"
@@ -88,31 +87,21 @@ def run_of(row: Mapping[str, str], numbers: Mapping[str, float], line: int, dige
     )
 
 
-SOURCE = Source(
+SOURCE = packed_source(
+    read,
     name=NAME,
     title="Observational scaling: 148 public models, their sizes, tokens and benchmark scores",
     owner="Ruan, Maddison, Hashimoto",
     licence="Apache-2.0",
     citation=CITATION,
     url=URL,
-    origins=packed_origins(
-        read,
-        source=NAME,
-        title="the table of base models",
-        licence="Apache-2.0",
-        citation=CITATION,
-        url=URL,
-        revision=REVISION,
-        n_runs=148,
-        packed=RawFile(
-            "observational.parquet",
-            "0c8b651ee003bde428c9068e63452b13d08e1724304d2bcc114a5da7107b963d",
-            10_494,
-            bundled="ncpl_data.ingest:data/observational/observational.parquet",
-        ),
-        pins=PINS,
-        folder="/eval_results",
-    ),
+    revision=REVISION,
+    n_runs=148,
+    files_title="the table of base models",
+    sha256="0c8b651ee003bde428c9068e63452b13d08e1724304d2bcc114a5da7107b963d",
+    n_bytes=10_494,
+    pins=PINS,
+    folder="/eval_results",
     traps=(
         "no losses: scores only, so these runs train nothing here",
         "tokens of 25 models are not published and stay null",

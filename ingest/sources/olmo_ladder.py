@@ -10,8 +10,7 @@ import polars as pl
 
 from ncpl_data.catalog.errors import RawFileError
 from ncpl_data.catalog.record import Curve, Evaluation, Run, Skipped
-from ncpl_data.ingest.base import RawFile, Source
-from ncpl_data.ingest.packed import curve_of, packed_origins, sha256
+from ncpl_data.ingest.packed import curve_of, packed_source, sha256
 from ncpl_data.ingest.pins.olmo_ladder import COMPRESSED, PINS
 
 NAME = "olmo_ladder"
@@ -226,32 +225,22 @@ def evals_of(rows: pl.DataFrame) -> tuple[Evaluation, ...]:
     return tuple(found)
 
 
-SOURCE = Source(
+SOURCE = packed_source(
+    read,
     name=NAME,
     title="OLMo ladder: 30 exports of 25 settings, and three runs of 7B and 13B",
     owner="Allen Institute for AI",
     licence="Apache-2.0",
     citation=CITATION,
     url=URL,
-    origins=packed_origins(
-        read,
-        source=NAME,
-        title="33 W&B exports: eleven validation sets, tasks, rates",
-        licence="Apache-2.0",
-        citation=CITATION,
-        url=URL,
-        revision=REVISION,
-        n_runs=33,
-        packed=RawFile(
-            "olmo_ladder.parquet",
-            "56500df391018afe012674c4b7218cfc10ab74c0ca7b838f86d0b7b57b015c7a",
-            2_227_557,
-            bundled="ncpl_data.ingest:data/olmo_ladder/olmo_ladder.parquet",
-        ),
-        pins=PINS,
-        folder="/src/scripts/paper/data",
-        compressed=COMPRESSED,
-    ),
+    revision=REVISION,
+    n_runs=33,
+    files_title="33 W&B exports: eleven validation sets, tasks, rates",
+    sha256="56500df391018afe012674c4b7218cfc10ab74c0ca7b838f86d0b7b57b015c7a",
+    n_bytes=2_227_557,
+    pins=PINS,
+    folder="/src/scripts/paper/data",
+    compressed=COMPRESSED,
     traps=(
         "1xC and 1xC-rerun are two runs of one setting; the paper uses the rerun",
         "task losses are bits per byte, validation losses nats per token",

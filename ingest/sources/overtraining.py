@@ -8,8 +8,7 @@ from typing import Any
 
 from ncpl_data.catalog.errors import RawFileError
 from ncpl_data.catalog.record import Evaluation, Run, Skipped
-from ncpl_data.ingest.base import RawFile, Source
-from ncpl_data.ingest.packed import json_object, packed_origins, sha256
+from ncpl_data.ingest.packed import json_object, packed_source, sha256
 from ncpl_data.ingest.pins.overtraining import PINS
 
 NAME = "overtraining"
@@ -194,39 +193,29 @@ def metric_of(result: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-SOURCE = Source(
+SOURCE = packed_source(
+    read,
     name=NAME,
     title="Over-training testbed: 104 open_lm models on C4, RedPajama and RefinedWeb",
     owner="mlfoundations (Gadre et al.)",
     licence="MIT",
     citation=CITATION,
     url=URL,
-    origins=packed_origins(
-        read,
-        source=NAME,
-        title="104 model files with eight losses each",
-        licence="MIT",
-        citation=CITATION,
-        url=URL,
-        revision=REVISION,
-        n_runs=104,
-        packed=RawFile(
-            "overtraining.parquet",
-            "831ffc2e59f9aa779142821afdbb1f62e017d6bea9bfeda58cb82d5f6c25236f",
-            81_324,
-            bundled="ncpl_data.ingest:data/overtraining/overtraining.parquet",
-        ),
-        pins=PINS,
-        folder="/exp_data",
-        also="evals/evaluation_*_heavy.json",
-    ),
+    revision=REVISION,
+    n_runs=104,
+    files_title="104 model files with eight losses each",
+    sha256="831ffc2e59f9aa779142821afdbb1f62e017d6bea9bfeda58cb82d5f6c25236f",
+    n_bytes=81_324,
+    pins=PINS,
+    folder="/exp_data",
+    also="evals/evaluation_*_heavy.json",
     traps=(
         "three 7B files carry the command line of another run (106M tokens): learning rate, decay "
         "and warm-up are those of their settings, the batch (1 there) is unknown",
         "params_no_embed leaves out the input embedding only",
         "two models trained longer than their command line says",
         "final losses only, no curves; the eight evaluation sets are not comparable",
-        "downstream tasks lie in exp_data/evals of the repository: read with --from "
-        "CLONE/exp_data, not shipped",
+        "downstream tasks lie in exp_data/evals of the repository and do not ship: ncpl-data "
+        "record overtraining --out FOLDER, then ingest with --from FOLDER (or CLONE/exp_data)",
     ),
 )

@@ -9,8 +9,7 @@ import pyarrow as pa
 
 from ncpl_data.catalog.errors import RawFileError
 from ncpl_data.catalog.record import Run, Skipped
-from ncpl_data.ingest.base import RawFile, Source
-from ncpl_data.ingest.packed import csv_columns, csv_header, packed_origins, sha256
+from ncpl_data.ingest.packed import csv_columns, csv_header, packed_source, sha256
 from ncpl_data.ingest.pins.regmix import PINS
 
 NAME = "regmix"
@@ -117,31 +116,21 @@ def run_of(
     )
 
 
-SOURCE = Source(
+SOURCE = packed_source(
+    read,
     name=NAME,
     title="RegMix: 1,088 mixtures of the Pile with losses on 13 domains",
     owner="Sea AI Lab (Liu et al.)",
     licence="MIT",
     citation=CITATION,
     url=URL,
-    origins=packed_origins(
-        read,
-        source=NAME,
-        title="four pairs of mixture and loss tables",
-        licence="MIT",
-        citation=CITATION,
-        url=URL,
-        revision=REVISION,
-        n_runs=1_088,
-        packed=RawFile(
-            "regmix.parquet",
-            "df8b97037697c25e16215c4336dbee544b24c8a58ca4b45a6f7e0fbd7c39495e",
-            119_453,
-            bundled="ncpl_data.ingest:data/regmix/regmix.parquet",
-        ),
-        pins=PINS,
-        folder="/data",
-    ),
+    revision=REVISION,
+    n_runs=1_088,
+    files_title="four pairs of mixture and loss tables",
+    sha256="df8b97037697c25e16215c4336dbee544b24c8a58ca4b45a6f7e0fbd7c39495e",
+    n_bytes=119_453,
+    pins=PINS,
+    folder="/data",
     traps=(
         "rows of a mixture file and a loss file pair by index, which starts at 0 or 1",
         "shares are rounded: they sum to .996 to 1.003",

@@ -7,13 +7,11 @@ from typing import Any
 
 from ncpl_data.catalog.record import Run
 from ncpl_data.ingest.base import repaired
-from ncpl_data.ingest.studies import losscast
+from ncpl_data.ingest.studies import losscast, marin_hyper
 from ncpl_data.ingest.studies import marin as study
 from ncpl_data.ingest.studies.marin_hidden import hidden_keys
 
 DIVERGED_ABOVE_NATS = 6.0
-EVAL_INTERVAL = 1000
-"""Steps between evaluations (utils.py of the study)."""
 
 SAYS = "marin-community/marin issue 1290 and marin/optimizer_sweep"
 DERIVED_BY_DIGEST = {
@@ -21,10 +19,6 @@ DERIVED_BY_DIGEST = {
     "rule": "the only choice of the study's grids that fits the digest in the run's name",
 }
 BATCH_ORIGIN = {"kind": "derived", "rule": "listed batch_tokens / listed seq_len"}
-STATUS_ORIGIN = {
-    "kind": "derived",
-    "rule": "diverged above 6 nats; truncated if more than the last evaluation is missing",
-}
 
 
 def marin_run(record: losscast.Record, fits: Sequence[Mapping[str, Any]]) -> Run:
@@ -51,11 +45,11 @@ def marin_run(record: losscast.Record, fits: Sequence[Mapping[str, Any]]) -> Run
     config = {**listed, **hidden}
     rate, second = listed["learning_rate"], record.config["optimizer"].get("adam_lr")
     if second is not None and not hidden:
-        config["muon_to_adam_lr"] = study.rounded(second / rate)
+        config["muon_to_adam_lr"] = marin_hyper.rounded(second / rate)
     if named.optimizer == "nadamw":
         config["nesterov"] = True  # its one difference from adamw; logged so on every shared run
     config["lr_schedule"] = record.config["schedule"]["lr_schedule"]
-    hyper = study.hyperparameter_fields(config, steps)
+    hyper = marin_hyper.hyperparameter_fields(config, steps)
     last = int(record.step[-1])
     return Run(
         run_id=f"{losscast.NAME}/{record.run_id}",
@@ -77,7 +71,7 @@ def marin_run(record: losscast.Record, fits: Sequence[Mapping[str, Any]]) -> Run
         is_copy=True,
         flags=tuple(flags) or None,
         extra={"losscast.split": record.split, "marin.digest": digest or "unchecked"},
-        origins=origins(record, hyper, hidden, digest),
+        origins=origins(record, hyper, hidden, digest, steps),
         raw_config=record.config,
         curves=(record.curve(study.METRIC, batch * study.SEQUENCE_LENGTH),),
     )
@@ -87,7 +81,7 @@ def outcome(record: losscast.Record, steps: int, last: int) -> dict[str, Any]:
     """Return the outcome columns: the last evaluation, and whether the log is whole."""
     loss = float(record.value[-1])
     status = "finished" if loss <= DIVERGED_ABOVE_NATS else "diverged"
-    if last < (steps - 1) // EVAL_INTERVAL * EVAL_INTERVAL:
+    if last + 1 < (1 - study.MISSING_END_FRAC) * steps:
         status = "truncated"
     metric = {
         "name": study.METRIC,
@@ -103,8 +97,18 @@ def outcome(record: losscast.Record, steps: int, last: int) -> dict[str, Any]:
         "final_loss": loss,
         "final_loss_metric": study.METRIC,
         "final_loss_unit": "nats_per_token",
-        "final_step": steps if status == "finished" else last + 1,
+        "final_step": last + 1,  # of the loss; the run itself may have gone on to its end
         "metrics": (metric,),
+    }
+
+
+def status_origin(last: int, steps: int) -> dict[str, Any]:
+    """Return how it is known how the run ended, with the place of its last evaluation."""
+    return {
+        "kind": "derived",
+        "rule": "diverged above 6 nats; truncated if more than 6% of the run follow the last "
+        "evaluation: its loss is then no final one",
+        "evidence": f"last evaluation at step {last} of {steps} ({(last + 1) / steps:.1%})",
     }
 
 
@@ -113,9 +117,10 @@ def origins(
     hyper: Mapping[str, Any],
     hidden: Mapping[str, Any],
     digest: str | None,
+    steps: int,
 ) -> dict[str, Any]:
     """Return the origin of each value, with what upstream said where it was wrong."""
-    config = record.config
+    config, last = record.config, int(record.step[-1])
     data, model, optimizer = config["data"], config["model"], config["optimizer"]
     found: dict[str, Any] = dict.fromkeys(study.DECLARED, "declared")
     found |= dict.fromkeys(("n_layers", "d_model", "n_heads", "final_loss", "metrics"), "logged")
@@ -138,8 +143,8 @@ def origins(
         "train_tokens": repaired(data["tokens_total"], "batch x 4,096 x planned steps"),
         "batch_size_sequences": BATCH_ORIGIN,
         "nominal_train_tokens": {"kind": "derived", "rule": "ratio x 20 x non-embedding params"},
-        "status": STATUS_ORIGIN,
-        "final_step": STATUS_ORIGIN,
+        "status": status_origin(last, steps),
+        "final_step": status_origin(last, steps),
         "min_learning_rate": {"kind": "derived", "rule": "final_lr_ratio x learning_rate"},
     }
     if "is_nesterov" in hyper:
@@ -148,10 +153,10 @@ def origins(
         found["adam_epsilon"] = repaired(optimizer["eps"], "this optimizer has no epsilon")
     by_digest = DERIVED_BY_DIGEST | {"evidence": f"digest of the whole configuration: {digest}"}
     if hidden:
-        columns = {study.COLUMNS.get(key, "optimizer_extra") for key in hidden}
+        columns = {marin_hyper.COLUMNS.get(key, "optimizer_extra") for key in hidden}
         if "decay" in hidden:
             columns |= {"schedule", "decay_steps"}
-        if study.SECOND_RATES.keys() & hidden.keys():
+        if marin_hyper.SECOND_RATES.keys() & hidden.keys():
             columns.add("learning_rate_groups")
         found |= dict.fromkeys(columns & hyper.keys(), by_digest)
     return found

@@ -11,6 +11,7 @@ import numpy as np
 from ncpl_data.catalog.errors import RawFileError
 from ncpl_data.catalog.record import Curve, Evaluation, Run
 from ncpl_data.ingest.studies import marin as study
+from ncpl_data.ingest.studies import marin_hyper
 
 NAME = "marin"
 CITATION = (
@@ -54,14 +55,17 @@ def build(
     named_by: Any,
     url: str | None = None,
     is_whole: bool = True,
+    assumed: Mapping[str, Any] | None = None,
+    changed: Mapping[str, Any] | None = None,
 ) -> Run:
     """Return a run. A loss that is NaN stands for a diverged run, None for one not known.
 
-    A run that is not whole stopped before its planned end.
+    A run that is not whole stopped before its planned end. `assumed` holds hyperparameters the
+    configuration leaves out, `changed` the origins of values that are not as they were logged.
     """
     config: Row = row["config"]
     batch = int(config["train_batch_size"])
-    hyper = study.hyperparameter_fields(config, steps)
+    hyper = marin_hyper.hyperparameter_fields({**config, **(assumed or {})}, steps)
     known = loss is not None and math.isfinite(loss)
     status = None
     if loss is not None:
@@ -94,7 +98,7 @@ def build(
         final_loss=loss if known else None,
         final_loss_metric=study.METRIC,
         final_loss_unit="nats_per_token",
-        final_step=steps if status == "finished" else None,
+        final_step=last_step(status, steps, curve),
         metrics=(metric,),
         citation=CITATION,
         url=url or f"{URL}/blob/{commit}/{path}",
@@ -104,11 +108,18 @@ def build(
         notes=notes,
         flags=tuple(flags) or None,
         extra=extra,
-        origins=origins(hyper, named_by),
+        origins=origins(hyper, named_by) | dict(changed or {}),
         raw_config={"group": row["optimizer"], "changed": row.get("changed"), **config},
         curves=() if curve is None else (read_curve(curve, batch),),
         evals=() if curve is None else evaluations(curve, steps),
     )
+
+
+def last_step(status: str | None, steps: int, curve: Row | None) -> int | None:
+    """Return the last step taken, counted from 1, if it is known."""
+    if status == "truncated" and curve is not None:
+        return int(curve["step"][-1]) + 1
+    return steps if status == "finished" else None
 
 
 def origins(hyper: Mapping[str, Any], named_by: Any) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Runs recorded from a W&B project by `ncpl-data record`: JSON lines, one run a line.
 
 A line holds name, displayName, state, tags, config and summary as W&B gives them (each value of
-the configuration unwrapped) and history: rows of _step and the recorded metric.
+the configuration unwrapped), history (rows of _step and the recorded metric) and how many points
+the service says there are.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from ncpl_data.catalog.errors import RawFileError
 from ncpl_data.catalog.record import Curve, Run, Skipped
 from ncpl_data.ingest.base import Origin, RawFile
+from ncpl_data.ingest.secrets import scrubbed
 from ncpl_data.ingest.studies import marin, marin_run, steplaw
 
 FILE = "wandb_runs.jsonl"
@@ -76,6 +78,12 @@ def points(row: Record, metric: str) -> dict[int, float]:
     }
 
 
+def history_flags(row: Record) -> list[str]:
+    """Return a flag if the service gave a sample of the points only."""
+    n_logged = row.get("points_logged")
+    return ["curve_sampled"] if n_logged and len(row["history"]) < n_logged else []
+
+
 def read_marin(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
     """Yield the runs of a recording of the Marin optimizer study."""
     seen: set[str] = set()
@@ -104,7 +112,7 @@ def marin_record(name: str, row: Record) -> Run | Skipped:
     flat["train_batch_size"] = int(trainer["train_batch_size"])
     curve = points(row, marin.METRIC)
     loss: Any = row["summary"].get(marin.METRIC)
-    flags, extra = [], {"marin.state": str(row.get("state"))}
+    flags, extra = history_flags(row), {"marin.state": str(row.get("state"))}
     digest = marin.verify_digest(name, named.optimizer, flat, steps)
     extra["marin.digest"] = digest or "unchecked"
     if digest == "wrong":
@@ -235,6 +243,7 @@ def steplaw_record(name: str, named: steplaw.Named, row: Record) -> Run:
             **dict.fromkeys(outcome, "logged"),
             **dict.fromkeys((*steplaw.DECLARED, "sequence_length"), "declared"),
         },
-        raw_config=row["config"],
+        flags=tuple(history_flags(row)) or None,
+        raw_config=scrubbed(row["config"]),
         curves=(Curve(steplaw.TARGET, at, value, at * tokens_per_step),) if len(at) else (),
     )

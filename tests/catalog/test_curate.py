@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from ncpl_data.catalog.curate import (
     RULES,
+    climb,
     curate,
     divergence,
+    end_apart,
     findings,
     guesses_removed,
     late_start,
     size_error,
-    spike,
     token_budget,
     truncation,
     unit_error,
@@ -65,7 +66,7 @@ def test_what_the_rules_find_in_the_shipped_logs(shipped: dict[str, dict[str, Ru
             "guesses_removed": 2922,
             "curve_starts_late": 23,
         },
-        "steplaw": {"loss_spike": 123, "curve_starts_late": 23},
+        "steplaw": {"loss_spike": 123, "curve_starts_late": 23, "curve_end_apart": 406},
     }
 
 
@@ -110,6 +111,9 @@ def test_own_flags_stay_first_and_curating_twice_changes_nothing() -> None:
 STEPS = [*range(0, 1000, 50), 999]
 FALLING = [9.0 - 6.0 * (i / len(STEPS)) ** 0.3 for i in range(len(STEPS))]
 
+LONG = [*range(0, 1000, 10), 999]
+CLIMBING = [max(4.0 - 0.05 * i, 0.01 * i + 1.5) for i in range(len(LONG))]
+
 
 @pytest.mark.parametrize(
     ("rule", "case", "expected"),
@@ -124,6 +128,10 @@ FALLING = [9.0 - 6.0 * (i / len(STEPS)) ** 0.3 for i in range(len(STEPS))]
         (truncation, with_curve([0, 995], [9.0, 5.0], train_steps=1000), None),
         (truncation, with_curve([0, 100], [9.0, 5.0]), None),
         (truncation, run(train_steps=100), None),
+        (end_apart, with_curve([0, 99], [9.0, 5.0], train_steps=100, final_loss=5.002), "5.002"),
+        (end_apart, with_curve([0, 99], [9.0, 5.0], train_steps=100, final_loss=5.0009), None),
+        (end_apart, with_curve([0, 50], [9.0, 5.0], train_steps=100, final_loss=4.0), None),
+        (end_apart, with_curve([0, 99], [9.0, 5.0], train_steps=100), None),
         (late_start, with_curve([500, 550, 999], [4.0, 4.0, 3.9], train_steps=1000), "step 500"),
         (late_start, with_curve([10, 20, 999], [4.0, 4.0, 3.9], train_steps=1000), None),
         (
@@ -131,9 +139,11 @@ FALLING = [9.0 - 6.0 * (i / len(STEPS)) ** 0.3 for i in range(len(STEPS))]
             with_curve([500, 550, 999], [4, 4, 3.9], train_steps=1000, parent_run_id="a/c"),
             "continues a/c",
         ),
-        (spike, with_curve(STEPS, FALLING, final_loss=3.0), None),
-        (spike, with_curve(STEPS, [*FALLING[:12], 8.5, *FALLING[13:]], final_loss=3.0), "step 600"),
-        (spike, with_curve(STEPS, [*FALLING[:12], 8.5, *FALLING[13:]], status="diverged"), None),
+        (climb, with_curve(STEPS, FALLING, final_loss=3.0), None),
+        (climb, with_curve(STEPS, [*FALLING[:12], 8.5, *FALLING[13:]], final_loss=3.0), "step 600"),
+        (climb, with_curve(STEPS, [*FALLING[:12], 8.5, *FALLING[13:]], status="diverged"), None),
+        (climb, with_curve(LONG, CLIMBING, final_loss=2.5), "above its best, at step 999"),
+        (climb, with_curve(LONG, CLIMBING, status="diverged", final_loss=2.5), None),
         (unit_error, run(final_loss=35.0, status="finished"), "called nats per token"),
         (unit_error, run(final_loss=0.1), "called nats per token"),
         (unit_error, run(final_loss=3.2), None),

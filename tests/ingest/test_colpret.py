@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ncpl_data.catalog.curate import curate
 from ncpl_data.catalog.errors import RawFileError
 from ncpl_data.catalog.record import Run
 from ncpl_data.ingest.sources.colpret import SOURCE, read
@@ -99,6 +100,15 @@ def test_only_apache_runs_are_shipped() -> None:
     curves = [c for run in found for c in run.curves if run.run_id.startswith("colpret/data")]
     assert len(curves) == 48
     assert sum(len(c.step) for c in curves) == 9_261
+
+
+def test_the_runs_of_44_epochs_overfit_and_no_others() -> None:
+    """Their train loss rises and stays up; that is no spike."""
+    origin = next(o for o in SOURCE.origins if o.name == "shipped")
+    runs = [run for run in origin.read(origin.bundled_paths() or {}) if isinstance(run, Run)]
+    flagged = {run.run_id for run in runs if "loss_rises" in (curate(run).flags or ())}
+    assert len(flagged) == 6
+    assert flagged == {run.run_id for run in runs if run.epochs == 44}
 
 
 def test_a_missing_column_is_named() -> None:

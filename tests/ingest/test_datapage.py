@@ -65,6 +65,8 @@ def test_the_committed_page_has_the_numbers_of_the_sources() -> None:
     assert row_of(text, "[losscast](#losscast)")[2:6] == ["5,168", "5,168", "5,168", "368,187"]
     assert row_of(text, "[steplaw](#steplaw)")[2:6] == ["2,819", "2,819", "2,277", "258,645"]
     assert row_of(text, "[marin](#marin)")[2:6] == ["2,046", "2,022", "123", "4,195"]
+    assert row_of(text, "marin | ood")[2:] == ["415", "324", "2", "89", "180"]
+    assert row_of(text, "steplaw | ood")[2:] == ["694", "694", "0", "0", "434"]
 
 
 @given(st.lists(st.floats(1e-6, 1e12), min_size=1, max_size=200), st.booleans())

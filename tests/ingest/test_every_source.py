@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections import Counter
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -71,6 +73,13 @@ def test_shipped_files_are_the_pinned_ones(source: str, name: str) -> None:
     for file in origin.files:
         assert paths[file.name].stat().st_size == file.n_bytes, file.name
         assert file_sha256(paths[file.name]) == file.sha256, file.name
+
+
+def test_shipped_files_are_of_a_type_the_package_takes_along(source: str, name: str) -> None:
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8")
+    taken = tomllib.loads(text)["tool"]["setuptools"]["package-data"]["*"]
+    for path in (origin_of(source, name).bundled_paths() or {}).values():
+        assert any(path.match(pattern) for pattern in taken), path.name
 
 
 def test_it_holds_as_many_runs_as_its_sheet_says_each_once(source: str, name: str) -> None:

@@ -23,7 +23,7 @@ from ncpl_data.catalog.record import Run, Skipped
 from ncpl_data.ingest.cli import main
 from ncpl_data.ingest.live.record import PROJECTS, smoothed_loss
 from ncpl_data.ingest.live.transport import Transport
-from ncpl_data.ingest.sources import losscast, ncpl_logs
+from ncpl_data.ingest.sources import losscast, ncpl_logs, overtraining
 from ncpl_data.ingest.studies import losscast as bench
 from ncpl_data.ingest.studies import marin as study
 from ncpl_data.ingest.studies import wandb_runs
@@ -68,7 +68,7 @@ def service() -> Iterator[Service]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         state.url = f"http://127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         yield state
         server.shutdown()
@@ -125,8 +125,15 @@ def graphql(nodes: list[dict[str, Any]], *, per_page: int = 3) -> Callable[..., 
         variables = body["variables"]
         if "run" in variables:
             (node,) = (n for n in nodes if n["name"] == variables["run"])
-            keys = json.loads(variables["specs"][0])["keys"]
-            points = [{k: p[k] for k in keys if k in p} for p in node["history"]]
+            spec = json.loads(variables["specs"][0])
+            low, high = spec.get("minStep", 0), spec.get("maxStep", 10**12)
+            points = [
+                {k: p[k] for k in spec["keys"]}
+                for p in node["history"]
+                if low <= p["_step"] < high and all(k in p for k in spec["keys"])
+            ]
+            if len(points) > spec["samples"]:  # the service gives a sample, and does not say so
+                points = points[:: -(-len(points) // spec["samples"])]
             return as_json({"data": {"project": {"run": {"sampledHistory": [points]}}}})
         start = int(variables["after"] or 0)
         shown = nodes[start : start + per_page]
@@ -251,6 +258,47 @@ def test_step_law_is_read_by_name_and_smoothed_curve(
     assert "steplaw (wandb): 1 added" in out.stdout
 
 
+def many_points(n_points: int, *, said: int | None) -> dict[str, Any]:
+    """A made run with a point every second step; it tests the paging, not data."""
+    history = [{"_step": 2 * i, SMOOTHED: 9.0 - i / n_points} for i in range(n_points)]
+    counts = {} if said is None else {"typeCounts": [{"type": "number", "count": said}]}
+    name = "step2v2_0618_h1024_ffnh9552_numh16_numl8_lr3.453e-04_bs32_ti24000_mlr1.00e-05"
+    return {
+        "name": "many",
+        "displayName": name,
+        "state": "finished",
+        "tags": [],
+        "config": json.dumps({"note": {"value": "key hf_" + "a" * 30}}),
+        "summaryMetrics": json.dumps({"hub_token": "hf_" + "b" * 30}),
+        "historyKeys": {"keys": {SMOOTHED: counts}, "lastStep": 2 * n_points - 2},
+        "history": history,
+    }
+
+
+@pytest.mark.parametrize("said", [12_000, None])
+def test_a_history_longer_than_one_answer_is_read_window_by_window(
+    service: Service, tmp_path: Path, said: int | None
+) -> None:
+    service.answer = graphql([many_points(12_000, said=said)])
+    PROJECTS["steplaw"].record(tmp_path, service.url, None)
+    text = (tmp_path / wandb_runs.FILE).read_text()
+    assert "hf_" not in text  # neither in the configuration nor in the summary
+    row = json.loads(text)
+    assert [p["_step"] for p in row["history"]] == list(range(0, 24_000, 2))
+    (run,) = wandb_runs.read_steplaw({wandb_runs.FILE: tmp_path / wandb_runs.FILE})
+    assert isinstance(run, Run)
+    assert run.flags is None
+    assert len(run.curves[0].step) == 12_000
+
+
+def test_points_the_service_keeps_back_are_flagged(service: Service, tmp_path: Path) -> None:
+    service.answer = graphql([many_points(300, said=400)])
+    PROJECTS["steplaw"].record(tmp_path, service.url, None)
+    (run,) = wandb_runs.read_steplaw({wandb_runs.FILE: tmp_path / wandb_runs.FILE})
+    assert isinstance(run, Run)
+    assert run.flags == ("curve_sampled",)
+
+
 def test_the_smoothed_loss_is_the_shortest_key_that_says_so() -> None:
     assert (
         smoothed_loss(["loss", "train/smooth_loss", "train/smooth_loss_ema"]) == "train/smooth_loss"
@@ -310,7 +358,7 @@ def test_no_server_is_exit_3(tmp_path: Path, run_command: Runner) -> None:
 def test_an_unknown_project_is_named(tmp_path: Path, run_command: Runner) -> None:
     done = run_command(main, "record", "novelty", "--out", tmp_path)
     assert done.exit_code == 1
-    assert "known: losscast, marin, ncpl_logs, steplaw" in done.stderr
+    assert "known: losscast, marin, ncpl_logs, overtraining, steplaw" in done.stderr
 
 
 def test_the_key_is_sent_and_never_written(
@@ -323,12 +371,49 @@ def test_the_key_is_sent_and_never_written(
     assert "not-a-real-key" not in (tmp_path / wandb_runs.FILE).read_text()
 
 
+def test_a_recording_that_was_cut_off_goes_on_where_it_stopped(
+    service: Service, fixtures: Path, tmp_path: Path
+) -> None:
+    nodes = marin_nodes(fixtures)
+    inner, histories = graphql(nodes), []
+
+    def answer(method: str, path: str, body: Any) -> tuple[int, dict[str, str], bytes]:
+        if "run" in body["variables"]:
+            histories.append(body["variables"]["run"])
+            if len(histories) == 4:
+                return 403, {}, b""
+        return inner(method, path, body)
+
+    service.answer = answer
+    with pytest.raises(SourceUnreachableError, match="status 403"):
+        PROJECTS["marin"].record(tmp_path, service.url, None)
+    assert not (tmp_path / wandb_runs.FILE).exists()
+    (part,) = tmp_path.iterdir()
+    part.write_text(part.read_text() + '{"name": "cut of')  # a killed writer leaves half a line
+    assert PROJECTS["marin"].record(tmp_path, service.url, None).n_runs == len(nodes)
+    assert histories[:3] + histories[4:] == [node["name"] for node in nodes]
+    lines = [json.loads(t) for t in (tmp_path / wandb_runs.FILE).read_text().splitlines()]
+    assert [line["name"] for line in lines] == [node["name"] for node in nodes]
+    assert [path.name for path in tmp_path.iterdir()] == [wandb_runs.FILE]
+
+
 def test_limit_bounds_the_runs(service: Service, fixtures: Path, tmp_path: Path) -> None:
     service.answer = graphql(marin_nodes(fixtures))
     assert PROJECTS["marin"].record(tmp_path, service.url, 2).n_runs == 2
 
 
 # The repository of LossCast-Bench.
+
+
+def packed_files(files: dict[str, bytes]) -> bytes:
+    """Return a compressed archive of files."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return packed.getvalue()
 
 
 def archive(fixtures: Path, extra: dict[str, bytes]) -> bytes:
@@ -340,13 +425,7 @@ def archive(fixtures: Path, extra: dict[str, bytes]) -> bytes:
         files[f"{base}/config.json"] = json.dumps(row["config"]).encode()
         files[f"{base}/losses.json"] = json.dumps(row["losses"]).encode()
         files[f"{base}/train.log"] = b"step 0"
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return packed.getvalue()
+    return packed_files(files)
 
 
 def test_the_repository_is_recorded_without_unpacking_it(
@@ -388,6 +467,46 @@ def test_a_cut_archive_is_refused(
     assert done.exit_code == 3
     assert "cut off or altered" in done.stderr
     assert list(tmp_path.glob("*.jsonl")) == []
+
+
+# The files of the over-training testbed.
+
+
+def overtraining_archive(fixtures: Path, extra: dict[str, bytes]) -> bytes:
+    """The real excerpt in the archive of its repository, beside other files."""
+    root, files = fixtures / "overtraining", dict(extra)
+    for path in root.rglob("*.json"):
+        files[f"scaling-a003c49/exp_data/{path.relative_to(root).as_posix()}"] = path.read_bytes()
+    return packed_files({**files, "scaling-a003c49/exp_data/grid.json": b"{}"})
+
+
+def test_tasks_of_the_testbed_are_recorded_and_read(
+    service: Service, fixtures: Path, tmp_path: Path, run_command: Runner
+) -> None:
+    outside = {"scaling-a003c49/exp_data/evals/../../../outside.json": b"{}"}
+    content = overtraining_archive(fixtures, outside)
+    service.answer = lambda *_: (200, {}, content)
+    folder = tmp_path / "rec"
+    done = run_command(
+        main, "record", "overtraining", "--out", folder, "--url", service.url, "--json"
+    )
+    assert json.loads(done.stdout)["revision"] == overtraining.REVISION
+    assert service.asked == [("GET", f"/mlfoundations/scaling/tar.gz/{overtraining.REVISION}")]
+    written = {p.relative_to(folder) for p in folder.rglob("*") if p.is_file()}
+    root = fixtures / "overtraining"
+    assert written == {p.relative_to(root) for p in root.rglob("*.json")}
+    assert not list(tmp_path.rglob("outside.json"))
+    paths = {p.relative_to(folder).as_posix(): p for p in (folder / "models").iterdir()}
+    runs = list(overtraining.SOURCE.origins[1].read(paths))
+    assert [len(run.evals) for run in runs if isinstance(run, Run)] == [46, 46, 46]
+
+
+def test_a_cut_archive_writes_no_file(service: Service, fixtures: Path, tmp_path: Path) -> None:
+    content = overtraining_archive(fixtures, {})[:4000]
+    service.answer = lambda *_: (200, {}, content)
+    with pytest.raises(SourceUnreachableError, match="cut off or altered"):
+        PROJECTS["overtraining"].record(tmp_path / "rec", service.url, None)
+    assert not (tmp_path / "rec").exists()
 
 
 # The data set on the hub.

@@ -86,6 +86,29 @@ def test_shared_marin_runs_end_alike_except_ten_that_stop_early(
     assert Counter(run.status for run in apart) == {"truncated": 8, "finished": 2}
 
 
+def test_logs_of_17_of_the_18_runs_without_a_loss_end_elsewhere_than_their_twins(
+    runs: dict[str, Run], owners: dict[str, Run]
+) -> None:
+    """So the loss the study's files give for their configuration is the twin's, not theirs."""
+    by_name = {run.source_run: run for run in runs.values()}
+    ends = {}
+    for owner in owners.values():
+        if "loss_of_a_twin" not in (owner.flags or ()) or owner.source_run not in by_name:
+            continue
+        assert owner.extra is not None
+        own, twin = by_name[owner.source_run], by_name[owner.extra["marin.twin"]]
+        assert twin.final_loss == pytest.approx(owner.extra["marin.twin_loss"], abs=1e-6)
+        assert own.final_loss is not None
+        assert own.final_loss - owner.extra["marin.twin_loss"] > 1e-5
+        ends[owner.source_run] = own.status, int(own.curves[0].step[-1]) + 1 == own.train_steps
+    assert len(ends) == 17
+    # One log is whole: its own final loss is known. Of the others, three stop well before the end.
+    assert [name[:38] for name, (_, is_whole) in ends.items() if is_whole] == [
+        "sweep-520m-10B-soapebf16w32upd0a3bcelr"
+    ]
+    assert sum(status == "truncated" for status, _ in ends.values()) == 3
+
+
 COMPARED = [
     "optimizer",
     "d_ff",
@@ -306,11 +329,54 @@ def test_an_optimizer_without_epsilon_has_none(excerpt: dict[str, Run]) -> None:
 def test_a_curve_that_stops_early_is_a_truncated_run(excerpt: dict[str, Run]) -> None:
     run = next(run for run in excerpt.values() if run.optimizer == "adam_mini")
     assert (run.status, run.final_step, run.train_steps) == ("truncated", 4001, 40960)
+    assert run.origins is not None
+    assert run.origins["status"]["evidence"] == "last evaluation at step 4000 of 40960 (9.8%)"
+
+
+def test_what_the_evaluation_at_the_end_would_have_said(
+    runs: dict[str, Run], owners: dict[str, Run]
+) -> None:
+    """By the runs whose final loss the owner, or a twin of equal configuration, has."""
+    lower: dict[tuple[bool, float], list[float]] = defaultdict(list)
+    by_name = {run.source_run: run for run in runs.values()}
+    for owner in owners.values():
+        copy = by_name.get(owner.source_run)
+        if copy is None or copy.status != "finished" or study_of(copy) != "marin":
+            continue
+        assert copy.train_steps is not None
+        assert copy.final_step is not None
+        assert copy.final_loss is not None
+        final = (owner.extra or {}).get("marin.twin_loss", owner.final_loss)
+        share = round(copy.final_step / copy.train_steps, 3)
+        if final is not None and share < 0.99 and abs(final - copy.final_loss) > 1e-6:
+            lower[copy.schedule == "cosine", share].append(copy.final_loss - final)
+    found = {key: (len(v), round(min(v), 4), round(max(v), 4)) for key, v in lower.items()}
+    assert found == {
+        (True, 0.977): (5, 0.0, 0.0007),
+        (True, 0.955): (1, 0.0004, 0.0004),
+        (False, 0.977): (7, 0.0012, 0.0114),
+        (False, 0.955): (2, 0.0268, 0.0401),
+    }
+    ends = [r for r in runs.values() if r.status == "finished" and study_of(r) == "marin"]
+    assert sum(r.final_step < r.train_steps for r in ends) == 153  # type: ignore[operator]
+
+
+def test_no_log_stops_near_the_bound_of_a_truncated_one(runs: dict[str, Run]) -> None:
+    reached = defaultdict(list)
+    for run in (run for run in runs.values() if study_of(run) == "marin"):
+        assert run.train_steps is not None
+        reached[run.status].append((int(run.curves[0].step[-1]) + 1) / run.train_steps)
+    assert {status: len(found) for status, found in reached.items()} == {
+        "finished": 2265,
+        "truncated": 36,
+    }
+    assert max(reached["truncated"]) < 0.928
+    assert min(reached["finished"]) > 0.954
 
 
 def test_a_run_that_lacks_only_the_last_evaluation_is_finished(excerpt: dict[str, Run]) -> None:
     run = next(run for name, run in excerpt.items() if "adamw871b8e" in name)
-    assert (run.status, run.train_steps) == ("finished", 5120)
+    assert (run.status, run.final_step, run.train_steps) == ("finished", 5001, 5120)
     assert run.curves[0].step[-1] == 5000
 
 

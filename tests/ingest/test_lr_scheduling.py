@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from ncpl_data.catalog.curate import curate
 from ncpl_data.catalog.errors import RawFileError
 from ncpl_data.catalog.record import Curve, Run
 from ncpl_data.ingest.sources import lr_scheduling as source
+from ncpl_data.ingest.studies import lr_scheduling_logs as logs
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "lr_scheduling" / "runs.jsonl.zst"
 TAIL = "_bs50x2_ws2_seed0_data_seed1337"
@@ -107,7 +110,7 @@ def test_the_three_validation_losses_stay_apart(runs: dict[str, Run]) -> None:
 def test_shipped_table_gives_the_same_runs(runs: dict[str, Run], tmp_path: Path) -> None:
     text = pa.input_stream(FIXTURE, compression="zstd").read()
     path = tmp_path / "lr_scheduling.parquet"
-    source.write_compact([json.loads(line) for line in text.splitlines()], path)
+    logs.write_compact([json.loads(line) for line in text.splitlines()], path)
     again = [r for r in source.read_shipped({path.name: path}) if isinstance(r, Run)]
     assert [r.content_hash() for r in again] == [r.content_hash() for r in runs.values()]
 
@@ -122,6 +125,17 @@ def test_shipped_table_holds_235_runs_with_both_curves(shipped: dict[str, Run]) 
     assert all(run.parent_run_id in shipped for run in resumed)
     points = sum(len(curve(run, "train/loss").step) for run in shipped.values())
     assert points == 134_202  # of 134,685 logged; the rest repeats a step
+
+
+def test_logs_that_hold_the_tail_only_are_flagged_as_resumed(shipped: dict[str, Run]) -> None:
+    """145 runs continue another; 36 of them from its step 0, so their own log is whole."""
+    branches = [run for run in shipped.values() if run.parent_run_id is not None]
+    resumed = [run for run in branches if "resumed" in (curate(run).flags or ())]
+    assert (len(branches), len(resumed)) == (145, 109)
+    assert sum(run.branch_step == 0 for run in branches) == 36
+    assert all((run.branch_step or 0) > 0 for run in resumed)
+    flagged = Counter(f for run in shipped.values() for f in curate(run).flags or ())
+    assert flagged == {"resumed": 109, "segments_joined": 57, "diverged": 1}
 
 
 def test_the_run_that_rose_again_is_a_diverged_one(shipped: dict[str, Run]) -> None:

@@ -81,6 +81,18 @@ def test_status_and_loss_of_all_runs(runs: dict[str, Run]) -> None:
     assert Counter(run.final_loss is None for run in runs.values()) == {False: 2022, True: 24}
 
 
+def test_diverged_runs_have_their_whole_configuration(runs: dict[str, Run]) -> None:
+    diverged = [run for run in runs.values() if run.status == "diverged"]
+    assert len(diverged) == 175
+    assert sum(run.final_loss is None for run in diverged) == 6
+    for run in diverged:
+        assert run.final_loss is None or run.final_loss > 6
+        for column in ("optimizer", "learning_rate", "weight_decay", "warmup_steps", "schedule"):
+            assert getattr(run, column) is not None
+        for column in ("train_steps", "batch_size_sequences", "params_non_embedding"):
+            assert getattr(run, column) is not None
+
+
 def test_tokens_are_ratio_times_20_times_parameters(runs: dict[str, Run]) -> None:
     for run in runs.values():
         assert run.params_non_embedding is not None
@@ -167,6 +179,21 @@ def test_a_loss_found_by_configuration_may_be_a_twins(excerpt: dict[str, Run]) -
     assert run.extra["marin.twin_loss"] == 3.1032514572143555
 
 
+def test_each_withheld_loss_is_that_of_a_run_the_files_name(runs: dict[str, Run]) -> None:
+    withheld = [run for run in runs.values() if "loss_of_a_twin" in (run.flags or ())]
+    assert len(withheld) == 18
+    for run in withheld:
+        assert run.extra is not None
+        twin = runs[f"marin/{run.extra['marin.twin']}"]
+        assert twin.final_loss == run.extra["marin.twin_loss"]
+        assert run.origins is not None
+        assert run.origins["final_loss"]["was"] == twin.final_loss
+        for column in ("learning_rate", "weight_decay", "adam_beta1", "adam_beta2", "momentum"):
+            assert getattr(run, column) == getattr(twin, column)
+        for column in ("warmup_steps", "decay_steps", "train_steps", "batch_size_sequences"):
+            assert getattr(run, column) == getattr(twin, column)
+
+
 def test_decay_is_a_fraction_and_the_second_rate_a_ratio(excerpt: dict[str, Run]) -> None:
     run = excerpt["sweep-130m-2B-muon02b4fclr0.016-wd0.1-minlr0-warmup0-b10.8-b20.9-9c2fe9"]
     assert (run.schedule, run.decay_steps) == ("wsd", 4096)
@@ -176,6 +203,35 @@ def test_decay_is_a_fraction_and_the_second_rate_a_ratio(excerpt: dict[str, Run]
         {"group": "adam", "learning_rate": 0.0032},
     ]
     assert (run.momentum, run.warmup_steps, run.min_learning_rate) == (0.95, 0, 0)
+
+
+def test_every_run_says_its_whole_schedule(runs: dict[str, Run]) -> None:
+    """Cosine runs decay after warm-up to the end; the others say over how many steps."""
+    for run in runs.values():
+        assert run.warmup_steps is not None
+        assert run.train_steps is not None
+        assert run.min_learning_rate is not None
+        if run.schedule in ("linear", "wsd"):
+            share = (run.raw_config or {})["decay"]
+            assert run.decay_steps == int(share * run.train_steps)
+            assert (run.schedule == "linear") == (share == 1)
+        else:
+            assert run.decay_steps is None
+            assert run.schedule == (
+                "constant" if (run.raw_config or {}).get("decay") == 0 else "cosine"
+            )
+
+
+def test_what_a_configuration_leaves_to_the_launcher_is_settled_by_the_digest(
+    runs: dict[str, Run],
+) -> None:
+    found = [r for r in runs.values() if "max_grad_norm" not in (r.raw_config or {})]
+    swept = [r for r in found if "max_grad_norm" in study.spelling_keys(str(r.optimizer))]
+    assert len(swept) == 6
+    for run in swept:
+        assert (run.grad_clip_norm, run.min_learning_rate) == (1, 0)
+        assert run.origins is not None
+        assert "digest" in run.origins["grad_clip_norm"]["rule"]
 
 
 def test_a_tiny_epsilon_is_found_in_another_spelling(excerpt: dict[str, Run]) -> None:

@@ -13,6 +13,7 @@ import pytest
 from ncpl_data.catalog.errors import RawFileError
 from ncpl_data.catalog.record import Run
 from ncpl_data.ingest.sources import modded_nanogpt as source
+from ncpl_data.ingest.studies import modded_nanogpt_logs as step_lines
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "modded_nanogpt"
 MUON = "track_3_optimization/results/7b8270c5-a9cd-4a73-b7d8-5d86a2d1e428"
@@ -94,9 +95,9 @@ def test_numbers_found_in_a_script_stay_hints(runs: dict[str, Run]) -> None:
 
 def test_shipped_table_gives_the_same_runs(runs: dict[str, Run], tmp_path: Path) -> None:
     files = fixture_files()
-    logs = [log for t in source.TRACKS for log in source.logs_of(files[f"{t}.jsonl.zst"])]
+    logs = [log for t in source.TRACKS for log in step_lines.logs_of(files[f"{t}.jsonl.zst"])]
     path = tmp_path / "modded_nanogpt.parquet"
-    source.write_compact(logs, path)
+    step_lines.write_compact(logs, path)
     again = source.read_shipped({path.name: path, source.RESULTS: files[source.RESULTS]})
     hashes = [run.content_hash() for run in again if isinstance(run, Run)]
     assert hashes == [run.content_hash() for run in runs.values()]

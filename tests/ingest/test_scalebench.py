@@ -93,6 +93,22 @@ def test_epochs_are_tokens_over_unique_tokens() -> None:
     assert (run.epochs, run.final_loss) == (8.0, 2.722962)
 
 
+def test_the_checkpoints_of_one_run_continue_one_another(runs: dict[str, Run]) -> None:
+    """In this table alone: 6 sizes x 10 vocabularies, each with 20 checkpoints over both parts."""
+    table = {name: run for name, run in runs.items() if name.startswith("vocab_")}
+    parents = {name: run.parent_run_id for name, run in table.items() if run.parent_run_id}
+    assert (len(table), len(parents)) == (1200, 1140)
+    assert not any(run.parent_run_id for name, run in runs.items() if name not in table)
+    for name, parent in parents.items():
+        before, run = table[str(parent).removeprefix("scalebench/")], table[name]
+        assert before.vocab_size == run.vocab_size
+        assert before.params_non_embedding == run.params_non_embedding
+        assert before.extra is not None
+        assert run.extra is not None
+        key = "scalebench.num_characters"
+        assert before.extra[key] < run.extra[key]
+
+
 def test_no_family_mixes_two_tables(runs: dict[str, Run]) -> None:
     families: dict[tuple[object, ...], set[str]] = {}
     for name, run in runs.items():

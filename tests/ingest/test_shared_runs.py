@@ -1,21 +1,26 @@
-"""The three sources that hold one another's runs, together in one catalog."""
+"""Sources that hold one another's runs, together: one row a physical run, and no leak."""
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from ncpl_data.catalog.record import Run
 from ncpl_data.catalog.snapshot import take_snapshot
 from ncpl_data.catalog.splits import COLUMNS, assign_splits
 from ncpl_data.catalog.stats import coverage
 from ncpl_data.catalog.store import Catalog
-from ncpl_data.catalog.twins import physical_runs
+from ncpl_data.catalog.twins import lineages, physical_runs
 from ncpl_data.ingest.pipeline import ingest
-from ncpl_data.ingest.sources import SOURCES
+from ncpl_data.ingest.sources import SOURCES, ncpl_logs
+from ncpl_data.ingest.studies import marin
 
 NAMES = ("marin", "steplaw", "losscast")
 
@@ -39,6 +44,8 @@ def test_coverage_of_the_published_split(three: Catalog) -> None:
         ("marin", "id"): (426, 426, 426),
         ("marin", "ood"): (415, 326, 180),
     }
+    truncated = {key: len(c.truncated) for key, c in parts.items() if c.truncated}
+    assert truncated == {("marin", "train"): 22, ("marin", "id"): 4, ("marin", "ood"): 2}
     missing = parts["marin", "ood"].missing
     assert len(set(missing)) == 89
     assert "sweep-1.2b-193B-muonforceb50cablr0.008-wd0.1-minlr0.0-warmup0.0--a245be" in missing
@@ -86,3 +93,75 @@ def test_no_split_holds_a_physical_run_on_two_sides(three: Catalog, policy: str)
         sides.setdefault(physical[row["run_id"]], set()).add(row["split"])
     assert sides
     assert all(len(split) == 1 for split in sides.values())
+
+
+POLICIES = ["ncpl", "group-hash", "compute:1e20", "source:marin", "source:scalebench"]
+
+
+@pytest.fixture(scope="module")
+def every_run() -> pa.Table:
+    """What a policy sees of every run that ships."""
+    rows = []
+    for source in SOURCES.values():
+        origin = next((o for o in source.origins if o.bundled_paths() is not None), None)
+        if origin is None:
+            continue
+        items = origin.read(origin.bundled_paths() or {})
+        rows += [{c: getattr(i, c) for c in COLUMNS} for i in items if isinstance(i, Run)]
+    return pa.Table.from_pylist(rows)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_no_policy_parts_twins_branches_or_checkpoints_of_any_shipped_run(
+    every_run: pa.Table, policy: str
+) -> None:
+    rows = every_run.to_pylist()
+    lineage = lineages(rows)
+    sides: dict[str, set[str]] = {}
+    for row in assign_splits(every_run, policy).to_pylist():
+        sides.setdefault(lineage[row["run_id"]], set()).add(row["split"])
+    assert sides
+    assert all(len(split) == 1 for split in sides.values())
+    assert sum(n > 1 for n in Counter(lineage.values()).values()) == 4722
+
+
+MISSING = "sweep-1.2b-193B-muonforceb50cablr0.008-wd0.1-minlr0.0-warmup0.0--a245be"
+STOPPED = "sweep-130m-21B-mars275999lr0.008-wd0.1-minlr0-warmup2000-b10.98--87acfd"
+
+
+def test_the_recorded_data_set_fills_what_no_other_source_has(
+    three: Catalog, tmp_path: Path
+) -> None:
+    """Real names, made values: a run without a loss anywhere, and one whose log stops at 10%."""
+    steps = {MISSING: 368_640, STOPPED: 40_960}
+    rows = [
+        {
+            "source": "marin",
+            "name": f"stanford-mercury/{name}",
+            "conf": {"batch size": 128, "learning rate": 0.008, "model size": 1207.9},
+            "max_step": n,
+            "c4en_steps": [1000, n - 1],
+            "c4en_losses": [5.0, 3.25],
+            "final_loss": 3.25,
+        }
+        for name, n in steps.items()
+    ]
+    (tmp_path / ncpl_logs.MARIN_FILE).write_text(json.dumps(rows))
+    (tmp_path / ncpl_logs.STEPLAW_FILE).write_text("[]")
+    catalog = Catalog(Path(shutil.copytree(three.root, tmp_path / "c")))
+    before = {(c.source, c.part): c for c in coverage(catalog, "ncpl")}
+    assert MISSING in before["marin", "ood"].missing
+    assert STOPPED in before["marin", "train"].truncated
+    ingest(ncpl_logs.SOURCE, catalog, folder=tmp_path)
+    after = {(c.source, c.part): c for c in coverage(catalog, "ncpl")}
+    assert len(after["marin", "ood"].missing) == 88
+    assert len(after["marin", "train"].truncated) == 21
+    taken = take_snapshot(catalog, out=tmp_path)
+    kept = {r["source_run"]: r for r in pq.read_table(taken.path / "runs").to_pylist()}
+    sides = {r["run_id"]: r for r in pq.read_table(taken.path / "splits.parquet").to_pylist()}
+    for name, part in ((MISSING, "ood"), (STOPPED, "train")):
+        row = kept[name]
+        assert (row["source"], row["status"], row["final_loss"]) == ("ncpl_logs", "finished", 3.25)
+        assert row["train_steps"] == steps[name]
+        assert row["dataset"] == marin.DATASET
+        assert sides[row["run_id"]]["split"] == part

@@ -38,7 +38,8 @@ def test_a_curve_ends_one_step_before_the_step_count_near_the_smoothed_loss(
         for curve in run.curves:
             assert run.train_steps is not None
             assert curve.step[-1] == run.train_steps - 1
-            assert curve.value[-1] == pytest.approx(run.final_loss, abs=0.01)
+            # Both are smoothed, not by the same window: .0003 apart in the middle run.
+            assert curve.value[-1] == pytest.approx(run.final_loss, abs=0.005)
 
 
 def test_tokens_of_a_curve_are_batch_times_sequence_times_step(shipped: dict[str, Run]) -> None:

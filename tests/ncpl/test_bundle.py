@@ -76,7 +76,7 @@ def test_what_is_left_open_counts_as_the_best_and_widens_the_interval(
 
 
 def test_a_bundle_that_measured_nothing_says_so(bundle: Bundle) -> None:
-    fit = dataclasses.replace(bundle.fits[0], calibration={"inside": 2.0, "outside": 4.0})
+    fit = dataclasses.replace(bundle.fits[0], calibration={"inside": 2.0, "outside": 0.1})
     older = dataclasses.replace(bundle, fits=[fit])
     (found,) = older.predict([{k: v for k, v in CONFIG.items() if k != "learning_rate"}])
     assert "0.300 nats further up for any other (not measured)" in found.warnings[0]

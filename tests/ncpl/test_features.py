@@ -69,9 +69,9 @@ def test_an_unseen_value_is_told(runs: Runs) -> None:
     encoder = Encoder.fit(train.configs, ("params_non_embedding",), ("learning_rate",))
     seen = dict(train.configs[0])
     assert encoder.outside(seen) == []
-    assert encoder.is_outside(
-        [seen, seen | {"weight_decay": 0.3}, seen | {"optimizer": "muon"}]
-    ).tolist() == [False, True, True]
+    larger = seen | {"params_non_embedding": math.e * 429_260_800}
+    rows = [seen, seen | {"weight_decay": 0.3}, seen | {"optimizer": "muon"}, larger]
+    assert encoder.distance(rows).tolist() == pytest.approx([0, 0.5, 1, 1])
     unseen = seen | {"optimizer": "muon", "weight_decay": 0.3}
     told = encoder.outside(unseen)
     assert told == [
@@ -89,3 +89,27 @@ def test_absent_fields_are_code_zero_and_nan(runs: Runs) -> None:
     assert encoded.codes.tolist() == [[1, 0]]
     assert encoded.numbers.tolist() == [[0.0, 0.0]]  # 250e6 is the centre of the table
     assert np.isnan(encoded.law[0, 1:]).all()
+
+
+def test_the_network_hears_how_far_a_run_is_from_its_optimizers_usual() -> None:
+    rows = [
+        {"optimizer": name, "weight_decay": decay, "params_non_embedding": 1e8 + i}
+        for name, usual in (("lion", 0.7), ("adamw", 0.1))
+        for i, decay in enumerate((usual, usual, usual + 0.1))
+    ]
+    encoder = Encoder.fit(rows, ("params_non_embedding", "optimizer"), ("weight_decay",))
+    last = encoder.encode(rows).numbers[:, -1]  # in units of 0.1, as the table says
+    assert last.tolist() == pytest.approx([0, 0, 1, 0, 0, 1], abs=1e-6)
+    stranger = encoder.encode([{"optimizer": "shampoo", "weight_decay": 0.45}])
+    assert np.isnan(stranger.law[0, 5])
+    assert Encoder.from_dict(encoder.to_dict()) == encoder
+
+
+def test_numbers_of_an_optimizer_are_read_from_its_open_object() -> None:
+    row = derive(
+        {"optimizer_extra": '{"muon_to_adam_lr": 0.3, "muon_epsilon": 1e-5, "is_fast": "yes"}'}
+    )
+    assert row["second_rate_ratio"] == 0.3
+    assert row["second_epsilon"] == 1e-5
+    with pytest.raises(ConfigError, match="optimizer_extra is not an object"):
+        check_config({"optimizer_extra": "0.3"})

@@ -15,12 +15,14 @@ from ncpl.train import new_member, tensors_of
 
 
 def assert_same(members: list[NCPL], inputs: tuple[torch.Tensor, ...]) -> None:
-    losses, log_scales = Stacked(members)(*inputs)
+    losses, log_scales, held = Stacked(members)(*inputs)
     for i, member in enumerate(members):
         with torch.no_grad():
             alone = member(*inputs)
+            read = member.read(*inputs)[1]
         assert torch.allclose(losses[i], alone.loss, atol=1e-6, rtol=0)
         assert torch.allclose(log_scales[i], alone.log_scale, atol=1e-4, rtol=0)
+        assert torch.allclose(held[i].T, read, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("source", [0, 1])
