@@ -27,6 +27,7 @@ WHOLE = (
     "train_steps", "warmup_steps",
 )  # fmt: skip
 LARGEST = 1e300
+MAX_BELOW_LAW_NATS = 0.5
 
 
 def checked(config: Any, *, where: str, read: Collection[str] = ()) -> dict[str, Any]:
@@ -48,6 +49,26 @@ def checked(config: Any, *, where: str, read: Collection[str] = ()) -> dict[str,
     if found:
         raise ConfigError(f"{where}: {found}")
     return kept
+
+
+def check_prediction(prediction: Mapping[str, Any], *, where: str) -> str | None:
+    """Return a doubt about a prediction far below the law of size and data, None without one.
+
+    The best published run lies .13 nats below its refitted Chinchilla law. Raises ConfigError
+    for a loss that no run can reach: there the model says nothing.
+    """
+    loss, law = prediction["loss"], prediction["baseline"]
+    if loss <= 0:
+        raise ConfigError(
+            f"{where}: so far outside the training runs that the model gives a loss of {loss:.3g}; "
+            "it can not predict this one"
+        )
+    if law - loss > MAX_BELOW_LAW_NATS:
+        return (
+            f"{law - loss:.2f} nats below the law of size and data alone: no training run was; do "
+            "not rely on this prediction"
+        )
+    return None
 
 
 def _hint(name: str, value: Any) -> str:

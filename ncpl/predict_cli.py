@@ -76,6 +76,7 @@ def predict(
     from ncpl.bundle import load
     from ncpl.configurations import check_all, read_configs
     from ncpl.errors import BundleError
+    from ncpl.plausible import check_prediction
 
     bundle: Any = load(folder)
     if (points or curve_out) and not hasattr(bundle, "curves"):
@@ -84,6 +85,9 @@ def predict(
     if file is not None:
         configs = check_all(read_configs(file, kind), bundle)
         predictions = [vars(p) for p in predicted(bundle, configs, nearest)]
+        for i, p in enumerate(predictions, start=1):
+            doubt = check_prediction(p, where=f"configuration {i}")
+            p["warnings"] = [*([doubt] if doubt else []), *p["warnings"]]
     else:
         predictions, configs, refused = known_runs(bundle, str(snapshot), catalog)
         found["left_out"] = len(refused)

@@ -13,7 +13,7 @@ from ncpl.bundle import Bundle
 from ncpl.cli import main
 from ncpl.data import Runs
 from ncpl.errors import ConfigError
-from ncpl.plausible import checked, nearest_field
+from ncpl.plausible import check_prediction, checked, nearest_field
 
 GOOD: dict[str, Any] = {
     "params_non_embedding": 268304384,
@@ -198,6 +198,20 @@ def test_far_outside_is_told_and_no_narrower_than_inside(
     for p in bundle.predict(far(base, where[0], ends)):
         assert any(warning.split()[0] in names for warning in p.warnings)
         assert p.high - p.low > 0.8 * (near.high - near.low)
+
+
+@pytest.mark.parametrize(
+    ("loss", "doubt"), [(2.4, None), (2.1, None), (1.5, "1.00 nats below the law"), (3.9, None)]
+)
+def test_a_prediction_far_below_the_law_is_doubted(loss: float, doubt: str | None) -> None:
+    told = check_prediction({"loss": loss, "baseline": 2.5}, where="configuration 1")
+    assert (told is None) == (doubt is None)
+    assert doubt is None or doubt in str(told)
+
+
+def test_a_loss_no_run_can_reach_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="configuration 3: so far outside the training runs"):
+        check_prediction({"loss": -4.0, "baseline": 2.5}, where="configuration 3")
 
 
 def test_a_prediction_is_shown_as_a_table_and_as_csv(bundle: Bundle, folder: Path) -> None:
