@@ -1,6 +1,7 @@
 """Split policies: which run is trained on and which is held out.
 
-A policy is a name, some with an argument: `ncpl`, `group-hash`, `compute:1e20`, `source:marin`.
+A policy is a name, some with an argument: `ncpl`, `ncpl-open`, `group-hash`, `compute:1e20`,
+`source:marin`.
 """
 
 from __future__ import annotations
@@ -47,6 +48,10 @@ NCPL_PARTS = {"train": "train", "in_val": "id", "ood_val": "ood"}
 PUBLISHED_SOURCES = ("steplaw", "marin")
 COPYING_SOURCES = ("losscast", "ncpl_logs")
 """Sources that hold runs of the published ones under their names."""
+NCPL_LIMIT_PARAMS = 430e6
+"""Non-embedding parameters above which the published split holds runs out."""
+NEAR_FRAC = 0.05
+"""How far sizes or tokens of one group may differ between sources."""
 HELD_OUT_FRAC = 0.2
 """Share of groups that a drawn split keeps for `id`."""
 
@@ -105,6 +110,41 @@ def assign_ncpl(rows: Sequence[Row], argument: str, seed: int | None) -> list[As
         if split is not None:
             found.append(Assignment(row["run_id"], split, split_group(row)))
     return found
+
+
+def assign_ncpl_open(rows: Sequence[Row], argument: str, seed: int | None) -> list[Assignment]:
+    """Return the published split with all other runs in train that give nothing held out away.
+
+    So new submissions are learned from while id and ood stay frozen. On no side are runs of a held-
+    out group (within NEAR_FRAC of its size and tokens), runs above the published limit of size, and
+    runs whose size or tokens are not known.
+    """
+    found = assign_ncpl(rows, argument, seed)
+    physical = physical_runs(rows)
+    published = {physical[one.run_id] for one in found}
+    sides = {one.run_id: one.split for one in found}
+    held_out = {
+        (row["optimizer"], row["params_non_embedding"], tokens_of(row))
+        for row in rows
+        if sides.get(row["run_id"], "train") != "train"
+    }
+    for row in rows:
+        size, tokens = row["params_non_embedding"], tokens_of(row)
+        if not is_outcome(row) or physical[row["run_id"]] in published:
+            continue
+        if not size or not tokens or size > NCPL_LIMIT_PARAMS:
+            continue
+        if not any(
+            name == row["optimizer"] and n and d and is_near(size, n) and is_near(tokens, d)
+            for name, n, d in held_out
+        ):
+            found.append(Assignment(row["run_id"], "train", split_group(row)))
+    return found
+
+
+def is_near(value: float, other: float) -> bool:
+    """Return whether two counts are of one group, counted in two ways."""
+    return abs(math.log(value / other)) <= NEAR_FRAC
 
 
 def assign_group_hash(rows: Sequence[Row], argument: str, seed: int | None) -> list[Assignment]:
@@ -177,6 +217,7 @@ POLICIES: Mapping[str, Callable[[Sequence[Row], str, int | None], list[Assignmen
     "group-hash": assign_group_hash,
     "compute": assign_compute,
     "source": assign_source,
+    "ncpl-open": assign_ncpl_open,
 }
 
 

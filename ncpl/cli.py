@@ -1,4 +1,4 @@
-"""Commands: ncpl-train, and ncpl with eval, card and plot.
+"""Commands: ncpl-train, and ncpl with eval and card.
 
 Heavy packages are imported inside commands, so that --help answers at once.
 """
@@ -22,6 +22,8 @@ DATA_INVALID, USAGE, CONFLICT, INTERRUPTED = 1, 2, 4, 130
 ELSEWHERE = {
     "predict": "ncpl.predict_cli:predict",
     "plan": "ncpl.plan_cli:plan",
+    "plot": "ncpl.plot_cli:plot",
+    "gate": "ncpl.gate_cli:gate",
     "laws": "ncpl.laws.cli:laws",
     "bench": "ncpl.bench.cli:bench",
 }
@@ -164,7 +166,7 @@ def train_main(
         progress=not no_progress,
     )
     if plot_file is not None or installed.find_spec("matplotlib"):
-        from ncpl.plot import predicted_against_measured
+        from ncpl.figures.predicted import predicted_against_measured
 
         plot_file = plot_file or out / "predicted-against-measured.png"
         predicted_against_measured(bundle, runs, plot_file)
@@ -261,31 +263,3 @@ def card(folder: Path | None, as_json: bool, no_progress: bool) -> None:
 
     found = load(folder).card()
     click.echo(json.dumps(found) if as_json else render(found))
-
-
-@main.command()
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="PNG to write.")
-@bundle_option
-@snapshot_option
-@catalog_option
-@common
-def plot(
-    *,
-    out: Path,
-    folder: Path | None,
-    snapshot: str,
-    catalog: Path | None,
-    as_json: bool,
-    no_progress: bool,
-) -> None:
-    """Plot predicted against measured final losses.
-
-    Example: ncpl plot --bundle runs/ncpl --snapshot latest --out fit.png
-    """
-    del no_progress  # nothing takes long here
-    from ncpl.bundle import load
-    from ncpl.data import find_snapshot
-    from ncpl.plot import predicted_against_measured
-
-    predicted_against_measured(load(folder), find_snapshot(snapshot, catalog).runs(), out)
-    click.echo(json.dumps({"plot": str(out)}) if as_json else f"plot: {out}")

@@ -14,6 +14,9 @@ from ncpl.bundle import Bundle
 from ncpl.data import Runs
 from ncpl.errors import ConfigError
 from ncpl.features import FIELDS, check_config, derive
+from ncpl.plausible import checked
+
+MAX_CHARACTERS = 2**28
 
 
 def read_configs(file: Path, kind: str | None = None) -> list[dict[str, Any]]:
@@ -23,9 +26,17 @@ def read_configs(file: Path, kind: str | None = None) -> list[dict[str, Any]]:
     line, when the file is not of that kind or holds no configuration.
     """
     try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8-sig")
+        if str(file) == "-":
+            text = sys.stdin.read(MAX_CHARACTERS + 1)
+        else:
+            with file.open(encoding="utf-8-sig") as stream:
+                text = stream.read(MAX_CHARACTERS + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} cannot be read: {error}") from error
+    if len(text) > MAX_CHARACTERS:
+        raise ConfigError(
+            f"{file} has more than {MAX_CHARACTERS:,} characters; predict it in parts"
+        )
     if (kind or file.suffix.lstrip(".").lower()) == "csv":
         return parse_csv(text, str(file))
     return parse_json(text, str(file))
@@ -34,21 +45,50 @@ def read_configs(file: Path, kind: str | None = None) -> list[dict[str, Any]]:
 def parse_json(text: str, where: str) -> list[dict[str, Any]]:
     """Return JSON objects: one, a list, or one a line. Raises ConfigError for anything else."""
     try:
-        found = json.loads(text)
-    except json.JSONDecodeError:
+        found = _strict(text)
+    except json.JSONDecodeError as whole:
+        lines = [(n, line) for n, line in enumerate(text.splitlines(), start=1) if line.strip()]
         found = []
-        for number, line in enumerate(text.splitlines(), start=1):
+        for number, line in lines:
             try:
-                found += [json.loads(line)] if line.strip() else []
+                found.append(_strict(line))
             except json.JSONDecodeError as error:
+                # A broken object over several lines is told by its own place, not by its first.
+                place, told = (whole.lineno, whole) if line.strip() in "[{" else (number, error)
                 raise ConfigError(
-                    f"{where} line {number}: not JSON ({error.msg}); expected an object, a list of "
+                    f"{where} line {place}: not JSON ({told.msg}); expected an object, a list of "
                     "objects, or one object a line"
                 ) from error
+            except (ValueError, RecursionError) as error:
+                raise ConfigError(f"{where} line {number}: {_told(error)}") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{where}: {_told(error)}") from error
     configs = found if isinstance(found, list) else [found]
     if not configs or not all(isinstance(config, dict) for config in configs):
         raise ConfigError(f"{where}: expected JSON objects with the fields of a run")
     return configs
+
+
+def _strict(text: str) -> Any:
+    """Return the value of a JSON text, none of whose keys is given twice.
+
+    Raises ValueError for such a key or a number of thousands of digits, RecursionError for a text
+    that is nested without end.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"{twice} is given twice in one object")
+        return found
+
+    return json.loads(text, object_pairs_hook=unique)
+
+
+def _told(error: Exception) -> str:
+    return "nested too deeply" if isinstance(error, RecursionError) else str(error)
 
 
 def parse_csv(text: str, where: str) -> list[dict[str, Any]]:
@@ -60,6 +100,10 @@ def parse_csv(text: str, where: str) -> list[dict[str, Any]]:
     reader = csv.DictReader(io.StringIO(text, newline=""))
     configs = []
     try:
+        names = [name.strip() for name in reader.fieldnames or ()]
+        for name in names:
+            if names.count(name) > 1:
+                raise ConfigError(f"{where} line 1: {name} is named twice")
         for row in reader:
             place = f"{where} line {reader.line_num}"
             if None in row or None in row.values():
@@ -86,6 +130,24 @@ def _cell(name: str, text: str, place: str) -> Any:
         return float(text)
     except ValueError as error:
         raise ConfigError(f"{place}: {name} is {text!r}; expected a number") from error
+
+
+def check_all(configs: list[dict[str, Any]], bundle: Bundle) -> list[dict[str, Any]]:
+    """Return the configurations, each plausible by itself. Raises ConfigError for the first other.
+
+    The same order of words as of `Bundle.predict`: "configuration 3: ...".
+    """
+    read = {name for fit in bundle.fits for name in fields_read(fit)}
+    return [
+        checked(config, where=f"configuration {i}", read=read)
+        for i, config in enumerate(configs, start=1)
+    ]
+
+
+def fields_read(fit: Any) -> tuple[str, ...]:
+    """Return the fields a fit reads; none are named by one that reads the configuration as text."""
+    encoder = getattr(fit, "encoder", None)
+    return () if encoder is None else tuple(encoder.fields)
 
 
 def of_snapshot(runs: Runs, bundle: Bundle) -> tuple[list[int], list[dict[str, Any]], list[str]]:

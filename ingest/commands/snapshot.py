@@ -25,7 +25,8 @@ Examples:
   ncpl-data snapshot verify latest
   ncpl-data snapshot diff 41b0658 latest
 \b
-Split policies: ncpl (the published one), group-hash, compute:FLOP, source:NAME.
+Split policies: ncpl (the published one), ncpl-open (the same, other runs in train), group-hash,
+compute:FLOP, source:NAME.
 """
 
 

@@ -16,7 +16,13 @@ from made_runs import made_run, put
 from ncpl_data.catalog.errors import InputError
 from ncpl_data.catalog.record import Curve, Evaluation
 from ncpl_data.catalog.snapshot import take_snapshot
-from ncpl_data.catalog.splits import POLICIES, Assignment, check_leaks, grouped
+from ncpl_data.catalog.splits import (
+    POLICIES,
+    Assignment,
+    check_leaks,
+    grouped,
+    ncpl_names,
+)
 from ncpl_data.catalog.store import Catalog
 from ncpl_data.catalog.twins import merge_twins, physical_runs
 from ncpl_data.catalog.verify import verify_snapshot
@@ -115,6 +121,46 @@ def test_no_policy_leaks_a_group_or_a_physical_run(
     assert {a.run_id: a for a in shuffled} == key
     if policy == "source":
         assert all(a.split == "ood" for i, a in key.items() if i.startswith("a/"))
+
+
+def published(split: str) -> dict[str, Any]:
+    """Return what a policy sees of one run of the published split."""
+    names = ncpl_names("steplaw")
+    name = next(name for name, part in names.items() if part == split)
+    return row(f"steplaw/{split}", source_run=name, **SIZES[split])
+
+
+SIZES = {
+    "train": {"params_non_embedding": 60_000_000, "train_tokens": 2_000_000_000},
+    "id": {"params_non_embedding": 200_000_000, "train_tokens": 20_000_000_000},
+    "ood": {"params_non_embedding": 1_000_000_000, "train_tokens": 20_000_000_000},
+}
+
+
+@pytest.mark.parametrize(
+    ("fields", "side"),
+    [
+        ({}, "train"),
+        (SIZES["train"], "train"),
+        (SIZES["id"], None),  # a group held out
+        ({"params_non_embedding": 204_000_000, "train_tokens": 19_800_000_000}, None),  # the same
+        (SIZES["id"] | {"optimizer": "muon"}, "train"),
+        ({"params_non_embedding": 431_000_000}, None),  # above the limit of the published split
+        ({"params_non_embedding": None}, None),
+        ({"status": "diverged"}, None),
+        ({"final_loss": None}, None),
+        ({"same_as": ["steplaw/id"]}, None),
+    ],
+)
+def test_an_open_split_takes_new_runs_into_train_and_nothing_of_what_is_held_out(
+    fields: dict[str, Any], side: str | None
+) -> None:
+    rows = [published("train"), published("id"), published("ood"), row("new/1", **fields)]
+    found = POLICIES["ncpl-open"](rows, "", None)
+    check_leaks(found, rows)
+    sides = {one.run_id: one.split for one in found}
+    assert sides.pop("new/1", None) == side
+    assert sides == {f"steplaw/{split}": split for split in ("train", "id", "ood")}
 
 
 def test_a_hashed_split_holds_out_about_a_fifth_and_follows_its_seed() -> None:

@@ -16,16 +16,27 @@ from ncpl.data import Runs, Snapshot
 CONFIG = '{"params_non_embedding": 3e8, "train_tokens": 1e10, "learning_rate": 2e-3}'
 
 
-@pytest.mark.parametrize("command", ["predict", "eval", "card", "plot"])
-def test_every_command_has_help_with_an_example(command: str) -> None:
-    result = CliRunner().invoke(main, [command, "--help"])
+COMMANDS = [
+    *(["predict"], ["eval"], ["card"], ["gate"]),
+    *(["plan"], ["plan", "recommend"], ["plan", "check"]),
+    *(["plot", name] for name in ("predicted", "slices", "contours", "curves", "coverage")),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_help_with_an_example(command: list[str]) -> None:
+    result = CliRunner().invoke(main, [*command, "--help"])
     assert result.exit_code == 0
-    assert "Example: ncpl" in result.output
+    assert "ncpl " + " ".join(command) in result.output.replace("\n", " ")
+    assert "Example" in result.output or command == ["gate"]
 
 
 def test_training_prints_the_score_table(snapshot: Snapshot, tmp_path: Path) -> None:
     file = tmp_path / "fit.toml"
-    file.write_text("width = 16\nn_layers = 1\nn_heads = 2\nsteps = 5\ncalibration_folds = 0\n")
+    file.write_text(
+        "width = 16\nn_layers = 1\nn_heads = 2\nsteps = 5\ncalibration_folds = 0\n"
+        "process_share = 0.0\ncurve_steps = 0\n"
+    )
     arguments = ["--snapshot", str(snapshot.path), "--config", str(file), "--seeds", "1", "--json"]
     plot = tmp_path / "fit.png"
     out = tmp_path / "bundle"
@@ -101,9 +112,12 @@ def test_the_runs_of_a_snapshot_stand_beside_what_was_measured(
     error = sum(abs(p["loss"] - p["final_loss"]) for p in held_out) / len(held_out)
     scores = {(r["split"], r["predictor"]): r["mae"] for r in bundle.about["scores"]}
     assert error == pytest.approx(scores["id", "NCPL, ensemble"], abs=1e-6)
-    first = CliRunner().invoke(main, arguments).stdout.splitlines()[0]
+    head, _, first, *_ = CliRunner().invoke(main, arguments).stdout.splitlines()
     assert first.startswith("steplaw/")
-    assert ", measured " in first
+    assert head.split()[-1] == "measured"
+    assert float(first.split()[-1]) == pytest.approx(
+        found["predictions"][0]["final_loss"], abs=1e-4
+    )
 
 
 def test_runs_of_unknown_sources_are_left_out(bundle: Bundle, runs: Runs) -> None:
@@ -147,7 +161,7 @@ def test_a_wrong_table_is_one_sentence(
 def test_configurations_come_from_standard_input(bundle: Bundle, folder: Path) -> None:
     result = CliRunner().invoke(main, ["predict", "-", "--bundle", str(folder)], input=CONFIG)
     assert result.exit_code == 0, result.output
-    assert "steplaw: loss 2." in result.stdout
+    assert result.stdout.splitlines()[2].split()[:2] == ["1", "steplaw"]
     assert "no batch size given" in result.stdout
 
 
@@ -170,14 +184,9 @@ def test_a_wrong_file_is_one_sentence(
     assert message in result.stderr
 
 
-def test_a_bundle_is_scored_shown_and_plotted(
-    bundle: Bundle, folder: Path, snapshot: Snapshot, tmp_path: Path
-) -> None:
+def test_a_bundle_is_scored_and_shown(bundle: Bundle, folder: Path, snapshot: Snapshot) -> None:
     runner, given = CliRunner(), ["--bundle", str(folder)]
     on = ["--snapshot", str(snapshot.path)]
     assert "Chinchilla, reference" in runner.invoke(main, ["eval", *given, *on]).stdout
     assert json.loads(runner.invoke(main, ["card", *given, "--json"]).stdout)["families"]
     assert "# NCPL bundle" in runner.invoke(main, ["card", *given]).stdout
-    png = tmp_path / "a.png"
-    assert runner.invoke(main, ["plot", *given, *on, "--out", str(png)]).exit_code == 0
-    assert png.is_file()
