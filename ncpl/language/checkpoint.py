@@ -64,16 +64,20 @@ class Training:
         return found
 
     @torch.no_grad()
-    def restore(self, file: Path) -> None:
-        """Read the tensors of a checkpoint of the same stage back in place."""
+    def restore(self, file: Path, *, has_moments: bool) -> None:
+        """Read the tensors of a checkpoint back in place.
+
+        Without `has_moments` it is that of the stage before: only weights are read.
+        """
         with safe_open(file, framework="pt") as tensors:
             names = set(tensors.keys())
             for name, weight in self.weights.items():
                 weight.copy_(spread_like(tensors.get_tensor(f"weight/{name}"), weight))
                 if name in self.average:
-                    full = tensors.get_tensor(f"average/{name}")
-                    self.average[name].copy_(spread_like(full, self.average[name]))
-                if f"exp_avg/{name}" in names:
+                    kept = f"average/{name}" if has_moments else f"weight/{name}"
+                    mean = self.average[name]
+                    mean.copy_(spread_like(tensors.get_tensor(kept), mean))
+                if has_moments and f"exp_avg/{name}" in names:
                     moments = {key: tensors.get_tensor(f"{key}/{name}") for key in MOMENTS}
                     self.optimizer.state[weight] = {
                         key: value if key == "step" else spread_like(value, weight)
