@@ -55,6 +55,14 @@ def load_base(config: LanguageConfig, *, seed: int, words: Vocabulary | None = N
             return Base(new_backbone(_random_shape(config, words)), words)
         place = _place(config.base)
         found = _of_gguf(place, config) if place.suffix == ".gguf" else _of_folder(config)
+        if config.tokenizer == "words" and words is not None:
+            if config.is_pretrained:
+                raise ConfigError(
+                    "a pretrained base knows its own tokens only; set tokenizer to base, or "
+                    "is_pretrained to false"
+                )
+            found.shape.vocab_size = words.size
+            found = Base(new_backbone(found.shape), words)
     return found
 
 
