@@ -17,7 +17,7 @@ from ncpl.language.sequence import Batch
 class Network(nn.Module):
     """Reads batches of configurations and points; gives a residual to the law for each point."""
 
-    def __init__(self, base: Any) -> None:
+    def __init__(self, base: Any, *, head_start_scale: float = 1.0) -> None:
         super().__init__()
         self.base = base
         width = int(base.config.hidden_size)
@@ -25,6 +25,9 @@ class Network(nn.Module):
             nn.Linear(1, 2 * width), nn.ReLU(), nn.Linear(2 * width, width)
         )
         self.head = nn.Linear(width, 1)
+        with torch.no_grad():
+            for weight in self.head.parameters():
+                weight.mul_(head_start_scale)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the residual of every point (R), nats per token, in fp32."""
@@ -47,5 +50,6 @@ class Network(nn.Module):
         ).last_hidden_state
         read_RD = hidden_BLD.flatten(0, 1)[batch.read_R]
         with torch.autocast(batch.ids_BL.device.type, enabled=False):
-            residual_R: Tensor = self.head(read_RD.float()).squeeze(-1)
-        return residual_R
+            residual_R1: Tensor = self.head(read_RD.float())
+        # A copy: a sharded network must not return a view, its hooks would be lost.
+        return residual_R1.squeeze(-1).clone()

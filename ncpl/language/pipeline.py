@@ -110,7 +110,8 @@ def train_language(
         def build() -> Network:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
-                return Network(load_base(config, seed=seed, words=words).model)
+                fresh = load_base(config, seed=seed, words=words).model
+                return Network(fresh, head_start_scale=config.head_start_scale)
 
         training = folder / TRAINING
         if parallel.is_first and not resume and training.is_dir():

@@ -67,6 +67,8 @@ class LanguageConfig:
     """All weights are trained."""
     stage2_learning_rate: float = 1e-5
     stage2_warmup_steps: int = 1000
+    head_start_scale: float = 1.0
+    """Initial weights of the head over those torch gives: 0 starts at the law itself."""
     number_learning_rate_factor: float = 1.0
     """Learning rate of the number encoder and the head over that of the backbone."""
     batch_size_runs: int = 480
