@@ -9,6 +9,7 @@ import contextlib
 import importlib.util
 import io
 import json
+import logging
 import math
 import warnings
 from collections.abc import Iterator, Mapping
@@ -68,7 +69,7 @@ def load_base(config: LanguageConfig, *, seed: int, words: Vocabulary | None = N
 
 def new_backbone(shape: Any) -> Any:
     """Return a backbone of this transformers configuration with random weights, in fp32."""
-    model = AutoModel.from_config(
+    model = AutoModel.from_config(  # type: ignore[no-untyped-call]
         shape, dtype=torch.float32, attn_implementation="sdpa", **SAFE
     )
     return model.float()
@@ -118,7 +119,7 @@ def used_theta(model: Any) -> float | None:
     inverse = getattr(rotary, "inv_freq", None)
     if inverse is None or getattr(rotary, "rope_type", "default") != "default":
         return None
-    # inv_freq[k] = theta ** (-k / len(inv_freq))
+    # The k-th of n inverse frequencies is theta to the power -k/n.
     return math.exp(-math.log(float(inverse[1])) * len(inverse))
 
 
@@ -254,8 +255,8 @@ def _quiet() -> Iterator[None]:
     """Hold back what transformers says about unused weights and deprecated keys while loading."""
     level = transformers_logging.get_verbosity()
     is_bar_on = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity(logging.ERROR)
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -263,4 +264,4 @@ def _quiet() -> Iterator[None]:
     finally:
         transformers_logging.set_verbosity(level)
         if is_bar_on:
-            transformers_logging.enable_progress_bar()
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from ncpl.data import Family
 from ncpl.errors import BundleError, ConfigError
-from ncpl.features import Config, check_config
+from ncpl.features import Config, check_config, derive
 from ncpl.language.base import new_backbone, read_shape, write_shape
 from ncpl.language.checkpoint import replace
 from ncpl.language.examples import row_of
@@ -31,7 +31,12 @@ from ncpl.language.vocabulary import Vocabulary
 from ncpl.laws.chinchilla import Chinchilla
 
 FORMAT = "ncpl-language/1"
-WEIGHTS, CARD, TOKENIZER, SHAPE = "weights.safetensors", "card.json", "tokenizer.json", "config.json"
+WEIGHTS, CARD, TOKENIZER, SHAPE = (
+    "weights.safetensors",
+    "card.json",
+    "tokenizer.json",
+    "config.json",
+)
 HASHED = (WEIGHTS, TOKENIZER, SHAPE)
 OUTSIDE_FACTOR = 3.0
 """How much wider the interval is for a configuration outside what training has seen; a guess."""
@@ -53,6 +58,15 @@ class LanguagePrediction:
     source: str
     """The source whose losses this one is comparable with."""
     warnings: list[str]
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Predictions of B runs with 90% intervals, nats per token."""
+
+    loss: Array
+    low: Array
+    high: Array
 
 
 @dataclass(frozen=True)
@@ -115,6 +129,12 @@ class LanguageBundle:
             )
         return found
 
+    def intervals(self, fit: FamilyFit, configs: Sequence[Config]) -> Intervals:
+        """Return losses with 90% intervals of configurations of one family."""
+        found = self.predict([dict(config) | {"source": fit.family[0]} for config in configs])
+        names = ("loss", "low", "high")
+        return Intervals(*(np.array([getattr(p, name) for p in found]) for name in names))
+
     def curves(self, configs: Sequence[Config], fractions: Sequence[float]) -> list[Array]:
         """Return the loss at each fraction of the run (in (0, 1]), one array a configuration.
 
@@ -165,7 +185,7 @@ class LanguageBundle:
         fits = []
         for i, config in enumerate(configs, start=1):
             checked = check_config(config, where=f"configuration {i}")
-            fit = self.fit_for(row_of(checked, checked.get("source")), i)
+            fit = self.fit_for(derive(checked), i)
             fits.append(fit)
             rows.append(row_of(checked, fit.family[0]))
         return rows, fits

@@ -31,11 +31,11 @@ class Network(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the residual of every point (R), nats per token, in fp32."""
-        is_number_BL = batch.values_BL.isfinite()
-        word_BLD = self.base.get_input_embeddings()(batch.ids_BL)
+        is_number_BL = batch.values.isfinite()
+        word_BLD = self.base.get_input_embeddings()(batch.ids)
         # bf16 has 8 bits: it would not tell a batch of 256 from one of 257.
-        with torch.autocast(batch.ids_BL.device.type, enabled=False):
-            number_BLD = self.num_mlp(batch.values_BL.nan_to_num(0.0).unsqueeze(-1))
+        with torch.autocast(batch.ids.device.type, enabled=False):
+            number_BLD = self.num_mlp(batch.values.nan_to_num(0.0).unsqueeze(-1))
         mask_B1LL = batch.mask()
         if self.base.config._attn_implementation == "eager":  # noqa: SLF001 - no public name
             none = torch.finfo(word_BLD.dtype).min
@@ -45,11 +45,11 @@ class Network(nn.Module):
         hidden_BLD = self.base(
             inputs_embeds=torch.where(is_number_BL.unsqueeze(-1), number_BLD, word_BLD),
             attention_mask=mask_B1LL,
-            position_ids=batch.position_BL,
+            position_ids=batch.positions,
             use_cache=False,
         ).last_hidden_state
-        read_RD = hidden_BLD.flatten(0, 1)[batch.read_R]
-        with torch.autocast(batch.ids_BL.device.type, enabled=False):
+        read_RD = hidden_BLD.flatten(0, 1)[batch.read]
+        with torch.autocast(batch.ids.device.type, enabled=False):
             residual_R1: Tensor = self.head(read_RD.float())
         # A copy: a sharded network must not return a view, its hooks would be lost.
         return residual_R1.squeeze(-1).clone()

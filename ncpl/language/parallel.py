@@ -50,7 +50,8 @@ class Parallel:
             mesh = init_device_mesh(self.device.type, (self.world,))
             for layer in getattr(network.base, "layers", ()):
                 fully_shard(layer, mesh=mesh)
-            return fully_shard(network, mesh=mesh)
+            fully_shard(network, mesh=mesh)  # in place
+            return network
         if self.world > 1:
             return DistributedDataParallel(network)
         return network

@@ -94,26 +94,25 @@ class Sequencer:
 
 @dataclass(frozen=True)
 class Batch:
-    """What the network reads; R points of B runs."""
+    """What the network reads: (B, L) tensors, and two of (R,)."""
 
-    ids_BL: Tensor
-    values_BL: Tensor
+    ids: Tensor
+    values: Tensor
     """Scaled numbers; NaN where the token is a word."""
-    position_BL: Tensor
-    block_BL: Tensor
+    positions: Tensor
+    blocks: Tensor
     """-1 padding, 0 configuration, 1.. the number of the point."""
-    read_R: Tensor
+    read: Tensor
     """Places of the points' last tokens in the flattened (B L)."""
-    target_R: Tensor
+    targets: Tensor
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
-        moved = {name: tensor.to(device) for name, tensor in vars(self).items()}
-        return Batch(**moved)
+        return Batch(**{name: tensor.to(device) for name, tensor in vars(self).items()})
 
     def mask(self) -> Tensor:
         """Return (B, 1, L, L): true where a token (row) may see another (column)."""
-        block = self.block_BL
+        block = self.blocks
         order = torch.arange(block.shape[1], device=block.device)
         before_LL = order[:, None] >= order[None, :]
         shared_BLL = (block[:, None, :] == 0) | (block[:, :, None] == block[:, None, :])
@@ -143,6 +142,11 @@ def _padded(
             at = end
             if number:
                 read.append(b * shape[1] + end - 1)
-    target = torch.tensor(targets, dtype=torch.float32)
-    arrays = (ids, values, position, block, np.array(read, dtype=np.int64))
-    return Batch(*(torch.from_numpy(array) for array in arrays), target)
+    return Batch(
+        torch.from_numpy(ids),
+        torch.from_numpy(values),
+        torch.from_numpy(position),
+        torch.from_numpy(block),
+        torch.tensor(read, dtype=torch.int64),
+        torch.tensor(targets, dtype=torch.float32),
+    )

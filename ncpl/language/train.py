@@ -134,9 +134,7 @@ class _StageRun:
         self.tensors = Training(weights, average, self.optimizer)
         self.trained = list(trained.values())
 
-    def loop(
-        self, progress: Progress, metrics: Metrics | None, stop: threading.Event
-    ) -> bool:
+    def loop(self, progress: Progress, metrics: Metrics | None, stop: threading.Event) -> bool:
         """Train to the end of the stage; return whether training as a whole is over."""
         end = self.stage.begins_at + self.stage.n_steps
         is_last_stage = end == self.trainer.n_steps
@@ -205,12 +203,12 @@ class _StageRun:
             ).to(parallel.device)
             is_last = number + 1 == len(passes)
             with last_pass_only(self.network, is_last=is_last), cast(config, parallel.device):
-                error_R = self.network(batch) - batch.target_R
+                error_R = self.network(batch) - batch.targets
                 loss = share * _penalty(error_R, config.huber_delta).sum() / n_points
                 # Gradients are averaged over the processes, and shall be summed.
-                (loss * parallel.world).backward()
+                torch.autograd.backward(loss * parallel.world)
             total += loss.detach().double().cpu()
-            n_tokens += int((batch.block_BL >= 0).sum()) if places else 0
+            n_tokens += int((batch.blocks >= 0).sum()) if places else 0
         norm = torch.nn.utils.clip_grad_norm_(self.trained, config.grad_clip_norm)
         self.optimizer.step()
         if self.tensors.average:

@@ -25,7 +25,7 @@ class Vocabulary:
     @property
     def size(self) -> int:
         """Return how many rows an embedding table needs."""
-        return max(self.tokenizer.get_vocab().values()) + 1
+        return int(max(self.tokenizer.get_vocab().values())) + 1
 
     @property
     def filler(self) -> int:
@@ -50,7 +50,7 @@ class Vocabulary:
 
         try:
             return cls(Tokenizer.from_str(path.read_text(encoding="utf-8")))
-        except Exception as error:  # noqa: BLE001 - the library raises plain Exception
+        except Exception as error:  # the library raises nothing narrower
             raise BundleError(f"{path} is not a tokenizer: {error}") from error
 
     def save(self, path: Path) -> None:
