@@ -91,7 +91,7 @@ class FamilyFit:
                 found.append(f"{name} is not given")
             elif not low * (1 - TOLERANCE) <= value <= high * (1 + TOLERANCE):
                 found.append(f"{name} is {value:g}, in training it was {low:g} to {high:g}")
-        if row.get("optimizer") not in (None, *self.optimizers):
+        if self.optimizers and row.get("optimizer") not in (None, *self.optimizers):
             known = ", ".join(self.optimizers)
             found.append(f"optimizer is {row['optimizer']!r}, in training it was {known}")
         return found

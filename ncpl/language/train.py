@@ -109,7 +109,7 @@ class _StageRun:
         network = trainer.build()
         network.base.requires_grad_(not stage.is_base_frozen)
         if config.gradient_checkpointing:
-            network.base.gradient_checkpointing_enable({"use_reentrant": False})
+            _checkpoint_activations(network.base)
         if config.compile:
             network.base.compile(dynamic=True)
         self.network = self.parallel.wrap(network)
@@ -264,6 +264,15 @@ def _penalty(error_R: Tensor, delta: float) -> Tensor:
     return nn.functional.huber_loss(
         error_R, torch.zeros_like(error_R), reduction="none", delta=delta
     )
+
+
+def _checkpoint_activations(base: Any) -> None:
+    """Compute activations again in the backward pass; renamed within transformers 5."""
+    enable = getattr(base, "activation_checkpointing_enable", None)
+    if enable is not None:
+        enable()
+    else:
+        base.gradient_checkpointing_enable({"use_reentrant": False})
 
 
 def _forget_gathered(network: nn.Module) -> None:
