@@ -159,8 +159,9 @@ def _of_gguf(file: Path, config: LanguageConfig) -> Base:
         raise ConfigError(f"{file}: no such file")
     given = {"gguf_file": file.name, **SAFE}
     try:
+        theta = _gguf_theta(file)
         shape = AutoConfig.from_pretrained(file.parent, **given)
-        check_theta(_gguf_theta(file), shape_theta(shape), str(file))
+        check_theta(theta, shape_theta(shape), str(file))
         vocabulary = _vocabulary_of(AutoTokenizer.from_pretrained(file.parent, **given), file.name)
         if not config.is_pretrained:
             return Base(new_backbone(_cut_shape(shape, config.base_layers)), vocabulary)
@@ -171,7 +172,7 @@ def _of_gguf(file: Path, config: LanguageConfig) -> Base:
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ConfigError(f"{file}: transformers cannot read this GGUF file: {error}") from error
     model = _cut(whole.base_model, config.base_layers).float()
-    check_theta(_gguf_theta(file), used_theta(model), str(file))
+    check_theta(theta, used_theta(model), str(file))
     return Base(model, vocabulary)
 
 

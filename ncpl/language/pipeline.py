@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import logging
@@ -110,7 +111,7 @@ def train_language(
         def build() -> Network:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
-                fresh = load_base(config, seed=seed, words=words).model
+                fresh = copy.deepcopy(base.model)
                 return Network(fresh, head_start_scale=config.head_start_scale)
 
         training = folder / TRAINING

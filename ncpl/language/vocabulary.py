@@ -17,20 +17,15 @@ class Vocabulary:
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
+        ids = tokenizer.get_vocab().values()  # slow: the library makes a new dict of all tokens
+        self.size = int(max(ids)) + 1
+        """Rows an embedding table needs."""
+        self.filler = int(min(ids))
+        """An id that exists, to stand where a number's or a padding's vector is put."""
         self.encode = lru_cache(maxsize=65536)(self._encode)
 
     def _encode(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False).ids)
-
-    @property
-    def size(self) -> int:
-        """Return how many rows an embedding table needs."""
-        return int(max(self.tokenizer.get_vocab().values())) + 1
-
-    @property
-    def filler(self) -> int:
-        """Return an id that exists, to stand where a number's or a padding's vector is put."""
-        return int(min(self.tokenizer.get_vocab().values()))
 
     @classmethod
     def of_words(cls, texts: Iterable[str]) -> Vocabulary:
