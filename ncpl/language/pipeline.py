@@ -128,6 +128,7 @@ def train_language(
             _key(config, snapshot, seed),
             training,
             parallel,
+            folder,
             trackers,
             None if max_minutes is None else begun + 60 * max_minutes,
             bar,
@@ -187,7 +188,6 @@ def _finish(
     scores = {name: bundle.about[name] for name in ("scores", "curve_scores")}
     text = json.dumps({"snapshot_id": snapshot.id} | scores, indent=1)
     (folder / "scores.json").write_text(text + "\n", encoding="utf-8")
-    (folder / TRAINING / "metrics.jsonl").replace(folder / "metrics.jsonl")
     shutil.rmtree(folder / TRAINING)
     return bundle
 

@@ -49,7 +49,10 @@ class Trainer:
     key: str
     """Hash of all that decides the weights, `Progress.key`."""
     folder: Path
+    """Of checkpoints."""
     parallel: Parallel
+    metrics_folder: Path | None = None
+    """Of the metrics and what trackers write; `folder` if not given."""
     trackers: Sequence[str] = ()
     deadline: float | None = None
     """A time.monotonic() value after which training stops where it is."""
@@ -77,7 +80,8 @@ class Trainer:
         metrics = None
         if self.parallel.is_first:
             about = {"config": config.to_dict(), "key": self.key, "world": self.parallel.world}
-            metrics = Metrics(self.folder, self.trackers, first_step=resumed_at, about=about)
+            place = self.metrics_folder or self.folder
+            metrics = Metrics(place, self.trackers, first_step=resumed_at, about=about)
         carried: dict[str, Tensor] | None = None
         try:
             with _signals() as stop, torch.random.fork_rng(devices=[]):

@@ -74,7 +74,7 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
 
 def wait_for_steps(folder: Path, n_steps: int) -> None:
     """Return when a running training has written that many lines."""
-    file = folder / "training" / "metrics.jsonl"
+    file = folder / "metrics.jsonl"
     for _ in range(4000):
         if file.is_file() and file.read_bytes().count(b"\n") >= n_steps:
             return
@@ -132,6 +132,14 @@ def test_a_signal_saves_and_exits_with_130(
     assert "Traceback" not in errors
     finish(start(ALONE, [*command, "--resume"], out))
     assert_same(unbroken, out, 0.0)
+
+
+def test_a_tracker_gets_the_metrics(command: list[str], tmp_path: Path) -> None:
+    pytest.importorskip("wandb")
+    out = tmp_path / "bundle"
+    given = [*command, "--track", "wandb", "--max-minutes", "0.05"]
+    finish(start(("env", "WANDB_MODE=offline", *ALONE), given, out))
+    assert list((out / "wandb").glob("offline-run-*/run-*.wandb"))
 
 
 @pytest.mark.parametrize("kind", ["ddp", "fsdp2"])
