@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -249,6 +249,11 @@ def load(path: Path | str | None = None) -> Bundle:
         raise BundleError(f"{folder} holds no bundle (no {CARD}); {hint}") from error
     except json.JSONDecodeError as error:
         raise BundleError(f"{folder / CARD} is not JSON ({error}); train it again") from error
+    if str(card.get("format")).startswith("ncpl-language/"):
+        from ncpl.language.bundle import load as load_language
+
+        # The paper's mode: another class that answers predict, card, fits and fit_for alike.
+        return cast("Bundle", load_language(folder))
     if card.get("format") != FORMAT:
         raise BundleError(f"{folder}: format is {card.get('format')!r}, expected {FORMAT!r}")
     config = FitConfig.from_dict(card["config"], where=f"{folder / CARD}: config")

@@ -118,6 +118,14 @@ catalog_option = click.option(
 @click.option("--seeds", type=click.IntRange(1), help="Members to train, each from its own seed.")
 @click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop after this.")
 @click.option("--resume", is_flag=True, help="Continue a training that was cut off.")
+@click.option(
+    "--base", help="The paper's mode: hub id, folder or GGUF file of a causal language model."
+)
+@click.option(
+    "--parallel", type=click.Choice(["ddp", "fsdp2"]), default="ddp", show_default=True,
+    help="With --base, under torchrun.",
+)  # fmt: skip
+@click.option("--track", multiple=True, help="With --base: wandb, tensorboard or trackio.")
 @click.option("--plot", "plot_file", type=click.Path(path_type=Path), help="PNG of the fit.")
 @common
 def train_main(
@@ -131,6 +139,9 @@ def train_main(
     seeds: int | None,
     max_minutes: float | None,
     resume: bool,
+    base: str | None,
+    parallel: str,
+    track: tuple[str, ...],
     plot_file: Path | None,
     as_json: bool,
     no_progress: bool,
@@ -138,12 +149,27 @@ def train_main(
     """Train NCPL on a snapshot and print how it scores beside Chinchilla.
 
     Example: ncpl-train --snapshot latest --preset demo --out runs/demo --plot runs/demo/fit.png
+
+    The paper's mode: torchrun --nproc-per-node 8 -m ncpl.cli train --preset qwen3-1.7b --out DIR
     """
     if preset is not None and config_file is not None:
         raise click.UsageError("give --preset or --config, not both")
     import dataclasses
     import importlib.util as installed
 
+    from ncpl.language.settings import chosen
+
+    language = chosen(preset, config_file, base)
+    if language is not None:
+        if seeds is not None or plot_file is not None:
+            raise click.UsageError("--seeds and --plot are not for a language model")
+        from ncpl.language.command import train_and_print
+
+        train_and_print(
+            language, snapshot, catalog, as_json=as_json, folder=out, seed=seed, kind=parallel,
+            trackers=track, resume=resume, max_minutes=max_minutes, progress=not no_progress,
+        )  # fmt: skip
+        return
     from ncpl.config import FitConfig
     from ncpl.data import find_snapshot
     from ncpl.pipeline import train_bundle
@@ -233,12 +259,11 @@ def evaluate(
     del no_progress  # nothing takes long here
     from ncpl.bundle import load
     from ncpl.data import find_snapshot
-    from ncpl.evaluate import cell_table
-    from ncpl.pipeline import rescore
 
     bundle = load(folder)
     found = find_snapshot(snapshot, catalog)
     runs = found.runs()
+    rescore, cell_table = scoring_of(bundle)
     rescore(bundle, found, runs)
     table = cell_table(bundle, runs) if cells else []
     print_scores(bundle, as_json, {"cells": table} if as_json and cells else {})
@@ -247,6 +272,17 @@ def evaluate(
             f"{row['source']} {row['split'].upper()} {row['cell']}: {row['n']} runs, MAE NCPL "
             f"{row['NCPL']:.4f}, Chinchilla refit {row['Chinchilla, refit']:.4f}"
         )
+
+
+def scoring_of(bundle: Any) -> tuple[Callable[..., None], Callable[..., list[dict[str, Any]]]]:
+    """Return the functions that score a bundle of this kind: as a whole, and cell by cell."""
+    if bundle.card()["format"].startswith("ncpl-language/"):
+        from ncpl.language import scores
+
+        return scores.rescore, scores.cells
+    from ncpl import evaluate, pipeline
+
+    return pipeline.rescore, evaluate.cell_table
 
 
 @main.command()
@@ -259,7 +295,14 @@ def card(folder: Path | None, as_json: bool, no_progress: bool) -> None:
     """
     del no_progress  # nothing takes long here
     from ncpl.bundle import load
-    from ncpl.card import render
 
     found = load(folder).card()
+    kind = "ncpl.language.card" if found["format"].startswith("ncpl-language/") else "ncpl.card"
+    render = importlib.import_module(kind).render
     click.echo(json.dumps(found) if as_json else render(found))
+
+
+if __name__ == "__main__":  # torchrun starts modules: torchrun -m ncpl.cli train ...
+    train_main.name = "train"
+    main.add_command(train_main)
+    main()

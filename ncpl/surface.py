@@ -44,6 +44,10 @@ OFFSET_SCALE = (0.02, 0.3, 0.3)
 """Size of one unit of an optimizer's offset to level (nats), height and u (logs)."""
 OFFSET_PENALTY = 2e-5
 """Price of a squared unit of offset."""
+REACH = 3.0
+"""Distance to the optimum, in logs, that distances bend towards."""
+SINK = 0.02
+"""Most that the bowl takes from the level, nats at a height of one."""
 MIN_KEPT = 200
 """Runs a law of which sizes are left out must keep."""
 START_POWERS = tuple(0.02 if power in ((2, 0), (0, 2)) else 0.0 for power in POWERS)
@@ -119,11 +123,16 @@ def distances(coefficients_BK: Tensor, law_B6: Tensor) -> Tensor:
 
 
 def surface_value(coefficients_BK: Tensor, law_B6: Tensor) -> Tensor:
-    """Return losses (B), nats. A missing learning rate or batch counts as the best one."""
-    x, y = distances(coefficients_BK, law_B6).unbind(1)
+    """Return losses (B), nats. A missing learning rate or batch counts as the best one.
+
+    A quartic runs away where no run lies: distances bend towards REACH, and what the bowl would
+    take from the level stops at SINK.
+    """
+    x, y = (REACH * torch.tanh(distances(coefficients_BK, law_B6) / REACH)).unbind(1)
     terms = torch.stack([x**i * y**j for i, j in POWERS], dim=1)
-    quartic = (coefficients_BK[:, 4:] * terms).sum(1)
-    return coefficients_BK[:, 0] + coefficients_BK[:, 1].exp() * quartic
+    bowl = (coefficients_BK[:, 4:] * terms).sum(1)
+    bowl = torch.where(bowl > 0, bowl, SINK * torch.expm1(bowl.clamp(max=0) / SINK))
+    return coefficients_BK[:, 0] + coefficients_BK[:, 1].exp() * bowl
 
 
 def fit_surface(

@@ -1,0 +1,276 @@
+"""A bundle of the paper's mode: a folder with one network, its vocabulary and its card.
+
+Holds weights.safetensors, config.json (the backbone's shape), tokenizer.json and card.json.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import load_file
+
+from ncpl.data import Family
+from ncpl.errors import BundleError, ConfigError
+from ncpl.features import Config, check_config, derive
+from ncpl.language.base import new_backbone, read_shape, write_shape
+from ncpl.language.checkpoint import replace
+from ncpl.language.examples import row_of
+from ncpl.language.forecast import residuals
+from ncpl.language.network import Network
+from ncpl.language.sequence import Query, Sequencer
+from ncpl.language.settings import LanguageConfig
+from ncpl.language.vocabulary import Vocabulary
+from ncpl.laws.chinchilla import Chinchilla
+
+FORMAT = "ncpl-language/1"
+WEIGHTS, CARD, TOKENIZER, SHAPE = (
+    "weights.safetensors",
+    "card.json",
+    "tokenizer.json",
+    "config.json",
+)
+HASHED = (WEIGHTS, TOKENIZER, SHAPE)
+OUTSIDE_FACTOR = 3.0
+"""How much wider the interval is for a configuration outside what training has seen; a guess."""
+WATCHED = ("params_non_embedding", "data_tokens", "learning_rate", "batch_size_sequences")
+TOLERANCE = 1e-6
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LanguagePrediction:
+    """What a bundle says about one configuration; losses in nats per token."""
+
+    loss: float
+    low: float
+    high: float
+    """90% interval, from errors on held-out training groups."""
+    baseline: float
+    """The law alone."""
+    source: str
+    """The source whose losses this one is comparable with."""
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Predictions of B runs with 90% intervals, nats per token."""
+
+    loss: Array
+    low: Array
+    high: Array
+
+
+@dataclass(frozen=True)
+class FamilyFit:
+    """What a bundle keeps of one family of comparable losses."""
+
+    family: Family
+    baseline: Chinchilla
+    half_width: float
+    """Half of the 90% interval inside what training has seen, nats."""
+    ranges: dict[str, tuple[float, float]]
+    """Smallest and largest training value of the watched numbers."""
+    optimizers: tuple[str, ...]
+    seeds: list[int]
+
+    def outside(self, row: Config) -> list[str]:
+        """Return one sentence for each value of a row outside what training has seen."""
+        found = []
+        for name, (low, high) in self.ranges.items():
+            value = row.get(name)
+            if value is None:
+                found.append(f"{name} is not given")
+            elif not low * (1 - TOLERANCE) <= value <= high * (1 + TOLERANCE):
+                found.append(f"{name} is {value:g}, in training it was {low:g} to {high:g}")
+        if self.optimizers and row.get("optimizer") not in (None, *self.optimizers):
+            known = ", ".join(self.optimizers)
+            found.append(f"optimizer is {row['optimizer']!r}, in training it was {known}")
+        return found
+
+
+@dataclass
+class LanguageBundle:
+    """One network for every family of a snapshot, and what is needed to ask it."""
+
+    config: LanguageConfig
+    network: Network
+    vocabulary: Vocabulary
+    fits: list[FamilyFit]
+    snapshot_id: str
+    about: dict[str, Any] = field(default_factory=dict)
+    """Scores, seed, date, sources: everything a card tells and prediction does not need."""
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def predict(self, configs: Sequence[Config]) -> list[LanguagePrediction]:
+        """Return one prediction of the final loss for each configuration.
+
+        Raises ConfigError for an unknown field, a value out of range, or a missing size or data.
+        """
+        rows, fits = self._checked(configs)
+        losses = self.losses(rows, fits, [(1.0,)] * len(rows))
+        found = []
+        for row, fit, (loss,) in zip(rows, fits, losses, strict=True):
+            notes = fit.outside(row)
+            half = fit.half_width * (OUTSIDE_FACTOR if notes else 1.0)
+            below = _law(fit, row)
+            found.append(
+                LanguagePrediction(
+                    float(loss), float(loss) - half, float(loss) + half, below, fit.family[0], notes
+                )
+            )
+        return found
+
+    def intervals(self, fit: FamilyFit, configs: Sequence[Config]) -> Intervals:
+        """Return losses with 90% intervals of configurations of one family."""
+        found = self.predict([dict(config) | {"source": fit.family[0]} for config in configs])
+        names = ("loss", "low", "high")
+        return Intervals(*(np.array([getattr(p, name) for p in found]) for name in names))
+
+    def curves(self, configs: Sequence[Config], fractions: Sequence[float]) -> list[Array]:
+        """Return the loss at each fraction of the run (in (0, 1]), one array a configuration.
+
+        Raises ConfigError as `predict` does, and where the bundle was trained on final losses only.
+        """
+        if not self.config.has_curves and any(fraction != 1.0 for fraction in fractions):
+            raise ConfigError(
+                "this bundle was trained on final losses alone; train one with has_curves = true"
+            )
+        if not all(0 < fraction <= 1 for fraction in fractions):
+            raise ConfigError(f"fractions are {list(fractions)}; expected numbers in (0, 1]")
+        rows, fits = self._checked(configs)
+        return self.losses(rows, fits, [tuple(map(float, fractions))] * len(rows))
+
+    def losses(
+        self, rows: Sequence[Config], fits: Sequence[FamilyFit], asked: Sequence[tuple[float, ...]]
+    ) -> list[Array]:
+        """Return the losses of derived configurations at the fractions asked of each."""
+        queries = [Query(row, fractions) for row, fractions in zip(rows, asked, strict=True)]
+        sequencer = Sequencer(self.vocabulary, self.config)
+        found = residuals(self.network.eval(), sequencer, queries, self.device) if queries else {}
+        return [
+            _law(fit, row) + found[i] for i, (row, fit) in enumerate(zip(rows, fits, strict=True))
+        ]
+
+    def fit_for(self, row: Config, number: int = 1) -> FamilyFit:
+        """Return the fit that answers for a derived configuration: its source's, else the largest.
+
+        Raises ConfigError when size or data are missing, or the source is unknown.
+        """
+        for name, how in (
+            ("params_non_embedding", "or n_layers, d_model and d_ff"),
+            ("data_tokens", "as train_tokens, or train_steps with the batch and sequence length"),
+        ):
+            if not row.get(name):
+                raise ConfigError(f"configuration {number}: {name} is missing; give it, {how}")
+        source = row.get("source")
+        for fit in self.fits:
+            if source in (None, fit.family[0]):
+                return fit
+        known = ", ".join(sorted({fit.family[0] for fit in self.fits}))
+        raise ConfigError(
+            f"configuration {number}: this bundle knows no source {source!r}; it has {known}"
+        )
+
+    def _checked(self, configs: Sequence[Config]) -> tuple[list[Config], list[FamilyFit]]:
+        rows: list[Config] = []
+        fits = []
+        for i, config in enumerate(configs, start=1):
+            checked = check_config(config, where=f"configuration {i}")
+            fit = self.fit_for(derive(checked), i)
+            fits.append(fit)
+            rows.append(row_of(checked, fit.family[0]))
+        return rows, fits
+
+    def card(self) -> dict[str, Any]:
+        """Return everything but the weights."""
+        return {
+            "format": FORMAT,
+            "snapshot_id": self.snapshot_id,
+            "config": self.config.to_dict(),
+            "config_sha256": self.config.sha256(),
+            "families": [asdict(fit) for fit in self.fits],
+            **self.about,
+        }
+
+    def save(self, folder: Path) -> None:
+        """Write the bundle; an older one in the folder is replaced."""
+        folder.mkdir(parents=True, exist_ok=True)
+        state = self.network.state_dict()
+        replace(folder / WEIGHTS, {n: t.cpu().contiguous().clone() for n, t in state.items()})
+        self.vocabulary.save(folder / TOKENIZER)
+        write_shape(self.network.base.config, folder)
+        hashes = {name: _sha256(folder / name) for name in HASHED}
+        text = json.dumps(self.card() | {"files_sha256": hashes}, indent=1, allow_nan=False)
+        (folder / CARD).write_text(text + "\n", encoding="utf-8")
+
+
+def load(path: Path | str) -> LanguageBundle:
+    """Return the bundle of a folder, on a CUDA device where there is one.
+
+    Raises BundleError if there is none, or its files, configuration and card do not match.
+    """
+    folder = Path(path)
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{folder} holds no bundle with a readable {CARD}: {error}") from error
+    if card.get("format") != FORMAT:
+        raise BundleError(f"{folder}: format is {card.get('format')!r}, expected {FORMAT!r}")
+    try:
+        return _of_card(folder, card)
+    except (KeyError, TypeError) as error:
+        raise BundleError(f"{folder / CARD}: lacks or garbles {error}; train it again") from error
+
+
+def _of_card(folder: Path, card: Mapping[str, Any]) -> LanguageBundle:
+    config = LanguageConfig.from_dict(card["config"], where=f"{folder / CARD}: config")
+    if config.sha256() != card["config_sha256"]:
+        raise BundleError(f"{folder}: the configuration does not have the hash on the card")
+    for name in HASHED:
+        if not (folder / name).is_file() or _sha256(folder / name) != card["files_sha256"][name]:
+            raise BundleError(
+                f"{folder / name} is not the file the card was written for; train it again"
+            )
+    network = Network(new_backbone(read_shape(folder)))
+    try:
+        network.load_state_dict(load_file(folder / WEIGHTS))
+    except RuntimeError as error:
+        raise BundleError(f"{folder / WEIGHTS} does not fit {SHAPE}: {error}") from error
+    fits = []
+    for raw in card["families"]:
+        source, metric, dataset, tokenizer, unit = raw["family"]
+        ranges = {name: (low, high) for name, (low, high) in raw["ranges"].items()}
+        fits.append(
+            FamilyFit(
+                (source, metric, dataset, tokenizer, unit),
+                Chinchilla(**raw["baseline"]),
+                raw["half_width"],
+                ranges,
+                tuple(raw["optimizers"]),
+                list(raw["seeds"]),
+            )
+        )
+    used = ("format", "snapshot_id", "config", "config_sha256", "families", "files_sha256")
+    about = {name: value for name, value in card.items() if name not in used}
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    vocabulary = Vocabulary.from_file(folder / TOKENIZER)
+    network = network.to(device).eval()
+    return LanguageBundle(config, network, vocabulary, fits, card["snapshot_id"], about, device)
+
+
+def _law(fit: FamilyFit, row: Config) -> float:
+    return float(fit.baseline.predict(row["params_non_embedding"], row["data_tokens"]))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -1,0 +1,116 @@
+"""Scores of a language-model bundle on the held-out parts of a snapshot, beside Chinchilla."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from ncpl.data import Family, Runs, Snapshot
+from ncpl.evaluate import SPLITS, score
+from ncpl.language.bundle import FamilyFit, LanguageBundle
+from ncpl.language.examples import curve_points, read_curves, row_of
+from ncpl.laws.chinchilla import REFERENCE, Chinchilla
+
+NAME = "NCPL, language model"
+SCORED_FRACTION = 0.1
+"""Curve points before this fraction of the run are not scored."""
+
+
+def rescore(bundle: LanguageBundle, snapshot: Snapshot, runs: Runs) -> None:
+    """Put the scores on this snapshot's held-out runs on the bundle's card."""
+    bundle.about["scored_on"] = snapshot.id
+    rows: list[dict[str, Any]] = []
+    curve_rows: list[dict[str, Any]] = []
+    for fit in bundle.fits:
+        curves = read_curves(snapshot, [fit.family[1]]) if bundle.config.has_curves else {}
+        for split in SPLITS:
+            part = runs.where(family=fit.family, split=split)
+            if not len(part):
+                continue
+            where = {"source": fit.family[0], "split": split}
+            rows += [where | row for row in _final(bundle, fit, part)]
+            curve_rows += [where | row for row in _curves(bundle, fit, part, curves)]
+    bundle.about["scores"] = [_plain(row) for row in rows]
+    bundle.about["curve_scores"] = [_plain(row) for row in curve_rows]
+
+
+def cells(bundle: LanguageBundle, runs: Runs) -> list[dict[str, Any]]:
+    """Return one row a held-out cell (optimizer/N/D): runs, MAE of the model and of the law."""
+    found: list[dict[str, Any]] = []
+    for fit in bundle.fits:
+        for split in SPLITS:
+            part = runs.where(family=fit.family, split=split)
+            if not len(part):
+                continue
+            predicted = bundle.predict([_asked(c, fit.family) for c in part.configs])
+            loss = np.array([p.loss for p in predicted])
+            law = np.array([p.baseline for p in predicted])
+            for cell in sorted({g for g in part.group if g is not None}):
+                own = np.array([g == cell for g in part.group])
+                found.append(
+                    {
+                        "source": fit.family[0], "split": split, "cell": cell, "n": int(own.sum()),
+                        "NCPL": float(np.abs(loss - part.loss)[own].mean()),
+                        "Chinchilla, refit": float(np.abs(law - part.loss)[own].mean()),
+                    }
+                )  # fmt: skip
+    return found
+
+
+def _final(bundle: LanguageBundle, fit: FamilyFit, part: Runs) -> list[dict[str, Any]]:
+    predicted = bundle.predict([_asked(config, fit.family) for config in part.configs])
+    rows = [row_of(config, fit.family[0]) for config in part.configs]
+    sizes = [np.array([r[k] for r in rows]) for k in ("params_non_embedding", "data_tokens")]
+
+    def of_law(name: str, law: Chinchilla) -> dict[str, Any]:
+        found = asdict(score(law.predict(*sizes), part.loss, part.group))
+        # One loss a group: such a law ranks nothing inside a group, and chooses nothing.
+        nothing = {"spearman_in_group": math.nan, "choice_gap_percent": math.nan}
+        return {"predictor": name} | found | nothing
+
+    found = []
+    if fit.family[0] in REFERENCE:
+        found.append(of_law("Chinchilla, reference", REFERENCE[fit.family[0]]))
+    if bundle.config.target == "refit":
+        found.append(of_law("Chinchilla, refit", fit.baseline))
+    loss, low, high = (
+        np.array([getattr(p, name) for p in predicted]) for name in ("loss", "low", "high")
+    )
+    own = asdict(score(loss, part.loss, part.group, (low, high)))
+    return [*found, {"predictor": NAME} | own]
+
+
+def _curves(
+    bundle: LanguageBundle, fit: FamilyFit, part: Runs, curves: Any
+) -> list[dict[str, Any]]:
+    rows, asked, measured = [], [], []
+    for run_id, config in zip(part.run_ids, part.configs, strict=True):
+        row = row_of(config, fit.family[0])
+        points = curve_points(row, curves.get(run_id), bundle.config)
+        late = [point for point in points if point[0] >= SCORED_FRACTION]
+        if late:
+            rows.append(row)
+            asked.append(tuple(f for f, _ in late))
+            measured += [loss for _, loss in late]
+    if not rows:
+        return []
+    predicted = np.concatenate(bundle.losses(rows, [fit] * len(rows), asked))
+    error = np.abs(predicted - np.array(measured))
+    return [
+        {"predictor": NAME, "runs": len(rows), "points": len(error), "mae": float(error.mean())}
+    ]
+
+
+def _asked(config: dict[str, Any], family: Family) -> dict[str, Any]:
+    return config | {"source": family[0]}
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the row with NaN as None: JSON has no NaN."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in row.items()
+    }
