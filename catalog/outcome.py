@@ -10,7 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from ncpl_data.catalog.record import Skipped, canonical_json
+from ncpl_data.catalog.canonical import canonical_json
+from ncpl_data.catalog.record import Skipped
 from ncpl_data.catalog.tables import table_schemas
 from ncpl_data.schema.load import SCHEMA_VERSION
 

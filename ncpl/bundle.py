@@ -24,9 +24,10 @@ from ncpl.config import FitConfig
 from ncpl.data import Family
 from ncpl.encoder import Encoded, Encoder, column
 from ncpl.errors import BundleError, ConfigError
-from ncpl.features import Config, check_config, derive
+from ncpl.features import Config, derive
 from ncpl.known import Known, KnownRuns, read_known, write_known
 from ncpl.laws.chinchilla import Chinchilla
+from ncpl.plausible import checked
 from ncpl.process import Process
 from ncpl.risk import Risk
 from ncpl.surface import Surface
@@ -123,7 +124,7 @@ class Bundle:
     ) -> Iterator[tuple[Fit, list[int], list[dict[str, Any]]]]:
         """Yield each fit with the places and derived configurations it answers for."""
         rows = [
-            derive(check_config(config, where=f"configuration {i}"))
+            derive(checked(config, where=f"configuration {i}"))
             for i, config in enumerate(configs, start=1)
         ]
         fits = [self.fit_for(row, i) for i, row in enumerate(rows, start=1)]

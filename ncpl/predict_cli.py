@@ -75,16 +75,13 @@ def predict(
         raise click.UsageError("give --json or --csv, not both")
     from ncpl.bundle import load
     from ncpl.configurations import check_all, read_configs
-    from ncpl.errors import BundleError
     from ncpl.plausible import check_prediction
 
     bundle: Any = load(folder)
-    if (points or curve_out) and not hasattr(bundle, "curves"):
-        raise BundleError("this bundle predicts no curves; leave --curve and --curve-out out")
     found: dict[str, Any] = {}
     if file is not None:
         configs = check_all(read_configs(file, kind), bundle)
-        predictions = [vars(p) for p in predicted(bundle, configs, nearest)]
+        predictions = [vars(p) for p in bundle.predict(configs, nearest=nearest)]
         for i, p in enumerate(predictions, start=1):
             doubt = check_prediction(p, where=f"configuration {i}")
             p["warnings"] = [*([doubt] if doubt else []), *p["warnings"]]
@@ -105,15 +102,6 @@ def predict(
         click.echo(prediction_table(predictions), nl=False)
     else:
         click.echo("\n".join(lines_of(predictions, nearest)))
-
-
-def predicted(bundle: Any, configs: Sequence[Any], nearest: int) -> list[Any]:
-    """Return predictions, with the known runs nearest to each where the bundle can tell them."""
-    import inspect
-
-    can_tell = "nearest" in inspect.signature(bundle.predict).parameters
-    found = bundle.predict(configs, nearest=nearest) if can_tell else bundle.predict(configs)
-    return list(found)
 
 
 def known_runs(

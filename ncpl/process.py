@@ -102,7 +102,8 @@ class Process(nn.Module):
         drift = a.drift @ b.drift.T
         same = (a.place[:, None] == b.place[None]) & (a.place >= 0)[:, None]
         own = own_scale**2 * matern(far / WIDER) + slope**2 * drift + level**2
-        return scale**2 * matern(far) + same * own + DRIFT**2 * (drift + 1)
+        covariance: Tensor = scale**2 * matern(far) + same * own + DRIFT**2 * (drift + 1)
+        return covariance
 
     @torch.no_grad()
     def forward(

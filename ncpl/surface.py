@@ -122,16 +122,17 @@ def distances(coefficients_BK: Tensor, law_B6: Tensor) -> Tensor:
     return torch.nan_to_num(law_B6[:, 2:4] - coefficients_BK[:, 2:4])
 
 
-def surface_value(coefficients_BK: Tensor, law_B6: Tensor) -> Tensor:
+def surface_value(coefficients_BK: Tensor, law_B6: Tensor, *, stops: bool = True) -> Tensor:
     """Return losses (B), nats. A missing learning rate or batch counts as the best one.
 
-    A quartic runs away where no run lies: distances bend towards REACH, and what the bowl would
-    take from the level stops at SINK.
+    A quartic runs away where no run lies: distances bend towards REACH, and with `stops` what the
+    bowl takes from the level stops at SINK.
     """
     x, y = (REACH * torch.tanh(distances(coefficients_BK, law_B6) / REACH)).unbind(1)
     terms = torch.stack([x**i * y**j for i, j in POWERS], dim=1)
     bowl = (coefficients_BK[:, 4:] * terms).sum(1)
-    bowl = torch.where(bowl > 0, bowl, SINK * torch.expm1(bowl.clamp(max=0) / SINK))
+    if stops:
+        bowl = torch.where(bowl > 0, bowl, SINK * torch.expm1(bowl.clamp(max=0) / SINK))
     return coefficients_BK[:, 0] + coefficients_BK[:, 1].exp() * bowl
 
 
@@ -157,6 +158,22 @@ def fit_surface(
     law_B6, loss_B = law_B6.double(), loss_B.double()
     ratio = torch.nan_to_num(law_B6[:, 4])
     surface.ffn_range.copy_(torch.stack([ratio.min() - margin, ratio.max() + margin]))
+    # Where the bowl stops there is no slope: it is fitted without the stop, then with it.
+    for stops in (False, True):
+        _descend(surface, law_B6, loss_B, delta, penalty, iterations, stops=stops)
+    return surface.float()
+
+
+def _descend(
+    surface: Surface,
+    law_B6: Tensor,
+    loss_B: Tensor,
+    delta: float,
+    penalty: float,
+    iterations: int,
+    *,
+    stops: bool,
+) -> None:
     optimizer = torch.optim.LBFGS(
         surface.parameters(),
         max_iter=iterations,
@@ -167,14 +184,13 @@ def fit_surface(
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        error = surface_value(surface.coefficients(law_B6), law_B6) - loss_B
+        value = surface_value(surface.coefficients(law_B6), law_B6, stops=stops)
         pull = penalty * surface.penalty() + OFFSET_PENALTY * surface.offsets.square().sum()
-        loss = pseudo_huber(error, delta).mean() + pull
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = pseudo_huber(value - loss_B, delta).mean() + pull
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return loss
 
-    optimizer.step(closure)  # type: ignore[no-untyped-call]
-    return surface.float()
+    optimizer.step(closure)  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
 
 def choose_floor(law_B6: Tensor, loss_B: Tensor, **settings: Any) -> float:

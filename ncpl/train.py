@@ -103,7 +103,8 @@ class Fit:
         """Return probabilities of divergence (B,), or None where the fit learned no risk."""
         if self.risk is None or self.process is None:
             return None
-        return self.risk(tensors_of(encoded), self.process, self.surface).double().numpy()
+        found = self.risk(tensors_of(encoded), self.process, self.surface)
+        return np.asarray(found, dtype=np.float64)
 
     def nearest(self, encoded: Encoded, count: int) -> list[list[Known]]:
         """Return the `count` training runs most like each run; none without a process."""

@@ -93,11 +93,8 @@ def curves(
 
 def _predicted(bundle: Bundle, config: dict[str, Any], shares: Array) -> Array | None:
     """Return the predicted curve, None where the bundle was trained without curves."""
-    curves_of = getattr(bundle, "curves", None)
-    if curves_of is None:
-        return None
     try:
-        return np.asarray(curves_of([config], shares)[0])
+        return np.asarray(bundle.curves([config], shares.tolist())[0])
     except ConfigError:  # the configuration was predicted before: it is the curve that is missing
         return None
 

@@ -110,11 +110,14 @@ class LanguageBundle:
     """Scores, seed, date, sources: everything a card tells and prediction does not need."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
-    def predict(self, configs: Sequence[Config]) -> list[LanguagePrediction]:
+    def predict(self, configs: Sequence[Config], *, nearest: int = 0) -> list[LanguagePrediction]:
         """Return one prediction of the final loss for each configuration.
 
-        Raises ConfigError for an unknown field, a value out of range, or a missing size or data.
+        `nearest` is taken so that both kinds of bundle are called alike: this one keeps no training
+        runs and names none. Raises ConfigError for an unknown field, a value out of range, or a
+        missing size or data.
         """
+        del nearest
         rows, fits = self._checked(configs)
         losses = self.losses(rows, fits, [(1.0,)] * len(rows))
         found = []
