@@ -31,7 +31,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "residual to Chinchilla": UNSTRUCTURED,
 }
 """Changes of the configuration, by name."""
-MIN_LEFT_OUT = 20
+MIN_LEFT_OUT, N_FOLDS = 20, 3
 LeftOut = tuple[str, npt.NDArray[np.bool_]]
 
 
@@ -44,8 +44,9 @@ def ablations(
         told(f"{train.family[0][0]}: {name}")
         row: dict[str, Any] = {"source": train.family[0][0], "variant": name}
         found: dict[str, list[float]] = {}
-        for where, left_out in folds(train, 4):
-            errors = _errors(train, left_out, dataclasses.replace(config, **change), seed)
+        for where, left_out in folds(train, N_FOLDS):
+            changed = dataclasses.replace(config, **change)
+            errors = _errors(train, left_out, changed, seed)
             found.setdefault(where, []).extend(errors["NCPL"])
         rows.append(row | {where: float(np.mean(values)) for where, values in found.items()})
     return rows
@@ -54,9 +55,10 @@ def ablations(
 def joint(
     parts: Mapping[Family, Runs], config: FitConfig, *, seed: int = 0
 ) -> list[dict[str, Any]]:
-    """Return one row a source: MAE on left-out groups, fitted alone and together with the others.
+    """Return one row a source: MAE on left-out groups when all sources are fitted as one, nats.
 
-    Together, all runs are one family, and each source's optimizers have names of their own.
+    All runs are one family, and each source's optimizers have names of their own. The
+    row "as shipped" of `ablations` is the same with a fit for each source.
     """
     merged = Runs([], [], np.zeros(0), [], [], [], [], np.zeros(0))
     of: list[str] = []
@@ -75,13 +77,16 @@ def joint(
         of += [family[0]] * len(runs)
     source = np.array(of)
     together: dict[str, list[float]] = {}
-    for where, left_out in folds(merged, 4):
+    for where, left_out in folds(merged, N_FOLDS):
         if where != "inside":
             continue
         errors = np.array(_errors(merged, left_out, config, seed)["NCPL"])
         for name in sorted(set(of)):
             together.setdefault(name, []).extend(errors[source[left_out] == name])
-    return [{"source": name, "joint": float(np.mean(values))} for name, values in together.items()]
+    return [
+        {"source": name, "variant": "all sources in one fit", "inside": float(np.mean(values))}
+        for name, values in together.items()
+    ]
 
 
 def leave_one_out(

@@ -20,6 +20,7 @@ import click
 
 DATA_INVALID, USAGE, CONFLICT, INTERRUPTED = 1, 2, 4, 130
 ELSEWHERE = {
+    "ablate": "ncpl.ablate_cli:ablate",
     "predict": "ncpl.predict_cli:predict",
     "plan": "ncpl.plan_cli:plan",
     "plot": "ncpl.plot_cli:plot",

@@ -1,7 +1,6 @@
 """Scores: small cases by hand, and the published Chinchilla row on the real split."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +8,6 @@ import pytest
 from ncpl.bundle import Bundle
 from ncpl.data import Runs
 from ncpl.evaluate import cell_table, format_table, score, score_table, spearman
-from ncpl.plot import predicted_against_measured
 
 
 @pytest.mark.parametrize(
@@ -61,12 +59,6 @@ def test_the_table_shows_every_predictor(bundle: Bundle) -> None:
     text = format_table(bundle.about["scores"])
     for name in ("Chinchilla, reference", "Chinchilla, refit", "mean of 2 seeds", "ensemble", "±"):
         assert name in text
-
-
-def test_the_plot_is_a_png(bundle: Bundle, runs: Runs, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    predicted_against_measured(bundle, runs, tmp_path / "fit.png")
-    assert (tmp_path / "fit.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_cells_add_up_to_the_split(bundle: Bundle, runs: Runs) -> None:
