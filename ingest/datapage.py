@@ -146,9 +146,11 @@ def histograms(rows: Rows) -> Iterator[str]:
 
 def histogram(values: np.ndarray[Any, Any], *, is_log: bool) -> str:
     """Return one bar a bin; a bin with anything in it is never blank."""
-    if values.min() == values.max():
+    scale = np.log10(values) if is_log else values
+    low, high = float(scale.min()), float(scale.max())
+    if high - low <= 1e-9 * max(abs(low), abs(high)):  # too near for bins of their own
         return BARS[-1]
-    counts, _ = np.histogram(np.log10(values) if is_log else values, bins=BINS)
+    counts, _ = np.histogram(scale, bins=BINS)
     heights = np.ceil(counts / counts.max() * (len(BARS) - 1)).astype(int)
     return "".join(BARS[height] for height in heights)
 

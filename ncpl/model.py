@@ -19,7 +19,7 @@ from transformers import AutoModel, LlamaConfig, Qwen3Config
 from ncpl.config import FitConfig
 from ncpl.encoder import LAW_FIELDS, Encoder
 from ncpl.errors import ConfigError
-from ncpl.surface import CORRECTION_SCALE, K, Surface, distances, surface_value
+from ncpl.surface import CORRECTION_SCALE, K, Surface, distances
 
 BACKBONES: dict[str, Any] = {"llama": LlamaConfig, "qwen3": Qwen3Config}
 
@@ -154,7 +154,7 @@ class NCPL(nn.Module):
         correction_BK = self.law_head(law_BW)
         residual_B = self.loss_head(last_BW)[:, 0]
         coefficients_BK = self.surface.coefficients(law_B6) + self.scale * correction_BK
-        loss_B = surface_value(coefficients_BK, law_B6) + self.residual_scale * residual_B
+        loss_B = self.surface.value(coefficients_BK, law_B6) + self.residual_scale * residual_B
         return Output(
             loss_B, self.scale_head(last_BW.detach())[:, 0] - 5, correction_BK, residual_B
         )

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from ncpl.errors import BundleError
 from ncpl.model import NCPL, sized
-from ncpl.surface import surface_value
 
 
 class Stacked:
@@ -80,7 +79,7 @@ class Stacked:
         correction_MBK = (self.law_weight @ law_MWB + self.law_bias).mT
         residual_MB, log_scale_MB = (self.last_weight @ last_MWB + self.last_bias).unbind(1)
         coefficients_MBK = first.surface.coefficients(law_B6) + first.scale * correction_MBK
-        loss_MB = surface_value(
+        loss_MB = first.surface.value(
             coefficients_MBK.flatten(0, 1), law_B6.repeat(len(correction_MBK), 1)
         ).view_as(residual_MB)
         loss_MB = loss_MB + first.residual_scale * residual_MB

@@ -33,7 +33,7 @@ K = len(LOCAL)
 CORRECTION_SCALE = (0.01, 0.2, 0.2, 0.2, *(0.004 / 2 ** (i + j - 2) for i, j in POWERS))
 """Size of one unit of the network's correction to each local coefficient."""
 # Start: a Chinchilla law with the exponents of the public fits, in the table's coordinates.
-START_BASE = (0.15, math.log(0.13), -1.25, math.log(0.33), 1.2, 0.0, math.log(0.3))
+START_BASE = (0.15, math.log(0.13), -1.25, math.log(0.33), 0.9, 0.0, math.log(0.3))
 FLOORS = (0.6, 0.9, 1.2, 1.5, 1.8)
 """Starts of c, nats, that `choose_floor` tries: runs of few sizes say little about it, and it
 decides how the law goes on beyond the largest."""
@@ -46,6 +46,8 @@ OFFSET_PENALTY = 2e-5
 """Price of a squared unit of offset."""
 REACH = 3.0
 """Distance to the optimum, in logs, that distances bend towards."""
+MARGIN = 0.5
+"""How far beyond the distances of training runs, in logs, the bowl still rises."""
 SINK = 0.02
 """Most that the bowl takes from the level, nats at a height of one."""
 MIN_KEPT = 200
@@ -58,6 +60,8 @@ class Surface(nn.Module):
 
     start: Tensor
     ffn_range: Tensor
+    nearest: Tensor
+    farthest: Tensor
 
     def __init__(self, n_optimizers: int) -> None:
         super().__init__()
@@ -65,6 +69,9 @@ class Surface(nn.Module):
         self.register_buffer("start", torch.tensor(START_BASE))
         self.register_buffer("ffn_range", torch.tensor([-torch.inf, torch.inf]))
         """Scaled feed-forward ratios beyond which the discount stays as it is at the border."""
+        self.register_buffer("nearest", torch.full((2,), -torch.inf))
+        self.register_buffer("farthest", torch.full((2,), torch.inf))
+        """Smallest and largest distances of training runs to the best learning rate and batch."""
         self.base = nn.Parameter(torch.tensor(START_BASE))
         """Log of the model term and its exponent, of the data term and its exponent; c; gamma;
         log w."""
@@ -106,6 +113,30 @@ class Surface(nn.Module):
         table = nn.functional.pad(self.offsets, (0, 0, 0, 1))  # the last row: unknown
         return table[torch.nan_to_num(place_B, nan=float(self.n_optimizers)).long()]
 
+    def value(self, coefficients_BK: Tensor, law_B6: Tensor, *, stops: bool = True) -> Tensor:
+        """Return losses (B), nats. A missing learning rate or batch counts as the best one.
+
+        A quartic runs away where no run lies: distances bend towards REACH, and beyond those of the
+        training runs they end within MARGIN; with `stops` what the bowl takes from the level ends
+        at SINK.
+        """
+        away_B2 = distances(coefficients_BK, law_B6)
+        seen_B2 = torch.minimum(torch.maximum(away_B2, self.nearest), self.farthest)
+        beyond_B2 = MARGIN * torch.tanh((away_B2 - seen_B2) / MARGIN)
+        x, y = (REACH * torch.tanh((seen_B2 + beyond_B2) / REACH)).unbind(1)
+        terms = torch.stack([x**i * y**j for i, j in POWERS], dim=1)
+        bowl = (coefficients_BK[:, 4:] * terms).sum(1)
+        if stops:
+            bowl = torch.where(bowl > 0, bowl, SINK * torch.expm1(bowl.clamp(max=0) / SINK))
+        return coefficients_BK[:, 0] + coefficients_BK[:, 1].exp() * bowl
+
+    @torch.no_grad()
+    def set_seen(self, law_B6: Tensor) -> None:
+        """Keep the range of the training runs' distances to the optimum."""
+        away_B2 = distances(self.coefficients(law_B6), law_B6)
+        self.nearest.copy_(away_B2.amin(0))
+        self.farthest.copy_(away_B2.amax(0))
+
     def penalty(self) -> Tensor:
         """Return the squared distance to the start values."""
         device, dtype = self.base.device, self.base.dtype
@@ -120,20 +151,6 @@ class Surface(nn.Module):
 def distances(coefficients_BK: Tensor, law_B6: Tensor) -> Tensor:
     """Return log lr - u and log batch - v (B, 2); zero where the configuration does not say."""
     return torch.nan_to_num(law_B6[:, 2:4] - coefficients_BK[:, 2:4])
-
-
-def surface_value(coefficients_BK: Tensor, law_B6: Tensor, *, stops: bool = True) -> Tensor:
-    """Return losses (B), nats. A missing learning rate or batch counts as the best one.
-
-    A quartic runs away where no run lies: distances bend towards REACH, and with `stops` what the
-    bowl takes from the level stops at SINK.
-    """
-    x, y = (REACH * torch.tanh(distances(coefficients_BK, law_B6) / REACH)).unbind(1)
-    terms = torch.stack([x**i * y**j for i, j in POWERS], dim=1)
-    bowl = (coefficients_BK[:, 4:] * terms).sum(1)
-    if stops:
-        bowl = torch.where(bowl > 0, bowl, SINK * torch.expm1(bowl.clamp(max=0) / SINK))
-    return coefficients_BK[:, 0] + coefficients_BK[:, 1].exp() * bowl
 
 
 def fit_surface(
@@ -161,6 +178,7 @@ def fit_surface(
     # Where the bowl stops there is no slope: it is fitted without the stop, then with it.
     for stops in (False, True):
         _descend(surface, law_B6, loss_B, delta, penalty, iterations, stops=stops)
+    surface.set_seen(law_B6)
     return surface.float()
 
 
@@ -184,7 +202,7 @@ def _descend(
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        value = surface_value(surface.coefficients(law_B6), law_B6, stops=stops)
+        value = surface.value(surface.coefficients(law_B6), law_B6, stops=stops)
         pull = penalty * surface.penalty() + OFFSET_PENALTY * surface.offsets.square().sum()
         loss = pseudo_huber(value - loss_B, delta).mean() + pull
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -198,7 +216,9 @@ def choose_floor(law_B6: Tensor, loss_B: Tensor, **settings: Any) -> float:
 
     The largest size, then the two largest, are left out and predicted by a law fitted to the rest
     (`settings` as for `fit_surface`); the score is the mean absolute error plus the absolute bias,
-    since it is the bias that grows with the distance. With one size there is nothing to choose by.
+    since it is the bias that grows with the distance. The usual start stays unless another one
+    scores better by more than a tenth: small differences say nothing. With one size there is
+    nothing to choose by.
     """
     sizes = torch.unique(law_B6[:, 0])
     scores = dict.fromkeys(FLOORS, 0.0)
@@ -209,10 +229,12 @@ def choose_floor(law_B6: Tensor, loss_B: Tensor, **settings: Any) -> float:
         for floor in FLOORS:
             surface = fit_surface(law_B6[~left_out], loss_B[~left_out], floor=floor, **settings)
             with torch.no_grad():
-                law = surface_value(surface.coefficients(law_B6[left_out]), law_B6[left_out])
+                law = surface.value(surface.coefficients(law_B6[left_out]), law_B6[left_out])
             error = law - loss_B[left_out]
             scores[floor] += float(error.abs().mean() + error.mean().abs())
-    return min(FLOORS, key=lambda floor: (scores[floor], abs(floor - START_BASE[4])))
+    best = min(FLOORS, key=scores.__getitem__)
+    usual = START_BASE[4]
+    return best if scores[best] < 0.9 * scores[usual] else usual
 
 
 def pseudo_huber(error: Tensor, delta: float) -> Tensor:

@@ -33,7 +33,7 @@ from ncpl.model import NCPL, sized
 from ncpl.process import Process, fit_process
 from ncpl.risk import Risk, fit_risk
 from ncpl.stacked import Stacked
-from ncpl.surface import Surface, choose_floor, fit_surface, pseudo_huber, surface_value
+from ncpl.surface import Surface, choose_floor, fit_surface, pseudo_huber
 
 log = logging.getLogger(__name__)
 CHECKPOINT_SECONDS = 20.0
@@ -90,7 +90,7 @@ class Fit:
         loss_MB, log_scale_MB, hidden_MWB = self.stacked(numbers_BF, codes_BF, law_B6)
         if self.process is not None and self.process_share:
             law_B6 = sized(law_B6)
-            law_B = surface_value(self.surface.coefficients(law_B6), law_B6)
+            law_B = self.surface.value(self.surface.coefficients(law_B6), law_B6)
             left_B = self.process(numbers_BF, codes_BF, law_B6, self.surface)
             loss_MB = loss_MB.lerp((law_B + left_B).expand_as(loss_MB), self.process_share)
         return loss_MB, log_scale_MB, hidden_MWB
@@ -229,7 +229,7 @@ def fit_family(
     fit = Fit(family, encoder, baseline, [], [], process_share=config.process_share)
     if config.process_share:
         with torch.no_grad():
-            law_B = surface_value(surface.coefficients(tensors[2]), tensors[2])
+            law_B = surface.value(surface.coefficients(tensors[2]), tensors[2])
         fit.process = fit_process(tensors, target_B - law_B, surface, encoder, seed=seed)
         fit.known = KnownRuns.of(train)
         if diverged is not None and len(diverged):

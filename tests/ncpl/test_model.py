@@ -9,7 +9,7 @@ from ncpl.bundle import Bundle
 from ncpl.config import FitConfig
 from ncpl.data import Runs
 from ncpl.errors import ConfigError
-from ncpl.surface import K, surface_value
+from ncpl.surface import K
 from ncpl.train import new_member, tensors_of
 
 
@@ -41,7 +41,7 @@ def test_an_untrained_network_is_the_law(bundle: Bundle, runs: Runs, backbone: s
     inputs = tensors_of(fit.encoder.encode(runs.where(split="id").configs[:9]))
     with torch.no_grad():
         out = member(*inputs)
-        law = surface_value(member.surface.coefficients(inputs[2]), inputs[2])
+        law = member.surface.value(member.surface.coefficients(inputs[2]), inputs[2])
     assert torch.equal(out.loss, law)
     assert out.correction.shape == (9, K)
 

@@ -12,7 +12,6 @@ from ncpl.data import Runs
 from ncpl.model import sized
 from ncpl.process import fit_process
 from ncpl.risk import MIN_DIVERGED, fit_risk
-from ncpl.surface import surface_value
 from ncpl.train import Fit, fit_family, tensors_of
 
 Inputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -35,7 +34,7 @@ def test_it_explains_what_the_law_leaves_over(fit: Fit, runs: Runs) -> None:
         some = runs.where(split=part)
         inputs = inputs_of(fit, some)
         with torch.no_grad():
-            law = surface_value(fit.surface.coefficients(inputs[2]), inputs[2]).numpy()
+            law = fit.surface.value(fit.surface.coefficients(inputs[2]), inputs[2]).numpy()
         both = law + fit.process(*inputs, fit.surface).numpy()
         assert np.abs(both - some.loss).mean() < share * np.abs(law - some.loss).mean()
 
