@@ -123,14 +123,14 @@ def test_the_commands_answer_for_this_bundle(
     file = tmp_path / "config.json"
     file.write_text(json.dumps(CONFIG))
     predicted = runner.invoke(main, ["predict", str(file), *given])
-    assert "steplaw: loss 2." in predicted.stdout, predicted.output
+    assert "steplaw  2." in predicted.stdout, predicted.output
     found = json.loads(runner.invoke(main, ["eval", *given, *on, "--json"]).stdout)
     assert found["scores"] == language_bundle.about["scores"]
     cells = runner.invoke(main, ["eval", *given, *on, "--cells"]).stdout
     assert "steplaw OOD adamw/" in cells
     assert "# NCPL bundle, the paper's mode" in runner.invoke(main, ["card", *given]).stdout
     png = tmp_path / "fit.png"
-    assert runner.invoke(main, ["plot", *given, *on, "--out", str(png)]).exit_code == 0
+    assert runner.invoke(main, ["plot", "predicted", *given, *on, "--out", str(png)]).exit_code == 0
     assert png.is_file()
 
 
