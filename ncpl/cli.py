@@ -120,6 +120,10 @@ catalog_option = click.option(
 @click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop after this.")
 @click.option("--resume", is_flag=True, help="Continue a training that was cut off.")
 @click.option(
+    "--warm-start", type=click.Path(path_type=Path, file_okay=False),
+    help="Bundle folder whose networks the new ones begin with.",
+)  # fmt: skip
+@click.option(
     "--base", help="The paper's mode: hub id, folder or GGUF file of a causal language model."
 )
 @click.option(
@@ -140,6 +144,7 @@ def train_main(
     seeds: int | None,
     max_minutes: float | None,
     resume: bool,
+    warm_start: Path | None,
     base: str | None,
     parallel: str,
     track: tuple[str, ...],
@@ -162,8 +167,11 @@ def train_main(
 
     language = chosen(preset, config_file, base)
     if language is not None:
-        if seeds is not None or plot_file is not None:
-            raise click.UsageError("--seeds and --plot are not for a language model")
+        if seeds is not None or plot_file is not None or warm_start is not None:
+            raise click.UsageError(
+                "--seeds and --plot are not for a language model, nor is --warm-start: give the "
+                "bundle's folder model/ as --base"
+            )
         from ncpl.language.command import train_and_print
 
         train_and_print(
@@ -171,6 +179,7 @@ def train_main(
             trackers=track, resume=resume, max_minutes=max_minutes, progress=not no_progress,
         )  # fmt: skip
         return
+    from ncpl.bundle import load
     from ncpl.config import FitConfig
     from ncpl.data import find_snapshot
     from ncpl.pipeline import train_bundle
@@ -189,6 +198,7 @@ def train_main(
         seed=seed,
         folder=out,
         resume=resume,
+        warm_start=load(warm_start) if warm_start is not None else None,
         max_minutes=max_minutes,
         progress=not no_progress,
     )

@@ -34,12 +34,14 @@ def train_bundle(
     seed: int,
     folder: Path,
     resume: bool = False,
+    warm_start: Bundle | None = None,
     max_minutes: float | None = None,
     progress: bool = False,
 ) -> Bundle:
     """Train, calibrate and score a bundle and write it to `folder` with scores.json and README.md.
 
-    With `resume`, members continue from the checkpoints an earlier call left in the folder.
+    With `warm_start`, networks begin with those an older bundle has for the same losses. With
+    `resume`, members continue from the checkpoints an earlier call left in the folder.
     Raises SnapshotError when no family has enough training runs.
     """
     begun = time.monotonic()
@@ -48,6 +50,7 @@ def train_bundle(
     if not resume and checkpoints.is_dir():
         shutil.rmtree(checkpoints)
     fits, counts = [], {}
+    started = {fit.family: fit for fit in warm_start.fits} if warm_start is not None else {}
     for family in runs.families():
         train = runs.where(family=family, split="train").finished()
         if len(train) < config.min_family_runs:
@@ -68,6 +71,7 @@ def train_bundle(
             train,
             config,
             seed=seed,
+            start=started.get(family),
             points=snapshot.points(train) if config.curve_steps else None,
             diverged=runs.diverged_beside(train),
             deadline=deadline,
@@ -96,6 +100,7 @@ def train_bundle(
         "train_seconds": round(time.monotonic() - begun),
         "train_runs": counts,
         "seed": seed,
+        "warm_start": warm_start and warm_start.snapshot_id,
         "sources": snapshot.manifest.get("sources", []),
         "versions": {"ncpl": ncpl.__version__, "torch": torch.__version__},
     }

@@ -34,6 +34,7 @@ from ncpl.process import Process, fit_process
 from ncpl.risk import Risk, fit_risk
 from ncpl.stacked import Stacked
 from ncpl.surface import Surface, choose_floor, fit_surface, pseudo_huber
+from ncpl.warm import warm_start
 
 log = logging.getLogger(__name__)
 CHECKPOINT_SECONDS = 20.0
@@ -193,6 +194,7 @@ def fit_family(
     *,
     seed: int,
     floor: float | None = None,
+    start: Fit | None = None,
     points: Points | None = None,
     diverged: Runs | None = None,
     deadline: float | None = None,
@@ -203,7 +205,8 @@ def fit_family(
 
     With `points`, the measured curves of the runs, it learns curves too; with `diverged`, runs that
     diverged where training runs did not, their risk. `floor` is where the law's irreducible loss
-    starts, chosen by left-out sizes if not given. `deadline` is a
+    starts, chosen by left-out sizes if not given; `start` an older fit whose networks the members
+    begin with. `deadline` is a
     time.monotonic() value after which training stops where it is, once the first member has begun;
     with `checkpoints`, members continue from what an earlier call left there;
     `on_step(member, step, loss)` is told each step.
@@ -241,7 +244,12 @@ def fit_family(
         member_seed = seed * 1000 + i
         member = new_member(config, encoder, surface, member_seed)
         member.set_hull(*tensors)
-        key = hashlib.sha256(repr((config.sha256(), family, target_B.tolist())).encode())
+        begun = ""
+        if start is not None:
+            older = start.members[i % len(start.members)]
+            warm_start(member, encoder, older, start.encoder)
+            begun = hashlib.sha256(older.names.detach().numpy().tobytes()).hexdigest()
+        key = hashlib.sha256(repr((config.sha256(), family, target_B.tolist(), begun)).encode())
         path = checkpoints and checkpoints / f"{key.hexdigest()[:12]}-{member_seed}.safetensors"
         report = (lambda step, loss, i=i: on_step(i, step, loss)) if on_step else None
         train_member(
