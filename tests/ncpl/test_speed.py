@@ -27,3 +27,19 @@ def test_predictions_take_no_longer_than(count: int, seconds: float) -> None:
         bundle.predict(configs)
         taken.append(time.process_time() - begun)
     assert min(taken) <= seconds
+
+
+@pytest.mark.bench
+def test_a_curve_of_30_points_costs_at_most_two_points() -> None:
+    """Ratio of processor times in one run; limit 2 (design, section 5)."""
+    bundle = ncpl.load()
+    taken: dict[int, float] = {}
+    for count in (1, 30):
+        shares = [(i + 1) / count for i in range(count)]
+        bundle.curves([CONFIG], shares)
+        begun = time.process_time()
+        for _ in range(50):
+            bundle.curves([CONFIG], shares)
+        taken[count] = time.process_time() - begun
+    print(f"curve of 30 points / one point: {taken[30] / taken[1]:.2f} (limit 2)")
+    assert taken[30] <= 2 * taken[1]
