@@ -17,8 +17,9 @@ from ncpl.calibrate import folds
 from ncpl.config import FitConfig
 from ncpl.data import Family, Runs
 from ncpl.features import derive
+from ncpl.fit import Fit, sizes
 from ncpl.laws.chinchilla import Chinchilla
-from ncpl.train import Fit, fit_family, sizes
+from ncpl.train import fit_family
 
 UNSTRUCTURED = {"is_structured": False, "residual_scale": 0.1, "residual_penalty": 0.0}
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -25,13 +25,15 @@ from ncpl.data import Family
 from ncpl.encoder import Encoded, Encoder, column
 from ncpl.errors import BundleError, ConfigError
 from ncpl.features import Config, derive
+from ncpl.fit import Fit, answering
+from ncpl.fit_curves import new_head
 from ncpl.known import Known, KnownRuns, read_known, write_known
 from ncpl.laws.chinchilla import Chinchilla
 from ncpl.plausible import checked
 from ncpl.process import Process
 from ncpl.risk import Risk
 from ncpl.surface import Surface
-from ncpl.train import Fit, new_head, new_member
+from ncpl.train import new_member
 
 FORMAT = "ncpl-bundle/2"
 WEIGHTS, CARD, KNOWN = "weights.safetensors", "card.json", "known.parquet"
@@ -138,22 +140,7 @@ class Bundle:
 
         Raises ConfigError when size or data are missing, or the source is unknown.
         """
-        for name, how in (
-            ("params_non_embedding", "or n_layers, d_model and d_ff"),
-            ("data_tokens", "as train_tokens, or train_steps with the batch and sequence length"),
-        ):
-            if not row.get(name):
-                raise ConfigError(f"configuration {number}: {name} is missing; give it, {how}")
-        source = row.get("source")
-        if source is None:
-            return self.fits[0]
-        for fit in self.fits:
-            if fit.family[0] == source:
-                return fit
-        known = ", ".join(sorted({fit.family[0] for fit in self.fits}))
-        raise ConfigError(
-            f"configuration {number}: this bundle knows no source {source!r}; it has {known}"
-        )
+        return answering(self.fits, row, number)
 
     def _predict(self, fit: Fit, rows: Sequence[Config], nearest: int) -> list[Prediction]:
         encoded = fit.encoder.encode_rows(rows)

@@ -22,7 +22,8 @@ import numpy.typing as npt
 from ncpl.config import FitConfig
 from ncpl.data import Runs
 from ncpl.features import derive
-from ncpl.train import Fit, fit_family, sizes
+from ncpl.fit import Fit, sizes
+from ncpl.train import fit_family
 
 log = logging.getLogger(__name__)
 Array = npt.NDArray[np.float64]

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import hashlib
-import json
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from ncpl.errors import ConfigError
+from ncpl.settings import Settings
 
 
 @dataclass(frozen=True)
-class FitConfig:
+class FitConfig(Settings):
     """Everything that decides a fit, apart from the snapshot and the seed."""
 
     context_fields: tuple[str, ...] = ("params_non_embedding", "data_tokens", "optimizer")
@@ -85,29 +81,6 @@ class FitConfig:
     """Families of comparable losses with fewer training runs get no model."""
 
     @classmethod
-    def from_toml(cls, path: Path) -> Self:
-        """Return the settings of a file. Raises ConfigError for an unknown key or a wrong type."""
-        try:
-            raw = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, tomllib.TOMLDecodeError) as error:
-            raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
-        return cls.from_dict(raw, where=str(path))
-
-    @classmethod
-    def from_dict(cls, raw: dict[str, Any], *, where: str) -> Self:
-        """Return settings from plain values; `where` names their origin in errors."""
-        fields = {field.name: field for field in dataclasses.fields(cls)}
-        values: dict[str, Any] = {}
-        for name, value in raw.items():
-            if name not in fields:
-                near = difflib.get_close_matches(name, fields, n=1)
-                hint = f"; did you mean {near[0]}?" if near else ""
-                raise ConfigError(f"{where}: unknown key {name!r}{hint}")
-            default = fields[name].default
-            values[name] = _cast(name, value, default, where)
-        return cls(**values)
-
-    @classmethod
     def preset(cls, name: str) -> Self:
         """Return a shipped preset. Raises ConfigError for an unknown name."""
         folder = resources.files("ncpl") / "configs"
@@ -118,23 +91,3 @@ class FitConfig:
         return cls.from_dict(
             tomllib.loads(path.read_text(encoding="utf-8")), where=f"preset {name}"
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, as a card stores them."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))  # type: ignore[no-any-return]
-
-    def sha256(self) -> str:
-        """Return the hash by which a bundle knows its configuration."""
-        text = json.dumps(self.to_dict(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _cast(name: str, value: Any, default: Any, where: str) -> Any:
-    if isinstance(default, tuple) and isinstance(value, list):
-        return tuple(str(item) for item in value)
-    if isinstance(default, float) and isinstance(value, int | float):
-        return float(value)
-    if type(value) is type(default):
-        return value
-    expected = "a list of names" if isinstance(default, tuple) else type(default).__name__
-    raise ConfigError(f"{where}: {name} is {value!r}; expected {expected}")

@@ -17,8 +17,8 @@ from ncpl.bundle import Bundle
 from ncpl.curve import LATE
 from ncpl.data import WHOLE, Runs, Snapshot
 from ncpl.features import derive
+from ncpl.fit import Fit, sizes
 from ncpl.laws.chinchilla import REFERENCE, Chinchilla
-from ncpl.train import Fit, sizes
 
 Array = npt.NDArray[np.float64]
 SPLITS = ("id", "ood")

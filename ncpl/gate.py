@@ -20,7 +20,7 @@ from ncpl.bundle import Bundle
 from ncpl.data import Runs
 from ncpl.errors import NcplError
 from ncpl.evaluate import SPLITS, score
-from ncpl.train import Fit, sizes
+from ncpl.fit import Fit, sizes
 
 Array = npt.NDArray[np.float64]
 DRAWS = 2000

@@ -16,6 +16,7 @@ from ncpl.bundle import Bundle, Prediction
 from ncpl.data import Runs
 from ncpl.errors import ConfigError
 from ncpl.features import FIELDS
+from ncpl.fit import Fit
 from ncpl.laws.steplaw import PUBLISHED
 from ncpl.plan_request import (
     FLOP_PER_PARAMETER_TOKEN,
@@ -38,7 +39,6 @@ from ncpl.plan_space import (
     restrict,
     unread,
 )
-from ncpl.train import Fit
 
 NEAR_FRAC = 0.02
 """Candidates above the best by more than this share are never asked whether they are tied."""

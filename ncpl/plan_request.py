@@ -10,9 +10,9 @@ from ncpl.bundle import Bundle
 from ncpl.data import Runs
 from ncpl.errors import ConfigError
 from ncpl.features import Config, check_config, derive
+from ncpl.fit import Fit
 from ncpl.plan_search import Support
 from ncpl.plan_space import Axis, constants_of
-from ncpl.train import Fit
 
 FLOP_PER_PARAMETER_TOKEN = 6.0
 

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from ncpl.bundle import Bundle
 from ncpl.features import derive
+from ncpl.fit import Fit
 from ncpl.plan_space import Axis
-from ncpl.train import Fit
 
 Array = npt.NDArray[np.float64]
 Config = dict[str, Any]

@@ -13,7 +13,7 @@ import numpy as np
 
 from ncpl.errors import ConfigError
 from ncpl.features import FIELDS, KNOWN, Config, derive
-from ncpl.train import Fit
+from ncpl.fit import Fit
 
 SIZE_FIELDS = ("params_non_embedding", "train_tokens", "nominal_train_tokens", "train_steps")
 SHAPE_FIELDS = ("n_layers", "d_model", "d_ff", "n_heads", "n_kv_heads", "head_dim", "ffn_ratio")

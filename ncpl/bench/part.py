@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ncpl.data import Runs
-from ncpl.train import sizes
+from ncpl.fit import sizes
 
 Array = npt.NDArray[np.float64]
 HYPER_FIELDS = (

@@ -15,7 +15,7 @@ from ncpl.configurations import fields_read
 from ncpl.data import Runs
 from ncpl.errors import NcplError
 from ncpl.features import derive
-from ncpl.train import Fit
+from ncpl.fit import Fit
 
 Array = npt.NDArray[np.float64]
 PLANE = ("learning_rate", "batch_size_sequences")

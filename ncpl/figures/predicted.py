@@ -11,7 +11,7 @@ from ncpl.data import Runs
 from ncpl.errors import NcplError
 from ncpl.evaluate import SPLITS
 from ncpl.figures.style import LAW_COLOUR, LOSS_LABEL, NCPL_COLOUR, SCALE, pyplot, save
-from ncpl.train import sizes
+from ncpl.fit import sizes
 
 
 def predicted_against_measured(

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from ncpl.data import Family
 from ncpl.errors import BundleError, ConfigError
 from ncpl.features import Config, check_config, derive
+from ncpl.fit import answering
 from ncpl.language.base import new_backbone, read_shape, write_shape
 from ncpl.language.checkpoint import replace
 from ncpl.language.examples import row_of
@@ -168,20 +169,7 @@ class LanguageBundle:
 
         Raises ConfigError when size or data are missing, or the source is unknown.
         """
-        for name, how in (
-            ("params_non_embedding", "or n_layers, d_model and d_ff"),
-            ("data_tokens", "as train_tokens, or train_steps with the batch and sequence length"),
-        ):
-            if not row.get(name):
-                raise ConfigError(f"configuration {number}: {name} is missing; give it, {how}")
-        source = row.get("source")
-        for fit in self.fits:
-            if source in (None, fit.family[0]):
-                return fit
-        known = ", ".join(sorted({fit.family[0] for fit in self.fits}))
-        raise ConfigError(
-            f"configuration {number}: this bundle knows no source {source!r}; it has {known}"
-        )
+        return answering(self.fits, row, number)
 
     def _checked(self, configs: Sequence[Config]) -> tuple[list[Config], list[FamilyFit]]:
         rows: list[Config] = []

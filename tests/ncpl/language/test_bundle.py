@@ -137,7 +137,11 @@ def test_the_commands_answer_for_this_bundle(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--base", "x", "--seeds", "2"], 2, "--seeds and --plot are not for a language model"),
+        (
+            ["--base", "x", "--seeds", "2"],
+            2,
+            "--seeds and --plot are not for a language model, nor",
+        ),
         (["--base", "x", "--preset", "demo"], 1, "--base needs a preset of a language model"),
         (["--preset", "lm-tiny", "--track", "paper"], 1, "unknown tracker 'paper'"),
         (["--preset", "lm-tiny", "--parallel", "magic"], 2, "magic"),
