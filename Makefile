@@ -69,5 +69,8 @@ docs: $(VENV)/dev ## Write the generated pages
 bench: $(VENV)/dev ## Measure speed, each as a ratio to a stated limit
 	$(RUN) $(BIN)/python -m pytest tests/bench -m bench -q -s
 
+golden: $(VENV)/dev ## Write the golden losses of the smoke fit anew; the change says why
+	UPDATE_GOLDEN=1 $(RUN) $(BIN)/python -m pytest -q tests/ncpl/test_train.py
+
 clean: ## Remove the environment and what the demo wrote
 	rm -rf $(VENV) $(DEMO) .typecheck build *.egg-info
