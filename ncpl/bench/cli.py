@@ -58,6 +58,13 @@ def bench() -> None:
     """
 
 
+def shipped() -> list[tuple[str, Path]]:
+    """Return the bundle that ships with the package, under its name on the board."""
+    from ncpl.bundle import DEFAULT
+
+    return [("NCPL, shipped", DEFAULT)]
+
+
 @bench.command()
 @snapshot_option
 @catalog_option
@@ -70,7 +77,7 @@ def bench() -> None:
     multiple=True,
     callback=named_paths,
     metavar="NAME=DIR",
-    help="An NCPL bundle folder.",
+    help="An NCPL bundle folder; the shipped one if none is given.",
 )
 @click.option(
     "--predictions",
@@ -118,6 +125,8 @@ def run(
     methods = [*METHODS, *installed()]
     if names:
         methods = [m for m in methods if any(n.lower() in m.name.lower() for n in names)]
+    if not (bundles or names):
+        bundles = shipped()
     methods += [of_bundle(name, path) for name, path in bundles]
     methods += [of_file(name, path) for name, path in predictions]
     if not methods:
@@ -170,7 +179,7 @@ def run(
     multiple=True,
     callback=named_paths,
     metavar="NAME=DIR",
-    help="An NCPL bundle folder that predicts curves.",
+    help="An NCPL bundle folder that predicts curves; the shipped one if none is given.",
 )
 @click.option(
     "--predictions",
@@ -228,7 +237,7 @@ def run_curve_board(
     board = run_curves(
         found,
         predictions,
-        bundles,
+        bundles or shipped(),
         split=split,
         sources=sources,
         seed=seed,
