@@ -20,7 +20,7 @@ MAKE = """
 import random, sys
 from pathlib import Path
 from ncpl_data.catalog.compact import compact
-from ncpl_data.catalog.record import Run
+from ncpl_data.catalog.record import Skipped
 from ncpl_data.catalog.snapshot import take_snapshot
 from ncpl_data.catalog.store import Catalog
 from ncpl_data.ingest.pipeline import check, locate
@@ -36,7 +36,7 @@ for name in names:
         SOURCES[name], folder=None, offline=True, accept_changed=False, notify=lambda _: None
     )
     items = list(check(located.origin.read(located.paths), located))
-    runs = [item for item in items if isinstance(item, Run)]
+    runs = [item for item in items if not isinstance(item, Skipped)]
     draw.shuffle(runs)
     middle = draw.randrange(1, len(runs))
     for part in (runs[:middle], runs[middle:]):
