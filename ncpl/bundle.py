@@ -29,7 +29,7 @@ from ncpl.fit import Fit, answering
 from ncpl.fit_curves import new_head
 from ncpl.known import Known, KnownRuns, read_known, write_known
 from ncpl.laws.chinchilla import Chinchilla
-from ncpl.plausible import checked
+from ncpl.plausible import checked_row
 from ncpl.process import Process
 from ncpl.risk import Risk
 from ncpl.surface import Surface
@@ -126,7 +126,7 @@ class Bundle:
     ) -> Iterator[tuple[Fit, list[int], list[dict[str, Any]]]]:
         """Yield each fit with the places and derived configurations it answers for."""
         rows = [
-            derive(checked(config, where=f"configuration {i}"))
+            checked_row(config, where=f"configuration {i}")[1]
             for i, config in enumerate(configs, start=1)
         ]
         fits = [self.fit_for(row, i) for i, row in enumerate(rows, start=1)]

@@ -35,6 +35,13 @@ def checked(config: Any, *, where: str, read: Collection[str] = ()) -> dict[str,
 
     `read` are the fields the model reads, beyond those of every model.
     """
+    return checked_row(config, where=where, read=read)[0]
+
+
+def checked_row(
+    config: Any, *, where: str, read: Collection[str] = ()
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what `checked` does, and the same with derived fields."""
     for name, value in config.items():
         if name not in KNOWN:
             raise ConfigError(f"{where}: unknown field {name!r}{_hint(name, value)}")
@@ -48,7 +55,7 @@ def checked(config: Any, *, where: str, read: Collection[str] = ()) -> dict[str,
     found = _units(kept, row) or _contradiction(kept, row) or _unknown_kind(kept, read)
     if found:
         raise ConfigError(f"{where}: {found}")
-    return kept
+    return kept, row
 
 
 def check_prediction(prediction: Mapping[str, Any], *, where: str) -> str | None:
