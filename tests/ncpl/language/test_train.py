@@ -155,6 +155,8 @@ def test_bf16_and_checkpointed_gradients_train(
 
 
 @pytest.mark.slow
+# The compiler of torch 2.13 uses what torch deprecates and reads what it warns of.
+@pytest.mark.filterwarnings("default")
 def test_compiled_training_gives_the_same_errors(
     data: Data, small: LanguageConfig, tmp_path: Path, unbroken: tuple[Path, Progress]
 ) -> None:
