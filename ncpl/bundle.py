@@ -176,7 +176,8 @@ class Bundle:
         loss_B, half_B = half_width(losses_MB, scales_MB, distance_B, factors)
         # What is left open counts as the best choice; any other one is worse.
         above_B = np.array([factors[name] if (name := left_open(row)) else 0.0 for row in rows])
-        return Intervals(loss_B, loss_B - half_B, loss_B + half_B + above_B, distance_B > 0)
+        low_B = np.maximum(loss_B - half_B, 0.0)  # no loss is below zero
+        return Intervals(loss_B, low_B, loss_B + half_B + above_B, distance_B > 0)
 
     def card(self) -> dict[str, Any]:
         """Return everything but the weights."""

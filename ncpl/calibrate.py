@@ -3,10 +3,10 @@
 One member is fitted without a share of the groups, for each share, and one without the largest
 size. The half width of an interval is the raw scale times a factor plus a slope times the distance
 from what training has seen (`Encoder.distance`). The factor is the 90% quantile of |error| / raw
-scale on left-out groups; the slope that of what is missing then, by distance, on the left-out size.
-A configuration that leaves the learning rate or the batch size open reaches further up:
-by the 90% quantile of what training runs lie above the best of their group. The ID and OOD parts
-are never used.
+scale on left-out groups; the slope that of what is missing then, by distance, on the left-out size;
+where no left-out run lies, the width grows by the square of the distance. A configuration that
+leaves the learning rate or the batch size open reaches further up: by the 90% quantile of what
+training runs lie above the best of their group. The ID and OOD parts are never used.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ LEVEL = 0.9
 FACTORS = {"inside": 6.0, "outside": 0.1}
 """Factor, and slope in nats a unit of distance, when calibration is switched off or the runs are
 too few: openly wide."""
+MEASURED_DISTANCE, UNMEASURED = 1.0, 0.05
+"""Beyond this distance, a factor of e in size, no left-out run lies: the half width grows by the
+square of what is more, times UNMEASURED nats, so that nothing far away is said with confidence."""
 MIN_SLOPE = 0.01
 """Least slope, nats a unit of distance: a lucky fold may not stop the widening."""
 FALLBACK = FACTORS | {"open_learning_rate": 0.3, "open_batch": 0.3, "open_both": 0.3}
@@ -142,4 +145,5 @@ def half_width(
 ) -> tuple[Array, Array]:
     """Return the members' mean losses and the half widths of their 90% intervals (B,), nats."""
     wide = factors["inside"] * total_scale(losses_MB, scales_MB)
-    return losses_MB.mean(0), wide + factors["outside"] * distance_B
+    unmeasured = UNMEASURED * np.maximum(distance_B - MEASURED_DISTANCE, 0.0) ** 2
+    return losses_MB.mean(0), wide + factors["outside"] * distance_B + unmeasured

@@ -78,7 +78,8 @@ def render(card: Mapping[str, Any]) -> str:
         found = FALLBACK | family["calibration"]
         factors = (
             f"x{found['inside']:.2f}, and {found['outside']:.3f} nats more for each unit of "
-            "distance outside the trained range (log units of size, data, learning rate, batch)"
+            "distance outside the trained range (log units of size, data, learning rate, batch), "
+            "by the square of it beyond one unit"
         )
         missed = ", ".join(
             f"{name} {found[key]:.4f}"
