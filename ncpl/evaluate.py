@@ -109,18 +109,31 @@ def score_table(bundle: Bundle, runs: Runs) -> list[dict[str, Any]]:
     return rows
 
 
+def law_score(law: Chinchilla, params_B: Array, tokens_B: Array, part: Runs) -> dict[str, Any]:
+    """Return the scores of a law of size and data.
+
+    One loss a group: such a law ranks nothing inside a group, and chooses nothing.
+    """
+    found = asdict(score(law.predict(params_B, tokens_B), part.loss, part.group))
+    return found | {"spearman_in_group": math.nan, "choice_gap_percent": math.nan}
+
+
+def plain(value: Any) -> Any:
+    """Return a table's value with NaN as None: JSON has no NaN."""
+    if isinstance(value, dict):
+        return {name: plain(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _scores(bundle: Bundle, fit: Fit, part: Runs) -> dict[str, dict[str, Any]]:
     params, tokens = sizes(part)
 
-    def of_law(law: Chinchilla) -> dict[str, Any]:
-        found = asdict(score(law.predict(params, tokens), part.loss, part.group))
-        # One loss a group: such a law ranks nothing inside a group, and chooses nothing.
-        return found | {"spearman_in_group": math.nan, "choice_gap_percent": math.nan}
-
     table: dict[str, dict[str, Any]] = {}
     if fit.family[0] in REFERENCE:
-        table["Chinchilla, reference"] = of_law(REFERENCE[fit.family[0]])
-    table["Chinchilla, refit"] = of_law(fit.baseline)
+        table["Chinchilla, reference"] = law_score(REFERENCE[fit.family[0]], params, tokens, part)
+    table["Chinchilla, refit"] = law_score(fit.baseline, params, tokens, part)
     losses_MB = fit.predict(fit.encoder.encode(part.configs))[0].numpy()
     members = [asdict(score(loss_B, part.loss, part.group)) for loss_B in losses_MB]
     names = [name for name, value in members[0].items() if isinstance(value, float)]

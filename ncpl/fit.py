@@ -114,10 +114,12 @@ class Fit:
             raise ConfigError(f"the fit for {self.family[0]} was trained without curves")
         schedules = Schedules.of(rows)
         functions_BPJ = torch.from_numpy(schedules.functions(frac_BP)).float()
-        found = []
-        for member, head, hidden_BW in zip(self.members, self.heads, hidden_MBW, strict=True):
-            inputs_BS = head_inputs(member, rows, tensors_of(encoded), schedules)
-            found.append(torch.einsum("bpj,bj->bp", functions_BPJ, head(hidden_BW, inputs_BS)))
+        # Members share the law, and so what their heads hear beside the transformer.
+        inputs_BS = head_inputs(self.members[0], rows, tensors_of(encoded), schedules)
+        found = [
+            torch.einsum("bpj,bj->bp", functions_BPJ, head(hidden_BW, inputs_BS))
+            for head, hidden_BW in zip(self.heads, hidden_MBW, strict=True)
+        ]
         return torch.stack(found).double()
 
 

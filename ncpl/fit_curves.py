@@ -44,9 +44,9 @@ def fit_curves(fit: Fit, train: Runs, points: Points, config: FitConfig) -> list
     shape_BP = torch.from_numpy(np.where(given, points.loss - train.loss[:, None], 0.0)).float()
     weight_BP = torch.from_numpy(given * np.where(frac_BP > LATE, 1.0, EARLY_WEIGHT)).float()
     tensors = tensors_of(fit.encoder.encode(train.configs))
+    inputs_BS = head_inputs(fit.members[0], rows, tensors, schedules)  # members share the law
     heads = []
     for member, seed in zip(fit.members, fit.seeds, strict=True):
-        inputs_BS = head_inputs(member, rows, tensors, schedules)
         hidden_VBW = readings(member, tensors, config.field_dropout, seed)
         head = new_head(member, seed)
         fit_head(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import shutil
 import time
 from datetime import UTC, datetime
@@ -20,7 +19,7 @@ from ncpl.card import render
 from ncpl.config import FitConfig
 from ncpl.data import Runs, Snapshot
 from ncpl.errors import SnapshotError
-from ncpl.evaluate import coverage_table, curve_table, risk_table, score_table
+from ncpl.evaluate import coverage_table, curve_table, plain, risk_table, score_table
 from ncpl.train import fit_family
 
 log = logging.getLogger(__name__)
@@ -117,19 +116,10 @@ def train_bundle(
 def rescore(bundle: Bundle, snapshot: Snapshot, runs: Runs) -> None:
     """Put the scores on this snapshot's held-out runs on the bundle's card."""
     bundle.about["scored_on"] = snapshot.id
-    bundle.about["scores"] = _plain(score_table(bundle, runs))
-    bundle.about["curve_scores"] = _plain(curve_table(bundle, snapshot, runs))
-    bundle.about["coverage"] = _plain(coverage_table(bundle, runs))
-    bundle.about["divergence"] = _plain(risk_table(bundle, runs))
-
-
-def _plain(value: Any) -> Any:
-    """Return the value with NaN as None: JSON has no NaN."""
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    bundle.about["scores"] = plain(score_table(bundle, runs))
+    bundle.about["curve_scores"] = plain(curve_table(bundle, snapshot, runs))
+    bundle.about["coverage"] = plain(coverage_table(bundle, runs))
+    bundle.about["divergence"] = plain(risk_table(bundle, runs))
 
 
 def _bar(config: FitConfig, name: str) -> Any:

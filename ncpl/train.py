@@ -53,10 +53,9 @@ def fit_family(
     With `points`, the measured curves of the runs, it learns curves too; with `diverged`, runs that
     diverged where training runs did not, their risk. `floor` is where the law's irreducible loss
     starts, chosen by left-out sizes if not given; `start` an older fit whose networks the members
-    begin with. `deadline` is a
-    time.monotonic() value after which training stops where it is, once the first member has begun;
-    with `checkpoints`, members continue from what an earlier call left there;
-    `on_step(member, step, loss)` is told each step.
+    begin with. `deadline` is a time.monotonic() value after which training stops where it is, once
+    the first member has begun; with `checkpoints`, members continue from what an earlier call left
+    there; `on_step(member, step, loss)` is told each step.
     """
     family = train.family[0]
     params, tokens = sizes(train)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from ncpl.data import Family, Runs, Snapshot
-from ncpl.evaluate import SPLITS, score
+from ncpl.evaluate import SPLITS, law_score, plain, score
 from ncpl.language.bundle import FamilyFit, LanguageBundle
 from ncpl.language.examples import curve_points, read_curves, row_of
-from ncpl.laws.chinchilla import REFERENCE, Chinchilla
+from ncpl.laws.chinchilla import REFERENCE
 
 NAME = "NCPL, language model"
 SCORED_FRACTION = 0.1
@@ -33,8 +32,8 @@ def rescore(bundle: LanguageBundle, snapshot: Snapshot, runs: Runs) -> None:
             where = {"source": fit.family[0], "split": split}
             rows += [where | row for row in _final(bundle, fit, part)]
             curve_rows += [where | row for row in _curves(bundle, fit, part, curves)]
-    bundle.about["scores"] = [_plain(row) for row in rows]
-    bundle.about["curve_scores"] = [_plain(row) for row in curve_rows]
+    bundle.about["scores"] = [plain(row) for row in rows]
+    bundle.about["curve_scores"] = [plain(row) for row in curve_rows]
 
 
 def cells(bundle: LanguageBundle, runs: Runs) -> list[dict[str, Any]]:
@@ -63,19 +62,17 @@ def cells(bundle: LanguageBundle, runs: Runs) -> list[dict[str, Any]]:
 def _final(bundle: LanguageBundle, fit: FamilyFit, part: Runs) -> list[dict[str, Any]]:
     predicted = bundle.predict([_asked(config, fit.family) for config in part.configs])
     rows = [row_of(config, fit.family[0]) for config in part.configs]
-    sizes = [np.array([r[k] for r in rows]) for k in ("params_non_embedding", "data_tokens")]
+    names = ("params_non_embedding", "data_tokens")
+    params, tokens = (np.array([row[name] for row in rows]) for name in names)
 
-    def of_law(name: str, law: Chinchilla) -> dict[str, Any]:
-        found = asdict(score(law.predict(*sizes), part.loss, part.group))
-        # One loss a group: such a law ranks nothing inside a group, and chooses nothing.
-        nothing = {"spearman_in_group": math.nan, "choice_gap_percent": math.nan}
-        return {"predictor": name} | found | nothing
-
-    found = []
+    laws = {}
     if fit.family[0] in REFERENCE:
-        found.append(of_law("Chinchilla, reference", REFERENCE[fit.family[0]]))
+        laws["Chinchilla, reference"] = REFERENCE[fit.family[0]]
     if bundle.config.target == "refit":
-        found.append(of_law("Chinchilla, refit", fit.baseline))
+        laws["Chinchilla, refit"] = fit.baseline
+    found = [
+        {"predictor": name} | law_score(law, params, tokens, part) for name, law in laws.items()
+    ]
     loss, low, high = (
         np.array([getattr(p, name) for p in predicted]) for name in ("loss", "low", "high")
     )
@@ -106,11 +103,3 @@ def _curves(
 
 def _asked(config: dict[str, Any], family: Family) -> dict[str, Any]:
     return config | {"source": family[0]}
-
-
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """Return the row with NaN as None: JSON has no NaN."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in row.items()
-    }

@@ -32,7 +32,10 @@ def test_a_loaded_bundle_predicts_what_the_saved_one_did(
     }  # fmt: skip
 
 
-def test_the_card_tells_data_settings_seed_and_scores(language_folder: Path) -> None:
+def test_the_card_tells_data_settings_seed_and_scores(
+    language_bundle: LanguageBundle, language_folder: Path
+) -> None:
+    """The folder is filled when the bundle is trained."""
     card = json.loads((language_folder / "card.json").read_text())
     assert card["format"] == "ncpl-language/1"
     predictors = {(row["split"], row["predictor"]) for row in card["scores"]}
