@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ TABLE_FILE = re.compile(
     r"(?:runs|curves|evals)/[A-Za-z0-9_][A-Za-z0-9._-]*\.parquet|splits\.parquet"
 )
 """What a file of a snapshot's tables may be called, so that none lies outside the folder."""
+
+
+LAST_TIME = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,28 @@ def list_snapshots(folder: Path) -> tuple[list[Snapshot], dict[str, IntegrityErr
                 found.append(Snapshot(entry, read_manifest(entry), is_new=False))
             except IntegrityError as error:
                 damaged[entry.name] = error
-    return sorted(found, key=lambda s: (s.manifest["created_at"], s.label)), damaged
+    return sorted(found, key=lambda s: (time_taken(s.manifest), s.label)), damaged
+
+
+def time_taken(manifest: Mapping[str, Any]) -> datetime:
+    """Return when a snapshot was taken, UTC; the beginning of time if that can not be read."""
+    try:
+        stated = datetime.fromisoformat(manifest["created_at"])
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
+    return stated if stated.tzinfo else stated.replace(tzinfo=UTC)
+
+
+def next_time(folder: Path) -> str:
+    """Return the time, UTC, to the microsecond, and later than that of any snapshot of a folder.
+
+    So the one taken last is the latest, even within one tick of the clock or with a clock set back.
+    """
+    known = [time_taken(s.manifest) for s in list_snapshots(folder)[0]]
+    tick = timedelta(microseconds=1)
+    later = [t + tick for t in known if t < LAST_TIME - tick]  # a date of year 9999 has none
+    time = max([datetime.now(UTC), *later])
+    return time.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def find_snapshot(folder: Path, wanted: str) -> Path:

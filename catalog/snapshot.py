@@ -29,10 +29,10 @@ from ncpl_data.catalog.frozen import (
     Snapshot,
     finish,
     label_of,
+    next_time,
     read_manifest,
     snapshot_id,
 )
-from ncpl_data.catalog.outcome import now
 from ncpl_data.catalog.query import connect, run_sql
 from ncpl_data.catalog.splits import COLUMNS, assign_splits
 from ncpl_data.catalog.store import Catalog
@@ -131,7 +131,7 @@ def take_snapshot(
             "id": identity,
             "name": name,
             "schema_version": SCHEMA_VERSION,
-            "created_at": now(),
+            "created_at": next_time(target.parent),
             "selection": selection,
             "sources": [sheet for s, sheet in sorted(manifest.sources.items()) if s in held],
             "counts": counts(tables, selected),

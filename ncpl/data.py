@@ -6,8 +6,9 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -310,7 +311,7 @@ def find_snapshot(name: str, catalog: Path | None = None) -> Snapshot:
     folder = catalog_folder(catalog) / "snapshots"
     found = [(path, json.loads((path / "manifest.json").read_bytes())) for path in _folders(folder)]
     if name == "latest":
-        found = sorted(found, key=lambda item: str(item[1].get("created_at")))[-1:]
+        found = sorted(found, key=lambda item: _time_taken(item[1]))[-1:]
     else:
         found = [
             (path, m)
@@ -327,6 +328,14 @@ def find_snapshot(name: str, catalog: Path | None = None) -> Snapshot:
         names = ", ".join(path.name for path, _ in found)
         raise SnapshotError(f"{name!r} names {len(found)} snapshots in {folder}: {names}")
     return Snapshot.open(found[0][0])
+
+
+def _time_taken(manifest: Mapping[str, Any]) -> datetime:
+    try:
+        stated = datetime.fromisoformat(str(manifest.get("created_at")))
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
+    return stated if stated.tzinfo else stated.replace(tzinfo=UTC)
 
 
 def _folders(folder: Path) -> Iterator[Path]:

@@ -69,6 +69,7 @@ def snapshot(
     """
     if ctx.invoked_subcommand is not None:
         return
+    from ncpl_data.catalog.frozen import list_snapshots
     from ncpl_data.catalog.snapshot import take_snapshot
     from ncpl_data.catalog.store import Catalog
 
@@ -88,7 +89,15 @@ def snapshot(
         )
     counts = taken.manifest["counts"]
     if not taken.is_new:
-        console.note("this content is frozen already")
+        latest = list_snapshots(taken.path.parent)[0][-1]
+        console.note(
+            "this content is frozen already"
+            + (
+                ""
+                if latest.path == taken.path
+                else f"; the latest is {latest.label}, so name this one"
+            )
+        )
     console.result(
         {
             "id": taken.id,

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from click.testing import Result
 
 from ncpl_data.catalog.errors import InputError, IntegrityError
 from ncpl_data.catalog.frozen import find_snapshot
@@ -11,6 +14,7 @@ from ncpl_data.catalog.snapshot import take_snapshot
 from ncpl_data.catalog.splits import Assignment, check_leaks
 from ncpl_data.catalog.store import Catalog
 from ncpl_data.catalog.verify import verify_snapshot
+from ncpl_data.ingest.cli import main
 from ncpl_data.ingest.pipeline import ingest
 from ncpl_data.ingest.sources import SOURCES
 
@@ -89,3 +93,28 @@ def test_a_leaking_split_is_refused() -> None:
     twins = [Assignment("a/1", "train", "g"), Assignment("b/1", "ood", "h")]
     with pytest.raises(IntegrityError, match="the same physical run"):
         check_leaks(twins, rows)
+
+
+def test_the_one_taken_last_is_the_latest_whatever_the_clock_says(filled: Catalog) -> None:
+    folder = filled.root / "snapshots"
+    for seed in range(4):  # within one second, in the order of no label
+        taken = take_snapshot(filled, policy="group-hash", seed=seed)
+        assert find_snapshot(folder, "latest") == taken.path
+    page = taken.path / "manifest.json"
+    for ahead in ("2999-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z", "soon"):
+        page.write_text(json.dumps({**json.loads(page.read_text()), "created_at": ahead}))
+        later = take_snapshot(filled, policy="group-hash", name=ahead[:4])
+        assert (find_snapshot(folder, "latest") == later.path) == ("9999" not in ahead)
+
+
+def test_a_snapshot_taken_again_says_when_it_is_not_the_latest(
+    filled: Catalog, run_command: Callable[..., Result]
+) -> None:
+    args = ("snapshot", "--catalog", filled.root)
+    for policy in ("ncpl", "group-hash"):
+        done = run_command(main, *args, "--split", policy)
+        assert (done.exit_code, "frozen already" in done.stderr) == (0, False)
+    latest = find_snapshot(filled.root / "snapshots", "latest").name
+    assert "already; the latest is " + latest in run_command(main, *args).stderr
+    again = run_command(main, *args, "--split", "group-hash")
+    assert "already\n" in again.stderr
