@@ -128,7 +128,7 @@ def _errors(
 
 def _missed(fit: Fit, runs: Runs) -> list[float]:
     rows = [derive(config) for config in runs.configs]
-    loss_B = fit.predict(fit.encoder.encode_rows(rows))[0].mean(0).numpy()
+    loss_B = fit.read(fit.encoder.encode_rows(rows)).loss.mean(0).numpy()
     return list(np.abs(loss_B - runs.loss))
 
 

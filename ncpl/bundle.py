@@ -35,7 +35,7 @@ from ncpl.risk import Risk
 from ncpl.surface import Surface
 from ncpl.train import new_member
 
-FORMAT = "ncpl-bundle/2"
+FORMAT = "ncpl-bundle/3"
 WEIGHTS, CARD, KNOWN = "weights.safetensors", "card.json", "known.parquet"
 DEFAULT = Path(__file__).parent / "weights"
 """The bundle that ships inside the package."""
@@ -170,10 +170,9 @@ class Bundle:
         return self._intervals(fit, rows, fit.encoder.encode_rows(rows))
 
     def _intervals(self, fit: Fit, rows: Sequence[Config], encoded: Encoded) -> Intervals:
-        losses_MB, scales_MB = (t.numpy() for t in fit.predict(encoded))
         factors = FALLBACK | fit.calibration
         distance_B = fit.encoder.distance(rows)
-        loss_B, half_B = half_width(losses_MB, scales_MB, distance_B, factors)
+        loss_B, half_B = half_width(fit.read(encoded), distance_B, factors)
         # What is left open counts as the best choice; any other one is worse.
         above_B = np.array([factors[name] if (name := left_open(row)) else 0.0 for row in rows])
         low_B = np.maximum(loss_B - half_B, 0.0)  # no loss is below zero
@@ -285,7 +284,7 @@ def _fit_of(
         member.load_state_dict(state(str(seed)))
         members.append(member.eval())
         if head_state := state(f"head{seed}"):
-            head = new_head(member, seed)
+            head = new_head(member, encoder, seed)
             head.load_state_dict(head_state)
             heads.append(head.eval())
     process = risk = None

@@ -1,36 +1,48 @@
 """Widths of the 90% intervals, from training runs that a fit has not seen.
 
 One member is fitted without a share of the groups, for each share, and one without the largest
-size. The half width of an interval is the raw scale times a factor plus a slope times the distance
-from what training has seen (`Encoder.distance`). The factor is the 90% quantile of |error| / raw
-scale on left-out groups; the slope that of what is missing then, by distance, on the left-out size;
-where no left-out run lies, the width grows by the square of the distance. A configuration that
-leaves the learning rate or the batch size open reaches further up: by the 90% quantile of what
-training runs lie above the best of their group. The ID and OOD parts are never used.
+size. What the left-out groups were missed by gives the scale of an error:
+
+    scale = (members' own scale and spread)^power * exp(growth * sqrt(loss above the best))
+
+High learning rates are where runs differ, so the scale grows with what the prediction lies above
+that of the best tenth of its size and data, by the law. The half width of an interval is the scale
+times a factor, the 90% quantile of |error| / scale on left-out groups, plus a slope times the
+distance from what training has seen (`Encoder.distance`): the 90% quantile of what is missing then,
+by distance, on the left-out size. Where no left-out run lies, the width grows by the square of the
+distance. Errors of one group go together, and it is a new group that an interval is asked for: each
+left-out group counts the same, however many runs it has (Dunn, Wasserman and Ramdas 2022,
+Distribution-free prediction sets for two-layer hierarchical models).
+
+A configuration that leaves the learning rate or the batch size open reaches further up: by the 90%
+quantile of what training runs lie above the best of their group. The ID and OOD parts are never
+used.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from ncpl.config import FitConfig
 from ncpl.data import Runs
 from ncpl.features import derive
-from ncpl.fit import Fit, sizes
+from ncpl.fit import Fit, Readings, sizes
 from ncpl.train import fit_family
 
 log = logging.getLogger(__name__)
 Array = npt.NDArray[np.float64]
 LEVEL = 0.9
-FACTORS = {"inside": 6.0, "outside": 0.1}
-"""Factor, and slope in nats a unit of distance, when calibration is switched off or the runs are
-too few: openly wide."""
+FACTORS = {"power": 1.0, "growth": 0.0, "inside": 6.0, "outside": 0.1}
+"""Power, growth and factor of the scale, and slope in nats a unit of distance, when calibration is
+switched off or the runs are too few: openly wide."""
 MEASURED_DISTANCE, UNMEASURED = 1.0, 0.05
 """Beyond this distance, a factor of e in size, no left-out run lies: the half width grows by the
 square of what is more, times UNMEASURED nats, so that nothing far away is said with confidence."""
@@ -41,6 +53,8 @@ FALLBACK = FACTORS | {"open_learning_rate": 0.3, "open_batch": 0.3, "open_both":
 wide. In the widest of StepLaw's 24 training groups 90% of the runs are within 0.193 nats of the
 best."""
 MIN_LEFT_OUT = 20
+SCALE_PENALTY = 1e-2
+"""Price of the squared weights of the scale, in standard deviations of what they weigh."""
 
 
 def calibrate(
@@ -48,35 +62,68 @@ def calibrate(
     config: FitConfig,
     *,
     seed: int,
-    floor: float | None = None,
     on_fold: Callable[[int], None] | None = None,
 ) -> dict[str, float]:
-    """Return factor ("inside"), slope ("outside", nats a unit of distance) and left-out MAEs.
-
-    `floor` as for `fit_family`.
-    """
+    """Return the numbers of `FACTORS` and the left-out MAEs, nats."""
     if config.calibration_folds == 0:
         return dict(FACTORS)
-    small = dataclasses.replace(config, members=1, curve_steps=0)
+    steps = min(config.steps, config.calibration_steps)
+    small = dataclasses.replace(config, members=1, steps=steps, curve_steps=0)
     missed: dict[str, list[Missed]] = {"inside": [], "outside": []}
     for i, (where, left_out) in enumerate(folds(train, config.calibration_folds)):
         if on_fold is not None:
             on_fold(i)
-        fit = fit_family(train.take(~left_out), small, seed=seed + 100 + i, floor=floor)
+        fit = fit_family(train.take(~left_out), small, seed=seed + 100 + i)
         missed[where].append(left_out_errors(fit, train.take(left_out)))
     found = dict(FACTORS)
     for where, parts in missed.items():
         if sum(len(part.error) for part in parts) < MIN_LEFT_OUT:
             continue
-        error, scale, distance = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-        found[f"{where}_left_out_mae"] = float(error.mean())
+        part = Missed(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+        found[f"{where}_left_out_mae"] = float(part.error.mean())
         if where == "inside":
-            found[where] = float(np.quantile(error / scale, LEVEL))
+            found |= fit_scale(part)
+            scale = error_scale(part.spread, part.above, found)
+            found[where] = weighted_quantile(part.error / scale, part.weight, LEVEL)
         else:
-            far = distance > 0
-            lacking = (error - found["inside"] * scale)[far] / distance[far]
-            found[where] = max(MIN_SLOPE, float(np.quantile(lacking, LEVEL)))
+            far = part.distance > 0
+            scale = error_scale(part.spread, part.above, found)
+            lacking = (part.error - found["inside"] * scale)[far] / part.distance[far]
+            found[where] = max(MIN_SLOPE, weighted_quantile(lacking, part.weight[far], LEVEL))
     return found
+
+
+def weighted_quantile(values_B: Array, weight_B: Array, level: float) -> float:
+    """Return the smallest value that at least `level` of the weight lies at or below."""
+    order = np.argsort(values_B)
+    share = np.cumsum(weight_B[order]) / weight_B.sum()
+    return float(values_B[order][np.searchsorted(share, level - 1e-12)])
+
+
+def fit_scale(part: Missed) -> dict[str, float]:
+    """Return power and growth under which errors are most likely, as Laplace-distributed ones."""
+    error, spread, root, weight = (
+        torch.from_numpy(values)
+        for values in (part.error, np.log(part.spread), np.sqrt(part.above), part.weight)
+    )
+    weight = weight / weight.sum()
+    unit = root.std() + 1e-9
+    level = (weight * error).sum().log()
+    weights = torch.stack([level * 0, level * 0 + 0.5, level * 0]).requires_grad_()
+    optimizer = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        log_scale = level + weights[0] + weights[1] * (spread - spread.mean())
+        log_scale = log_scale + weights[2] * (root - root.mean()) / unit
+        loss = (weight * (error * (-log_scale).exp() + log_scale)).sum()
+        loss = loss + SCALE_PENALTY * (weights[1:] ** 2).sum()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return loss
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    power, growth = weights.detach()[1:].clamp(min=0)  # neither makes an interval narrower
+    return {"power": float(power), "growth": float(growth / unit)}
 
 
 def excess_of_open(train: Runs) -> dict[str, float]:
@@ -120,30 +167,48 @@ class Missed(NamedTuple):
 
     error: Array
     """(B,) absolute, nats."""
-    scale: Array
-    """(B,) raw scale, nats."""
+    spread: Array
+    """(B,) the members' own scale and spread, nats."""
+    above: Array
+    """(B,) predicted loss above that of the best of that size and data, nats."""
     distance: Array
     """(B,) from what it has seen, `Encoder.distance`."""
+    weight: Array
+    """(B,) one over the runs of its group."""
 
 
 def left_out_errors(fit: Fit, left_out: Runs) -> Missed:
     """Return how a fit misses runs it has not seen."""
     rows = [derive(config) for config in left_out.configs]
-    losses_MB, scales_MB = fit.predict(fit.encoder.encode_rows(rows))
-    error = np.abs(losses_MB.mean(0).numpy() - left_out.loss)
-    scale = total_scale(losses_MB.numpy(), scales_MB.numpy())
-    return Missed(error, scale, fit.encoder.distance(rows))
+    loss, spread, above = told(fit.read(fit.encoder.encode_rows(rows)))
+    n_runs = Counter(left_out.group)
+    weight = np.array([1 / n_runs[group] for group in left_out.group])
+    error, distance = np.abs(loss - left_out.loss), fit.encoder.distance(rows)
+    return Missed(error, spread, above, distance, weight)
 
 
-def total_scale(losses_MB: Array, scales_MB: Array) -> Array:
-    """Return the members' own scales and their spread as one scale (B,), nats."""
-    return np.asarray(np.sqrt((scales_MB**2).mean(0) + losses_MB.var(0)))
+def told(read: Readings) -> tuple[Array, Array, Array]:
+    """Return mean losses, the members' scale and spread as one, and the loss above the best.
+
+    Each (B,), nats.
+    """
+    losses_MB = read.loss.numpy()
+    loss_B = losses_MB.mean(0)
+    spread_B = np.sqrt((read.scale.numpy() ** 2).mean(0) + losses_MB.var(0))
+    return loss_B, spread_B, np.maximum(loss_B - read.best.numpy(), 0.0)
+
+
+def error_scale(spread_B: Array, above_B: Array, factors: Mapping[str, float]) -> Array:
+    """Return the scale of an error (B,), without unit: the factor brings it to nats."""
+    grown = np.exp(factors["growth"] * np.sqrt(above_B))
+    return np.asarray(spread_B ** factors["power"] * grown)
 
 
 def half_width(
-    losses_MB: Array, scales_MB: Array, distance_B: Array, factors: Mapping[str, float]
+    read: Readings, distance_B: Array, factors: Mapping[str, float]
 ) -> tuple[Array, Array]:
     """Return the members' mean losses and the half widths of their 90% intervals (B,), nats."""
-    wide = factors["inside"] * total_scale(losses_MB, scales_MB)
+    loss_B, spread_B, above_B = told(read)
+    wide = factors["inside"] * error_scale(spread_B, above_B, factors)
     unmeasured = UNMEASURED * np.maximum(distance_B - MEASURED_DISTANCE, 0.0) ** 2
-    return losses_MB.mean(0), wide + factors["outside"] * distance_B + unmeasured
+    return loss_B, wide + factors["outside"] * distance_B + unmeasured

@@ -77,7 +77,9 @@ def render(card: Mapping[str, Any]) -> str:
     for family in families:
         found = FALLBACK | family["calibration"]
         factors = (
-            f"x{found['inside']:.2f}, and {found['outside']:.3f} nats more for each unit of "
+            f"the power {found['power']:.2f} of the members' scale and spread, times e to the "
+            f"{found['growth']:.2f} times the root of the nats above the best, times "
+            f"{found['inside']:.2f}; {found['outside']:.3f} nats more for each unit of "
             "distance outside the trained range (log units of size, data, learning rate, batch), "
             "by the square of it beyond one unit"
         )
@@ -90,7 +92,7 @@ def render(card: Mapping[str, Any]) -> str:
             if key in found
         )
         seen = f"; MAE of one member on left-out training runs: {missed}" if missed else ""
-        lines.append(f"- {family['family'][0]}: raw scale {factors}{seen}.")
+        lines.append(f"- {family['family'][0]}: half width = {factors}{seen}.")
     return TEXT.format(
         snapshot_id=card["snapshot_id"],
         config_sha256=card["config_sha256"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
-from typing import Self
+from typing import ClassVar, Self
 
 from ncpl.errors import ConfigError
 from ncpl.settings import Settings
@@ -15,21 +15,26 @@ from ncpl.settings import Settings
 class FitConfig(Settings):
     """Everything that decides a fit, apart from the snapshot and the seed."""
 
+    CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {"carry": ("chosen", "yes", "no")}
+
     context_fields: tuple[str, ...] = ("params_non_embedding", "data_tokens", "optimizer")
     """Fields read before the law's coefficients are given, so that these depend on nothing else."""
     recipe_fields: tuple[str, ...] = (
         "learning_rate",
         "batch_tokens",
         "weight_decay",
-        "min_learning_rate",
-        "adam_beta1",
-        "adam_beta2",
-        "adam_epsilon",
-        "grad_clip_norm",
         "momentum",
+        "adam_beta1",
         "warmup_frac",
         "decay_frac",
         "timescale_frac",
+    )
+    """Fields read after them; they move the prediction through the law and the residual."""
+    process_fields: tuple[str, ...] = (
+        "min_learning_rate",
+        "adam_beta2",
+        "adam_epsilon",
+        "grad_clip_norm",
         "second_rate_ratio",
         "second_epsilon",
         "gamma",
@@ -38,7 +43,7 @@ class FitConfig(Settings):
         "preconditioner_learning_rate",
         "preconditioner_update_frac",
     )
-    """Fields read after them; they move the prediction through the law and the residual."""
+    """Fields that only the process compares: few runs differ in them, and a token costs time."""
     backbone: str = "llama"
     """Architecture of the transformer: llama or qwen3."""
     is_structured: bool = True
@@ -72,11 +77,16 @@ class FitConfig(Settings):
     ema_decay: float = 0.99
     process_share: float = 0.7
     """Weight of the Gaussian process beside each network; 0 leaves it out."""
+    carry: str = "chosen"
+    """Whether the process's level at the largest size holds beyond it: yes, no, or chosen by
+    left-out sizes."""
     curve_steps: int = 3000
     """Steps of a member's curve head; 0 leaves curves out."""
     calibration_folds: int = 4
     """Folds of left-out groups that set the width of intervals, beside one without the largest
     size; 0 leaves the intervals at wide fixed factors."""
+    calibration_steps: int = 400
+    """Steps of the members that calibration trains, if `steps` are more."""
     min_family_runs: int = 60
     """Families of comparable losses with fewer training runs get no model."""
 

@@ -57,6 +57,8 @@ class Encoder:
 
     context: tuple[str, ...]
     recipe: tuple[str, ...]
+    compared: tuple[str, ...]
+    """Fields of the recipe that only the process reads: each token costs the network time."""
     ranges: dict[str, tuple[float, float]]
     """Smallest and largest value seen in training, of every number in the table."""
     categories: dict[str, tuple[str, ...]]
@@ -69,6 +71,11 @@ class Encoder:
 
     @property
     def fields(self) -> tuple[str, ...]:
+        """Return the fields in the order of the columns; the network reads the first ones."""
+        return self.network_fields + self.compared
+
+    @property
+    def network_fields(self) -> tuple[str, ...]:
         """Return the fields in the order in which the network reads them."""
         return self.context + self.recipe
 
@@ -90,10 +97,14 @@ class Encoder:
 
     @classmethod
     def fit(
-        cls, configs: Sequence[Config], context: Sequence[str], recipe: Sequence[str]
+        cls,
+        configs: Sequence[Config],
+        context: Sequence[str],
+        recipe: Sequence[str],
+        compared: Sequence[str] = (),
     ) -> Encoder:
         """Return the encoder of training configurations; fields that never vary are left out."""
-        unknown = [name for name in (*context, *recipe) if name not in FIELDS]
+        unknown = [name for name in (*context, *recipe, *compared) if name not in FIELDS]
         if unknown:
             raise ConfigError(f"fit configuration: {unknown[0]!r} is not in the table of fields")
         ranges: dict[str, tuple[float, float]] = {}
@@ -115,12 +126,13 @@ class Encoder:
         return cls(
             tuple(filter(varies, context)),
             tuple(filter(varies, recipe)),
+            tuple(filter(varies, compared)),
             ranges,
             categories,
             _lr_shift(rows),
             {
                 name: _centres(name, rows)
-                for name in recipe
+                for name in (*recipe, *compared)
                 if varies(name) and FIELDS[name].kind == "number"
             },
         )
@@ -205,6 +217,7 @@ class Encoder:
         return cls(
             tuple(raw["context"]),
             tuple(raw["recipe"]),
+            tuple(raw["compared"]),
             {name: (low, high) for name, (low, high) in raw["ranges"].items()},
             {name: tuple(values) for name, values in raw["categories"].items()},
             dict(raw["lr_shift"]),

@@ -134,7 +134,7 @@ def _scores(bundle: Bundle, fit: Fit, part: Runs) -> dict[str, dict[str, Any]]:
     if fit.family[0] in REFERENCE:
         table["Chinchilla, reference"] = law_score(REFERENCE[fit.family[0]], params, tokens, part)
     table["Chinchilla, refit"] = law_score(fit.baseline, params, tokens, part)
-    losses_MB = fit.predict(fit.encoder.encode(part.configs))[0].numpy()
+    losses_MB = fit.read(fit.encoder.encode(part.configs)).loss.numpy()
     members = [asdict(score(loss_B, part.loss, part.group)) for loss_B in losses_MB]
     names = [name for name, value in members[0].items() if isinstance(value, float)]
     mean: dict[str, Any] = {"n": len(part)}

@@ -66,23 +66,24 @@ class Fit:
             self._read(*(t[i : i + batch_size] for t in tensors))
             for i in range(0, max(len(encoded), 1), batch_size)
         ]
-        loss_MB, log_scale_MB, hidden_MWB = (torch.cat(p, dim=-1) for p in zip(*parts, strict=True))
-        return Readings(loss_MB.double(), log_scale_MB.exp().double(), hidden_MWB.mT)
+        loss_MB, log_scale_MB, hidden_MWB, best_B = (
+            torch.cat(p, dim=-1) for p in zip(*parts, strict=True)
+        )
+        return Readings(
+            loss_MB.double(), log_scale_MB.exp().double(), hidden_MWB.mT, best_B.double()
+        )
 
     def _read(
         self, numbers_BF: Tensor, codes_BF: Tensor, law_B6: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         loss_MB, log_scale_MB, hidden_MWB = self.stacked(numbers_BF, codes_BF, law_B6)
+        law_B6 = sized(law_B6)
+        coefficients_BK = self.surface.coefficients(law_B6)
         if self.process is not None and self.process_share:
-            law_B6 = sized(law_B6)
-            law_B = self.surface.value(self.surface.coefficients(law_B6), law_B6)
+            law_B = self.surface.value(coefficients_BK, law_B6)
             left_B = self.process(numbers_BF, codes_BF, law_B6, self.surface)
             loss_MB = loss_MB.lerp((law_B + left_B).expand_as(loss_MB), self.process_share)
-        return loss_MB, log_scale_MB, hidden_MWB
-
-    def predict(self, encoded: Encoded, batch_size: int = 192) -> tuple[Tensor, Tensor]:
-        """Return losses and expected absolute errors of every member, each (members, B), nats."""
-        return self.read(encoded, batch_size)[:2]
+        return loss_MB, log_scale_MB, hidden_MWB, coefficients_BK[:, 0] + self.surface.lowest
 
     def divergence_risk(self, encoded: Encoded) -> Array | None:
         """Return probabilities of divergence (B,), or None where the fit learned no risk."""
@@ -132,6 +133,8 @@ class Readings(NamedTuple):
     """(M, B) expected absolute error, nats."""
     hidden: Tensor
     """(M, B, W) what each transformer holds at the end; curve heads read it."""
+    best: Tensor
+    """(B,) the loss of the best tenth of runs of that size and data by the law, nats."""
 
 
 def tensors_of(encoded: Encoded) -> tuple[Tensor, Tensor, Tensor]:
@@ -151,7 +154,7 @@ def head_inputs(
 ) -> Tensor:
     """Return what a curve head hears beside the transformer (B, S).
 
-    The numbers the transformer reads, the schedule, the log of the number of steps, and the
+    The numbers of the recipe, the schedule, the log of the number of steps, and the
     optimizer as one of the known ones.
     """
     numbers_BF, codes_BF, law_B6 = tensors

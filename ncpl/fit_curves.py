@@ -14,6 +14,7 @@ from torch import Tensor
 from ncpl.config import FitConfig
 from ncpl.curve import EARLY_WEIGHT, LATE, N_SCHEDULE_INPUTS, CurveHead, Schedules, fit_head
 from ncpl.data import Points, Runs
+from ncpl.encoder import Encoder
 from ncpl.features import derive
 from ncpl.fit import Fit, head_inputs, tensors_of
 from ncpl.model import NCPL
@@ -48,7 +49,7 @@ def fit_curves(fit: Fit, train: Runs, points: Points, config: FitConfig) -> list
     heads = []
     for member, seed in zip(fit.members, fit.seeds, strict=True):
         hidden_VBW = readings(member, tensors, config.field_dropout, seed)
-        head = new_head(member, seed)
+        head = new_head(member, fit.encoder, seed)
         fit_head(
             head,
             hidden_VBW,
@@ -77,9 +78,10 @@ def readings(
     return torch.stack(found)
 
 
-def new_head(member: NCPL, seed: int) -> CurveHead:
+def new_head(member: NCPL, encoder: Encoder, seed: int) -> CurveHead:
     """Return a fresh curve head for a member; its weights depend on `seed` only."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        n_inputs = len(member.low) + N_SCHEDULE_INPUTS + 1 + member.surface.n_optimizers + 1
+        n_numbers, n_optimizers = len(encoder.fields), len(encoder.optimizers)
+        n_inputs = n_numbers + N_SCHEDULE_INPUTS + 1 + n_optimizers + 1
         return CurveHead(member.names.shape[1], n_inputs)

@@ -64,11 +64,12 @@ class NCPL(nn.Module):
         if config.backbone not in BACKBONES:
             known = ", ".join(BACKBONES)
             raise ConfigError(f"backbone is {config.backbone!r}; expected one of {known}")
-        self.n_context, n_fields = len(encoder.context), len(encoder.fields)
+        self.n_context, n_fields = len(encoder.context), len(encoder.network_fields)
+        self.n_fields = n_fields
         self.residual_scale, self.margin = config.residual_scale, config.hull_margin
         self.law_columns = [
             (j, LAW_FIELDS.index(name) - 2)
-            for j, name in enumerate(encoder.fields)
+            for j, name in enumerate(encoder.network_fields)
             if name in LAW_FIELDS[2:4]
         ]
         vocabulary = 2 + len(encoder.vocabulary)
@@ -106,7 +107,7 @@ class NCPL(nn.Module):
         self.register_buffer("high", torch.full((n_fields,), torch.inf))
 
     def network_inputs(self, numbers_BF: Tensor, law_B6: Tensor) -> Tensor:
-        """Return the numbers the network reads (B, F): law fields as distances to the optimum."""
+        """Return the numbers (B, F) with the law's fields as distances to its optimum."""
         distance_B2 = distances(self.surface.coefficients(law_B6), law_B6)
         numbers_BF = numbers_BF.clone()
         for column, which in self.law_columns:
@@ -115,8 +116,8 @@ class NCPL(nn.Module):
 
     def set_hull(self, numbers_BF: Tensor, codes_BF: Tensor, law_B6: Tensor) -> None:
         """Keep the range of the training runs: outside it the network hears the border."""
-        inputs_BF = self.network_inputs(numbers_BF, law_B6)
-        given = codes_BF > 0
+        inputs_BF = self.network_inputs(numbers_BF[:, : self.n_fields], law_B6)
+        given = codes_BF[:, : self.n_fields] > 0
         inf = torch.tensor(torch.inf)
         self.low.copy_(torch.where(given, inputs_BF, inf).amin(0) - self.margin)
         self.high.copy_(torch.where(given, inputs_BF, -inf).amax(0) + self.margin)
@@ -124,6 +125,7 @@ class NCPL(nn.Module):
     def read(self, numbers_BF: Tensor, codes_BF: Tensor, law_B6: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the transformer holds at LAW and at LOSS, each (B, W)."""
         law_B6 = sized(law_B6)
+        numbers_BF, codes_BF = numbers_BF[:, : self.n_fields], codes_BF[:, : self.n_fields]
         inputs_BF = self.network_inputs(numbers_BF, law_B6)
         inputs_BF = torch.minimum(torch.maximum(inputs_BF, self.low), self.high)
         codes_BF1 = codes_BF[:, :, None]

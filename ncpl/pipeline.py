@@ -20,7 +20,7 @@ from ncpl.config import FitConfig
 from ncpl.data import Runs, Snapshot
 from ncpl.errors import SnapshotError
 from ncpl.evaluate import coverage_table, curve_table, plain, risk_table, score_table
-from ncpl.train import fit_family
+from ncpl.train import fit_family, settled
 
 log = logging.getLogger(__name__)
 
@@ -83,9 +83,7 @@ def train_bundle(
         in_time = deadline is None or time.monotonic() < deadline
         if config.calibration_folds and in_time:
             log.info("%s: measuring interval widths on left-out training groups", family[0])
-            fit.calibration |= calibrate(
-                train, config, seed=seed, floor=float(fit.surface.start[4])
-            )
+            fit.calibration |= calibrate(train, settled(config, fit), seed=seed)
         fits.append(fit)
         counts[family[0]] = len(train)
     if not fits:

@@ -1,11 +1,16 @@
 """A Gaussian process on what the law leaves over: the member that remembers single runs.
 
-    kernel = s^2 Matern(x, x') + same optimizer * (t^2 Matern(x / 1.5, x' / 1.5) + drift) + drift
+    kernel = s^2 Matern(x, x') + drift + same optimizer * (t^2 Matern(x / 1.5, x' / 1.5) + drift)
+             + u^2 same optimizer, size and data
 
 x holds size, data, the distances to the law's optimum and every other recipe number as the encoder
 gives it (0, its usual value, where absent). The drift is linear in log N and log D. Size and data
-stop at the border of the training runs: beyond it the law alone extrapolates. The noise of a run is
-a Student-t: one round of weights from exact leave-one-out residuals, so that spikes count little.
+stop at the border of the training runs: beyond it the law alone extrapolates. Whether what the
+process says of a typical run of the largest size holds for larger ones, or only how runs differ
+from it, is chosen by left-out sizes (`carries_level`). The last term is what
+the runs of one cell share and no other cell can know: without it single cells bend what is shared.
+Where all training runs have one optimizer, nothing is its own. The noise of a run is a Student-t:
+rounds of weights from exact leave-one-out residuals, so that spikes count little.
 
 Legend: n training runs, m runs asked for, F features, K local coefficients.
 """
@@ -26,6 +31,8 @@ SUBSET = 700
 ITERATIONS = 40
 STUDENT_T = 4.0
 """Degrees of freedom of the noise."""
+ROUNDS = 3
+"""Times the weights are taken from what the process then leaves over."""
 JITTER = 1e-5
 REACH = 4.0
 """Standard deviations at which a recipe number stops: further out it says the same."""
@@ -33,8 +40,8 @@ WIDER = 1.5
 """Length scales of one optimizer's own part, as a multiple of the shared ones."""
 DRIFT = 0.3
 """Prior size of the shared drift, in units of the residual."""
-START_LOGS = (0.0, -1.0, -1.5, -1.0, -1.0)
-"""Logs of the shared scale, an optimizer's own scale, slope and level, and of the noise."""
+START_LOGS = (0.0, -1.0, -1.5, -1.0, -2.0, -1.0)
+"""Logs of the shared scale, an optimizer's own scale, slope and level, a cell's level, noise."""
 START_LENGTH, LENGTH_SPREAD, SCALE_SPREAD = 1.0, 1.0, 1.5
 """Log length scale to start from, and the spreads of the log-normal priors."""
 
@@ -48,6 +55,8 @@ class Features(NamedTuple):
     """(n, 2) scaled log N and log D."""
     place: Tensor
     """(n,) place of the optimizer; -1 for one training has not seen."""
+    sizes: Tensor
+    """(n, 2) scaled log N and log D as they are: `drift` stops at the border."""
 
 
 class Process(nn.Module):
@@ -63,6 +72,8 @@ class Process(nn.Module):
     drift: Tensor
     place: Tensor
     solved: Tensor
+    typical: Tensor
+    carries_level: Tensor
 
     def __init__(self, n_runs: int, columns: list[int]) -> None:
         super().__init__()
@@ -71,10 +82,17 @@ class Process(nn.Module):
             ("spread", (len(columns),)), ("low", (2,)), ("high", (2,)), ("unit", ()),
             ("logs", (n_features + len(START_LOGS),)),
             ("x", (n_runs, n_features)), ("drift", (n_runs, 2)), ("solved", (n_runs,)),
+            ("typical", (n_features - 2,)),
         ):  # fmt: skip
             self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
         self.register_buffer("place", torch.zeros(n_runs, dtype=torch.int64))
+        self.register_buffer("carries_level", torch.tensor(True))
         self.register_buffer("columns", torch.tensor(columns, dtype=torch.int64))
+
+    @property
+    def has_own(self) -> bool:
+        """Return whether training runs differ in their optimizer: else nothing is one's own."""
+        return bool((self.place != self.place[0]).any())
 
     @classmethod
     def columns_of(cls, encoder: Encoder) -> list[int]:
@@ -86,23 +104,29 @@ class Process(nn.Module):
         self, numbers_BF: Tensor, codes_BF: Tensor, law_B6: Tensor, surface: Surface
     ) -> Features:
         """Return the features of encoded runs, in double precision."""
-        sizes_B2 = torch.nan_to_num(law_B6[:, :2].double()).clamp(self.low, self.high)
+        free_B2 = torch.nan_to_num(law_B6[:, :2].double())
+        sizes_B2 = free_B2.clamp(self.low, self.high)
         away_B2 = distances(surface.coefficients(law_B6), law_B6).double()
         given = codes_BF[:, self.columns] == 1
         recipe = (numbers_BF[:, self.columns].double() / self.spread).clamp(-REACH, REACH) * given
         x = torch.cat([sizes_B2, away_B2, recipe], dim=1)
-        return Features(x, sizes_B2, torch.nan_to_num(law_B6[:, 5], nan=-1.0).long())
+        place = torch.nan_to_num(law_B6[:, 5], nan=-1.0).long()
+        return Features(x, sizes_B2, place, free_B2)
 
     def kernel(self, a: Features, b: Features, logs: Tensor) -> Tensor:
         """Return the covariance (n, m) of two sets of runs, in units of the residual squared."""
         n_features = a.x.shape[1]
         length = logs[:n_features].exp()
-        scale, own_scale, slope, level, _ = logs[n_features:].exp()
+        scale, own_scale, slope, level, cell, _ = logs[n_features:].exp()
         far = distance(a.x / length, b.x / length)
         drift = a.drift @ b.drift.T
+        covariance: Tensor = scale**2 * matern(far) + DRIFT**2 * (drift + 1)
+        if not self.has_own:
+            return covariance
         same = (a.place[:, None] == b.place[None]) & (a.place >= 0)[:, None]
+        one_cell = (a.sizes[:, None] == b.sizes[None]).all(-1)
         own = own_scale**2 * matern(far / WIDER) + slope**2 * drift + level**2
-        covariance: Tensor = scale**2 * matern(far) + same * own + DRIFT**2 * (drift + 1)
+        covariance = covariance + same * (own + cell**2 * one_cell)
         return covariance
 
     @torch.no_grad()
@@ -111,9 +135,15 @@ class Process(nn.Module):
     ) -> Tensor:
         """Return what the law leaves over (B,), nats."""
         asked = self.features(numbers_BF, codes_BF, law_B6, surface)
-        known = Features(self.x, self.drift, self.place)
-        left: Tensor = self.kernel(asked, known, self.logs) @ self.solved * self.unit
-        return left.float()
+        known = Features(self.x, self.drift, self.place, self.drift)
+        left: Tensor = self.kernel(asked, known, self.logs) @ self.solved
+        beyond = asked.sizes[:, 0] > self.high[0]
+        if not self.carries_level and beyond.any():
+            sizes_B2 = asked.drift[beyond]
+            x = torch.cat([sizes_B2, self.typical.expand(len(sizes_B2), -1)], dim=1)
+            level = Features(x, *(column[beyond] for column in asked[1:]))
+            left[beyond] -= self.kernel(level, known, self.logs) @ self.solved
+        return (left * self.unit).float()
 
     @torch.no_grad()
     def nearest(
@@ -174,20 +204,22 @@ def fit_process(
     process.x.copy_(known.x)
     process.drift.copy_(known.drift)
     process.place.copy_(known.place)
+    process.typical.copy_(known.x[:, 2:].median(0).values)
     y = residual_n.double() / process.unit
     generator = torch.Generator().manual_seed(seed)
     some = torch.randperm(len(y), generator=generator)[:SUBSET].sort().values
-    part = Features(known.x[some], known.drift[some], known.place[some])
+    part = Features(*(column[some] for column in known))
     n_features = known.x.shape[1]
     start = torch.tensor([START_LENGTH] * n_features + list(START_LOGS), dtype=torch.float64)
     weight = torch.ones_like(y)
     logs = _maximize(process, part, y[some], weight[some], start, start, iterations)
-    inverse = torch.cholesky_inverse(_factor(process, known, weight, logs))
-    left_out = (inverse @ y) / inverse.diagonal()
-    # Expected precision of a Student-t residual, given how far off the run is.
-    size = left_out / (left_out.abs().median() / 0.6745)
-    weight = (STUDENT_T + 1) / (STUDENT_T + size**2)
-    logs = _maximize(process, part, y[some], weight[some], logs, start, iterations // 2)
+    for _ in range(ROUNDS):
+        inverse = torch.cholesky_inverse(_factor(process, known, weight, logs))
+        left_out = (inverse @ y) / inverse.diagonal()
+        # Expected precision of a Student-t residual, given how far off the run is.
+        size = left_out / (left_out.abs().median() / 0.6745)
+        weight = (STUDENT_T + 1) / (STUDENT_T + size**2)
+        logs = _maximize(process, part, y[some], weight[some], logs, start, iterations // 2)
     factor = _factor(process, known, weight, logs)
     process.logs.copy_(bounded(logs))
     process.solved.copy_(torch.cholesky_solve(y[:, None], factor)[:, 0])

@@ -68,6 +68,7 @@ class Stacked:
         """Return losses (M, B), log scales (M, B) and what is held at LOSS (M, W, B)."""
         first = self.first
         law_B6 = sized(law_B6)
+        numbers_BF, codes_BF = numbers_BF[:, : first.n_fields], codes_BF[:, : first.n_fields]
         inputs_BF = first.network_inputs(numbers_BF, law_B6)
         inputs_BF = torch.minimum(torch.maximum(inputs_BF, first.low), first.high)
         x_MWTB = self.tokens(inputs_BF, codes_BF)

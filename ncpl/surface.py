@@ -62,6 +62,7 @@ class Surface(nn.Module):
     ffn_range: Tensor
     nearest: Tensor
     farthest: Tensor
+    lowest: Tensor
 
     def __init__(self, n_optimizers: int) -> None:
         super().__init__()
@@ -72,6 +73,9 @@ class Surface(nn.Module):
         self.register_buffer("nearest", torch.full((2,), -torch.inf))
         self.register_buffer("farthest", torch.full((2,), torch.inf))
         """Smallest and largest distances of training runs to the best learning rate and batch."""
+        self.register_buffer("lowest", torch.tensor(0.0))
+        """What the best tenth of training runs lies above the level, nats: where the bowl has its
+        bottom is not always known, since no run need have been there."""
         self.base = nn.Parameter(torch.tensor(START_BASE))
         """Log of the model term and its exponent, of the data term and its exponent; c; gamma;
         log w."""
@@ -85,7 +89,7 @@ class Surface(nn.Module):
         model = math.log(law.a * 250**-law.alpha), math.log(law.alpha)
         data = math.log(law.b * 15**-law.beta), math.log(law.beta)
         self.base.copy_(torch.tensor([*model, *data, law.c, 0.0, -30.0]))
-        for values in (self.affine, self.powers, self.offsets):
+        for values in (self.affine, self.powers, self.offsets, self.lowest):
             values.zero_()
 
     def effective_size(self, law_B6: Tensor) -> Tensor:
@@ -131,11 +135,13 @@ class Surface(nn.Module):
         return coefficients_BK[:, 0] + coefficients_BK[:, 1].exp() * bowl
 
     @torch.no_grad()
-    def set_seen(self, law_B6: Tensor) -> None:
-        """Keep the range of the training runs' distances to the optimum."""
-        away_B2 = distances(self.coefficients(law_B6), law_B6)
+    def set_seen(self, law_B6: Tensor, loss_B: Tensor) -> None:
+        """Keep where the training runs lie about the optimum and above its level."""
+        coefficients_BK = self.coefficients(law_B6)
+        away_B2 = distances(coefficients_BK, law_B6)
         self.nearest.copy_(away_B2.amin(0))
         self.farthest.copy_(away_B2.amax(0))
+        self.lowest.copy_((loss_B - coefficients_BK[:, 0]).quantile(0.1))
 
     def penalty(self) -> Tensor:
         """Return the squared distance to the start values."""
@@ -178,7 +184,7 @@ def fit_surface(
     # Where the bowl stops there is no slope: it is fitted without the stop, then with it.
     for stops in (False, True):
         _descend(surface, law_B6, loss_B, delta, penalty, iterations, stops=stops)
-    surface.set_seen(law_B6)
+    surface.set_seen(law_B6, loss_B)
     return surface.float()
 
 

@@ -5,6 +5,7 @@ Legend: B runs, F fields.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import logging
 import math
@@ -28,7 +29,7 @@ from ncpl.laws import chinchilla
 from ncpl.model import NCPL, sized
 from ncpl.process import fit_process
 from ncpl.risk import Risk, fit_risk
-from ncpl.surface import Surface, choose_floor, fit_surface, pseudo_huber
+from ncpl.surface import MIN_KEPT, Surface, choose_floor, fit_surface, pseudo_huber
 from ncpl.warm import warm_start
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,6 @@ def fit_family(
     config: FitConfig,
     *,
     seed: int,
-    floor: float | None = None,
     start: Fit | None = None,
     points: Points | None = None,
     diverged: Runs | None = None,
@@ -51,16 +51,17 @@ def fit_family(
     """Return the ensemble fitted to the training runs of one family.
 
     With `points`, the measured curves of the runs, it learns curves too; with `diverged`, runs that
-    diverged where training runs did not, their risk. `floor` is where the law's irreducible loss
-    starts, chosen by left-out sizes if not given; `start` an older fit whose networks the members
-    begin with. `deadline` is a time.monotonic() value after which training stops where it is, once
-    the first member has begun; with `checkpoints`, members continue from what an earlier call left
-    there; `on_step(member, step, loss)` is told each step.
+    diverged where training runs did not, their risk. `start` is an older fit whose networks the
+    members begin with. `deadline` is a time.monotonic() value after which training stops where it
+    is, once the first member has begun; with `checkpoints`, members continue from what an earlier
+    call left there; `on_step(member, step, loss)` is told each step.
     """
     family = train.family[0]
     params, tokens = sizes(train)
     baseline = chinchilla.fit(params, tokens, train.loss, seed=0)
-    encoder = Encoder.fit(train.configs, config.context_fields, config.recipe_fields)
+    encoder = Encoder.fit(
+        train.configs, config.context_fields, config.recipe_fields, config.process_fields
+    )
     tensors = tensors_of(encoder.encode(train.configs))
     target_B = torch.from_numpy(train.loss).float()
     settings: dict[str, Any] = {
@@ -69,9 +70,7 @@ def fit_family(
         "margin": config.hull_margin,
         "n_optimizers": len(encoder.optimizers),
     }
-    floor = floor or config.floor
-    if not floor:
-        floor = choose_floor(tensors[2], target_B, **settings)
+    floor = config.floor or choose_floor(tensors[2], target_B, **settings)
     surface = fit_surface(tensors[2], target_B, floor=floor, **settings)
     if not config.is_structured:
         surface.flatten_to(baseline)
@@ -80,6 +79,11 @@ def fit_family(
         with torch.no_grad():
             law_B = surface.value(surface.coefficients(tensors[2]), tensors[2])
         fit.process = fit_process(tensors, target_B - law_B, surface, encoder, seed=seed)
+        carries = config.carry == "yes" or (
+            config.carry == "chosen"
+            and level_carries(tensors, target_B, encoder, floor=floor, seed=seed, **settings)
+        )
+        fit.process.carries_level.fill_(carries)
         fit.known = KnownRuns.of(train)
         if diverged is not None and len(diverged):
             fit.risk = risk_of(fit, surface, tensors, diverged)
@@ -113,6 +117,47 @@ def fit_family(
     if points is not None and config.curve_steps:
         fit.heads = fit_curves(fit, train, points, config)
     return fit
+
+
+def settled(config: FitConfig, fit: Fit) -> FitConfig:
+    """Return a configuration in which what training chose for a fit is given."""
+    carries = fit.process is None or bool(fit.process.carries_level)
+    floor = float(fit.surface.start[4])
+    return dataclasses.replace(config, floor=floor, carry="yes" if carries else "no")
+
+
+def level_carries(
+    inputs: tuple[Tensor, Tensor, Tensor],
+    target_B: Tensor,
+    encoder: Encoder,
+    *,
+    floor: float,
+    seed: int,
+    **settings: Any,
+) -> bool:
+    """Return whether what the process says of the largest size helps beyond it.
+
+    The largest size, then the two largest, are left out and predicted with and without. Where
+    fewer than two sizes would be left, which say nothing of how loss goes with size, it is carried.
+    """
+    size_B = inputs[2][:, 0]
+    errors = {True: 0.0, False: 0.0}
+    for first_out in torch.unique(size_B)[2:][-2:]:
+        out = size_B >= first_out
+        if (~out).sum() < MIN_KEPT:
+            continue
+        (numbers, codes, law), left_out = (tuple(t[rows] for t in inputs) for rows in (~out, out))
+        surface = fit_surface(law, target_B[~out], floor=floor, **settings)
+        with torch.no_grad():
+            law_B = surface.value(surface.coefficients(inputs[2]), inputs[2])
+        residual_B = target_B - law_B
+        kept = (numbers, codes, law)
+        process = fit_process(kept, residual_B[~out], surface, encoder, seed=seed)
+        for carries in errors:
+            process.carries_level.fill_(carries)
+            missed = process(*left_out, surface) - residual_B[out]
+            errors[carries] += float(missed.abs().mean())
+    return errors[True] <= errors[False]
 
 
 def risk_of(

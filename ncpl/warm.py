@@ -34,9 +34,9 @@ def warm_start(member: NCPL, encoder: Encoder, older: NCPL, older_encoder: Encod
                 "preset it was trained with, or start fresh"
             )
         if name in BY_FIELD:
-            for i, field in enumerate(encoder.fields):
-                if field in older_encoder.fields:
-                    tensor[i].copy_(source[older_encoder.fields.index(field)])
+            for i, field in enumerate(encoder.network_fields):
+                if field in older_encoder.network_fields:
+                    tensor[i].copy_(source[older_encoder.network_fields.index(field)])
         elif name == BY_VALUE:
             tensor[:2].copy_(source[:2])
             for value, code in encoder.vocabulary.items():

@@ -16,10 +16,10 @@ from ncpl.train import new_member
 
 def test_a_batch_predicts_what_a_single_one_does(bundle: Bundle, runs: Runs) -> None:
     fit, configs = bundle.fits[0], runs.where(split="id").configs[:40]
-    together, _ = fit.predict(fit.encoder.encode(configs))
-    alone = [fit.predict(fit.encoder.encode([config]))[0] for config in configs]
+    together = fit.read(fit.encoder.encode(configs)).loss
+    alone = [fit.read(fit.encoder.encode([config])).loss for config in configs]
     assert torch.allclose(together, torch.cat(alone, dim=1), atol=1e-6, rtol=0)
-    pieces, _ = fit.predict(fit.encoder.encode(configs), batch_size=7)
+    pieces = fit.read(fit.encoder.encode(configs), batch_size=7).loss
     assert torch.allclose(together, pieces, atol=1e-6, rtol=0)
 
 
@@ -32,6 +32,17 @@ def test_the_law_does_not_hear_the_recipe(bundle: Bundle, runs: Runs) -> None:
         out = fit.members[0](*tensors_of(fit.encoder.encode([config, other])))
     assert torch.equal(out.correction[0], out.correction[1])
     assert out.residual[0] != out.residual[1]
+
+
+def test_fields_of_the_process_cost_the_network_nothing(bundle: Bundle, runs: Runs) -> None:
+    """Columns after the network's own change nothing it says, and add no token."""
+    fit = bundle.fits[0]
+    member = fit.members[0]
+    numbers, codes, law = tensors_of(fit.encoder.encode(runs.where(split="id").configs[:5]))
+    more = (torch.cat([numbers, numbers + 1], 1), torch.cat([codes, codes], 1), law)
+    with torch.no_grad():
+        assert torch.equal(member(numbers, codes, law).loss, member(*more).loss)
+        assert torch.equal(fit.stacked(numbers, codes, law)[0], fit.stacked(*more)[0])
 
 
 @pytest.mark.parametrize("backbone", ["llama", "qwen3"])

@@ -1,5 +1,6 @@
 """The Gaussian process, the risk law and the runs beside a prediction."""
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -48,6 +49,27 @@ def test_beyond_the_trained_sizes_it_says_what_it_says_at_the_border(fit: Fit, r
     x = fit.process.features(*inputs_of(fit, dataclasses.replace(
         runs.take(np.arange(len(runs)) < 2), configs=rows)), fit.surface).x  # fmt: skip
     assert x[0, 0] == x[1, 0] == fit.process.high[0]
+
+
+def test_runs_of_one_cell_share_what_no_other_cell_knows(fit: Fit, runs: Runs) -> None:
+    """Nor does one beyond the border, although the rest of the kernel sees it at the border."""
+    assert fit.process is not None
+    assert not fit.process.has_own
+    process = copy.deepcopy(fit.process)
+    process.place[0] = 1  # as if one run had another optimizer
+    config = runs.where(split="train").configs[0]
+    n = max(fit.encoder.ranges["params_non_embedding"])
+    known = {k: v for k, v in config.items() if k not in ("n_layers", "d_model", "d_ff")}
+    rows = [known | {"params_non_embedding": size} for size in (n, n, n * 2, n * 0.9)]
+    some = dataclasses.replace(runs.take(np.arange(len(runs)) < 4), configs=rows)
+    asked = process.features(*inputs_of(fit, some), fit.surface)
+    with_cell, without = (
+        process.kernel(asked, asked, torch.cat([process.logs[:-2], log[None], process.logs[-1:]]))
+        for log in torch.tensor([0.0, -50.0], dtype=torch.float64)
+    )
+    shared = (with_cell - without).round(decimals=6)
+    assert shared[0].tolist() == [1.0, 1.0, 0.0, 0.0]
+    assert (asked.drift[0] == asked.drift[2]).all()
 
 
 def test_the_same_runs_give_the_same_process(fit: Fit, runs: Runs) -> None:
