@@ -8,8 +8,9 @@ from typing import Any
 
 import polars as pl
 
+from ncpl_data.catalog.curve import Curve
 from ncpl_data.catalog.errors import RawFileError
-from ncpl_data.catalog.record import Curve, Evaluation, Run, Skipped
+from ncpl_data.catalog.record import Evaluation, Run, Skipped
 from ncpl_data.ingest.packed import curve_of, packed_source, sha256
 from ncpl_data.ingest.pins.olmo_ladder import COMPRESSED, PINS
 
