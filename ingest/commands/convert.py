@@ -80,9 +80,9 @@ def convert(
     the same, with what is missing on stderr: add --set, or edit them.
     """
     from ncpl_data.ingest.documents import Document
+    from ncpl_data.ingest.finding import Finding, checked
     from ncpl_data.ingest.importers import importer
     from ncpl_data.ingest.importers.base import Options
-    from ncpl_data.ingest.submit import Finding, checked
 
     options = Options(
         source=source,
