@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ncpl.cli import DATA_INVALID, catalog_option, common
+from ncpl.console import DATA_INVALID, catalog_option, common
 from ncpl.laws.optimum_cli import optimum
 
 fit_file = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -105,10 +105,10 @@ def fit(
     del no_progress  # a fit is over before a bar would help
     if (file is None) == (snapshot is None):
         raise click.UsageError("give FILE or --snapshot, one of them")
-    from ncpl.data import find_snapshot
     from ncpl.errors import ConfigError
     from ncpl.laws import registry, saved, tables
     from ncpl.laws.uncertainty import bootstrap_fit
+    from ncpl.snapshots import find_snapshot
 
     if law not in registry.NAMES:
         raise click.UsageError(f"there is no law {law!r}; there are: {', '.join(registry.NAMES)}")
