@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 import click
 
-EXIT_OK, EXIT_INVALID, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_CONFLICT, EXIT_INTERRUPTED = (
-    0, 1, 2, 3, 4, 130,
-)  # fmt: skip
+from ncpl_data.ingest.entry import EXIT_INTERRUPTED, loaded
+
+EXIT_OK, EXIT_INVALID, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_CONFLICT = 0, 1, 2, 3, 4
 
 Advance = Callable[[int], None]
 """Called with how much was done since the last call."""
@@ -100,6 +100,7 @@ def output_options(command: Command) -> Command:
         from ncpl_data.catalog.errors import NcplDataError
 
         try:
+            loaded()
             code = command(*args, console=console, **kwargs)
         except NcplDataError as error:
             fail(console, str(error), error.exit_code)

@@ -16,7 +16,9 @@ from typing import Any, NoReturn
 
 import click
 
-DATA_INVALID, INTERRUPTED = 1, 130
+from ncpl.entry import EXIT_INTERRUPTED, loaded
+
+DATA_INVALID = 1
 
 
 def common(function: Callable[..., None]) -> Callable[..., None]:
@@ -37,22 +39,22 @@ def common(function: Callable[..., None]) -> Callable[..., None]:
         from ncpl.errors import NcplError
 
         try:
+            loaded()
             function(*args, **options)
         except NcplError as error:
             stop(str(error), options["as_json"])
         except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
-            sys.exit(INTERRUPTED)
+            stop("interrupted", options["as_json"], EXIT_INTERRUPTED)
 
     return command
 
 
-def stop(message: str, as_json: bool) -> NoReturn:
-    """Print one sentence on stderr (and as JSON on stdout where asked) and leave with code 1."""
+def stop(message: str, as_json: bool, code: int = DATA_INVALID) -> NoReturn:
+    """Print one sentence on stderr (and as JSON on stdout where asked) and leave with a code."""
     if as_json:
-        click.echo(json.dumps({"error": message}))
+        click.echo(json.dumps({"error": message, "exit_code": code}))
     click.echo(f"error: {message}", err=True)
-    sys.exit(DATA_INVALID)
+    sys.exit(code)
 
 
 bundle_option = click.option(
