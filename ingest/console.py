@@ -18,9 +18,6 @@ from ncpl_data.ingest.entry import EXIT_INTERRUPTED, loaded
 
 EXIT_OK, EXIT_INVALID, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_CONFLICT = 0, 1, 2, 3, 4
 
-Advance = Callable[[int], None]
-"""Called with how much was done since the last call."""
-
 DEFAULT_CATALOG = "ncpl-catalog"
 
 
@@ -58,21 +55,6 @@ class Console:
         """Print a remark on stderr."""
         if self.verbosity >= 0:
             click.echo(message, err=True)
-
-    @contextlib.contextmanager
-    def bar(self, label: str, unit: str, total: int | None = None) -> Iterator[Advance]:
-        """Yield what moves a progress bar on stderr; it does nothing where nobody watches."""
-        if not self.shows_progress:
-            yield lambda _: None
-            return
-        from tqdm import tqdm
-
-        with tqdm(total=total, desc=label, unit=unit, unit_scale=True, leave=False) as shown:
-            yield lambda n: void(shown.update(n))
-
-
-def void(_: object) -> None:
-    """Return nothing."""
 
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -51,7 +51,7 @@ class Examined:
 def invalid_documents(
     paths: Sequence[Path],
     jobs: int | None = None,
-    advance: Callable[[int], None] = lambda _: None,
+    advance: Callable[[int], object] = lambda _: None,
 ) -> Iterator[tuple[int, Finding | None]]:
     """Yield (documents so far, finding) for each document that is not valid, and at the end.
 
@@ -105,7 +105,7 @@ def size_of(path: Path) -> int:
 
 
 def findings_of_lines(
-    path: Path, jobs: int, advance: Callable[[int], None]
+    path: Path, jobs: int, advance: Callable[[int], object]
 ) -> Iterator[tuple[int, Finding | None]]:
     """Yield (documents so far, finding) for each bad line of a file, and at the end."""
     n_lines, n = 0, 0
