@@ -39,16 +39,16 @@ class Console:
 
     @contextlib.contextmanager
     def progress(
-        self, what: str, unit: str, total: int | None = None
+        self, what: str, unit: str, total: int | None = None, *, after_seconds: float = 0.5
     ) -> Iterator[Callable[[int], object]]:
-        """Give what is to be told of each step; on a terminal it moves a bar."""
+        """Give what is to be told of each step; on a terminal it moves a bar, if work takes long."""
         if not self.shows_progress:
             yield lambda _n: None
             return
         from tqdm import tqdm
 
-        bar = tqdm(desc=what, unit=unit, unit_scale=True, total=total, leave=False, delay=0.5)
-        with bar:
+        shape: dict[str, Any] = {"unit": unit, "unit_scale": True, "total": total, "leave": False}
+        with tqdm(desc=what, delay=after_seconds, **shape) as bar:
             yield bar.update
 
     def note(self, message: str) -> None:

@@ -52,7 +52,7 @@ def submit(
 
     catalog = Catalog(catalog_folder)
     console.note(f"catalog: {catalog_folder}{' (dry run, nothing is written)' if dry_run else ''}")
-    with console.progress("submitting", " documents") as advance:
+    with console.progress("submitting", " documents", after_seconds=0) as advance:
         done = submission.submit(
             counted(read_documents(files), advance),
             catalog,
