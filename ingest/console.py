@@ -41,7 +41,7 @@ class Console:
     def progress(
         self, what: str, unit: str, total: int | None = None, *, after_seconds: float = 0.5
     ) -> Iterator[Callable[[int], object]]:
-        """Give what is to be told of each step; on a terminal it moves a bar, if work takes long."""
+        """Give what is to be told of each step; on a terminal it moves a bar if that takes long."""
         if not self.shows_progress:
             yield lambda _n: None
             return
