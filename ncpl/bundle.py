@@ -256,6 +256,8 @@ def _assumed(row: Config, calibration: Mapping[str, float]) -> list[str]:
     if name is None:
         return []
     what = OPEN[name]
+    if row.get("batch_size_sequences") and name != "open_learning_rate":
+        what += " in tokens (batch_size_sequences tells it only with sequence_length)"
     above = calibration.get(name, FALLBACK[name])
     basis = "90% of training runs lie within that" if name in calibration else "not measured"
     return [

@@ -232,7 +232,7 @@ class Snapshot:
         """
         table = self.table("curves", ["run_id", "metric", "step", "value"])
         frac, loss = (np.full((len(runs), count), np.nan) for _ in range(2))
-        if table is None:
+        if table is None or not len(runs):
             return Points(frac, loss)
         place = {run_id: i for i, run_id in enumerate(runs.run_ids)}
         wanted = pc.is_in(table["run_id"], pa.array(runs.run_ids))
