@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -90,6 +91,8 @@ def output_options(command: Command) -> Command:
             # The reader of our output has gone (as in `| head`): nothing is left to say.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(EXIT_OK)
+        except OSError as error:
+            fail(console, f"{error.filename or 'a file'}: {error.strerror or error}", EXIT_INVALID)
         except KeyboardInterrupt:
             fail(console, "interrupted; what was committed is kept", EXIT_INTERRUPTED)
         if isinstance(code, int) and code:
@@ -104,6 +107,52 @@ def fail(console: Console, message: str, code: int) -> None:
         click.echo(json.dumps({"error": message, "exit_code": code}, ensure_ascii=False))
     click.echo(f"error: {message}", err=True)
     sys.exit(code)
+
+
+class Told:
+    """Part of a command's class: with --json, wrong usage is an object on stdout too."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **more: Any,
+    ) -> click.Context:
+        """Return the context of a call, as click does."""
+        as_json = "--json" in args
+        with usage_told(as_json):
+            context: click.Context = super().make_context(  # type: ignore[misc]
+                info_name, args, parent, **more
+            )
+        context.meta[__name__] = as_json
+        return context
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, as click does; this is where subcommands read their arguments."""
+        with usage_told(ctx.meta[__name__]):
+            return super().invoke(ctx)  # type: ignore[misc]
+
+
+@contextlib.contextmanager
+def usage_told(as_json: bool) -> Iterator[None]:
+    """Print an error of click as an object, where asked, before click says it on stderr."""
+    try:
+        yield
+    except click.ClickException as error:
+        if as_json:
+            told = {"error": error.format_message(), "exit_code": error.exit_code}
+            click.echo(json.dumps(told, ensure_ascii=False))
+        raise
+
+
+class NumberRange(click.FloatRange):
+    """A number in a range; "nan", which lies in every range by click's account, is none."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the number; end with a usage error for anything else."""
+        number = super().convert(value, param, ctx)
+        return self.fail("nan is no number", param, ctx) if math.isnan(number) else number
 
 
 def catalog_option(command: Command) -> Command:

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from ncpl.console import bundle_option, catalog_option, common, snapshot_option
+from ncpl.console import NumberRange, Told, bundle_option, catalog_option, common, snapshot_option
 
 ELSEWHERE = {
     "ablate": "ncpl.ablate_cli:ablate",
@@ -28,7 +28,11 @@ ELSEWHERE = {
 """Subcommands that live beside what they run, by import string."""
 
 
-class LazyGroup(click.Group):
+class Program(Told, click.Command):
+    """A command that is a program of its own."""
+
+
+class LazyGroup(Told, click.Group):
     """A group whose other subcommands are imported when called, and listed when installed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -53,7 +57,7 @@ class LazyGroup(click.Group):
         return module if module and folder.with_suffix(".py").is_file() else None
 
 
-@click.command("ncpl-train")
+@click.command("ncpl-train", cls=Program)
 @snapshot_option
 @catalog_option
 @click.option("--preset", help="default, demo or tiny; default if not given.")
@@ -64,7 +68,7 @@ class LazyGroup(click.Group):
 )  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--seeds", type=click.IntRange(1), help="Members to train, each from its own seed.")
-@click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop after this.")
+@click.option("--max-minutes", type=NumberRange(0, min_open=True), help="Stop after this.")
 @click.option("--resume", is_flag=True, help="Continue a training that was cut off.")
 @click.option(
     "--warm-start", type=click.Path(path_type=Path, file_okay=False),

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ncpl.console import bundle_option, catalog_option, common, snapshot_option
+from ncpl.console import NumberRange, bundle_option, catalog_option, common, snapshot_option
 
 EXAMPLES = """
 \b
@@ -56,10 +56,10 @@ def plan() -> None:
     "--mean", is_flag=True, help="Rank by the loss, not by the upper end of its interval."
 )
 @click.option(
-    "--flops-per-device", type=click.FloatRange(0, min_open=True), help="Peak FLOP/s of a device."
+    "--flops-per-device", type=NumberRange(0, min_open=True), help="Peak FLOP/s of a device."
 )
 @click.option(
-    "--mfu", type=click.FloatRange(0, 1, min_open=True), help="Share of the peak a run reaches."
+    "--mfu", type=NumberRange(0, 1, min_open=True), help="Share of the peak a run reaches."
 )
 @click.option(
     "--plot", "plot_file", type=click.Path(path_type=Path),

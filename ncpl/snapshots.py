@@ -34,7 +34,7 @@ def find_snapshot(name: str, catalog: Path | None = None) -> Snapshot:
     if (Path(name) / "manifest.json").is_file() or (Path(name).is_dir() and "/" in name):
         return Snapshot.open(Path(name))
     folder = catalog_folder(catalog) / "snapshots"
-    found = [(path, json.loads((path / "manifest.json").read_bytes())) for path in _folders(folder)]
+    found = list(_manifests(folder, name))
     if name == "latest":
         found = sorted(found, key=lambda item: _time_taken(item[1]))[-1:]
     else:
@@ -63,6 +63,21 @@ def _time_taken(manifest: Mapping[str, Any]) -> datetime:
     return stated if stated.tzinfo else stated.replace(tzinfo=UTC)
 
 
-def _folders(folder: Path) -> Iterator[Path]:
-    if folder.is_dir():
-        yield from sorted(p for p in folder.iterdir() if (p / "manifest.json").is_file())
+def _manifests(folder: Path, name: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield each snapshot folder with its manifest; a damaged one stops only who may mean it."""
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        file = path / "manifest.json"
+        if not file.is_file():
+            continue
+        try:
+            manifest = json.loads(file.read_bytes())
+            if not isinstance(manifest, dict):
+                raise ValueError("it holds no object")
+        except ValueError as error:
+            if name in ("latest", path.name):
+                raise SnapshotError(
+                    f"{file} is damaged ({error}); restore the folder, or remove it and take the "
+                    "snapshot again: ncpl-data snapshot"
+                ) from error
+            continue
+        yield path, manifest

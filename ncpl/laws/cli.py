@@ -117,7 +117,10 @@ def fit(
     else:
         table = tables.snapshot_table(find_snapshot(str(snapshot), catalog), source, split)
     if loss_column not in table:
-        raise ConfigError(f"no column {loss_column!r} of losses; there are: {', '.join(table)}")
+        raise ConfigError(
+            f"no column {loss_column!r} of losses; there are: {', '.join(table)}. Name yours: "
+            "--loss COLUMN"
+        )
     try:
         data = registry.ready(law, table, breaks)
         observed = table[loss_column].astype("float64")
@@ -189,6 +192,11 @@ def predict(
             raise click.UsageError(f"--set takes NAME=NUMBER: {error}") from error
     try:
         data = registry.ready(found.name, table)
+        unread = [] if file is not None else registry.unread(found.name, table)
+        if unread:
+            raise ValueError(
+                f"{unread[0]!r} is not read; law {found.name} reads {', '.join(data.inputs)}"
+            )
         law = found.over(data)
         predicted = law.predict(found.values, data.inputs)
         band = None

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click import Command
 from click.testing import CliRunner
 
 from ncpl.bundle import Bundle
@@ -65,6 +66,32 @@ def test_a_wrong_training_command_is_one_sentence(
     assert result.exit_code == code
     assert message in result.stderr
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments"),
+    [
+        (main, ["predict"]),
+        (main, ["nothing"]),
+        (main, ["laws", "nothing"]),
+        (main, ["plan", "recommend", "--mfu", "nan"]),
+        (train_main, ["--nothing"]),
+        (train_main, ["--max-minutes", "nan"]),
+    ],
+)
+def test_wrong_usage_is_an_object_where_asked(program: Command, arguments: list[str]) -> None:
+    result = CliRunner().invoke(program, [*arguments, "--json"])
+    assert result.exit_code == 2
+    found = json.loads(result.stdout)
+    assert found["exit_code"] == 2
+    assert found["error"] in result.stderr
+
+
+def test_a_file_that_can_not_be_written_is_one_sentence(tmp_path: Path) -> None:
+    arguments = ["predict", "-", "--curve-out", str(tmp_path), "--json"]
+    result = CliRunner().invoke(main, arguments, input=CONFIG)
+    assert result.exit_code == 1
+    assert json.loads(result.stdout) == {"error": f"{tmp_path}: Is a directory", "exit_code": 1}
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,18 @@ def test_snapshots_are_found_by_name_id_and_age(copy: Path, tmp_path: Path) -> N
         find_snapshot("cccc", catalog)
 
 
+@pytest.mark.parametrize("text", ["{bad", "[]", ""])
+def test_a_damaged_snapshot_stops_who_may_mean_it(copy: Path, tmp_path: Path, text: str) -> None:
+    catalog = tmp_path / "catalog"
+    for name in ("sound", "broken"):
+        shutil.copytree(copy, catalog / "snapshots" / name)
+    (catalog / "snapshots" / "broken" / "manifest.json").write_text(text)
+    for name in ("latest", "broken"):
+        with pytest.raises(SnapshotError, match="is damaged"):
+            find_snapshot(name, catalog)
+    assert find_snapshot("sound", catalog).path.name == "sound"
+
+
 def test_runs_of_one_study_that_two_sources_carry_are_one_family() -> None:
     stated = {
         "final_loss_metric": "eval/loss",

@@ -45,6 +45,13 @@ def test_fit_predict_and_compare_travel_through_files(tmp_path: Path) -> None:
     row = json.loads(text)["predictions"][0]
     assert code == 0
     assert row["low"] < row["loss"] < row["high"]
+    code, _, errors = run("predict", fits[0], "--set", "params=1e9", "--set", "tokens=2e10")
+    assert code == 1
+    assert "tokens" in errors  # a name that is not read is refused, as is a missing one
+    point = ("--set", "params=1e9", "--set", "train_tokens=2e10")
+    code, _, errors = run("predict", fits[0], *point, "--set", "lr=1e-3")
+    assert code == 1
+    assert "'lr' is not read" in errors
     code, text, _ = run("compare", *fits, "--json")
     found = json.loads(text)
     assert code == 0
@@ -121,6 +128,10 @@ def test_missing_column_is_named(tmp_path: Path) -> None:
     code, _, errors = run("fit", "chinchilla", file)
     assert code == 1
     assert "train_tokens" in errors
+    file.write_text("params,train_tokens,final_loss\n1e8,2e9,3.0\n")
+    code, _, errors = run("fit", "chinchilla", file)
+    assert code == 1
+    assert "--loss COLUMN" in errors
 
 
 def test_file_that_is_no_fit_is_refused(tmp_path: Path) -> None:
