@@ -152,6 +152,10 @@ def statement(con: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statement:
     Raises InputError for SQL that is wrong, is more than one statement, or does not only read.
     """
     try:
+        sql.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"the SQL is not UTF-8 from character {error.start} on") from error
+    try:
         statements = con.extract_statements(sql)
     except duckdb.Error as error:
         raise query_error(error) from error

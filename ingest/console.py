@@ -7,6 +7,7 @@ import functools
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -161,10 +162,22 @@ def catalog_option(command: Command) -> Command:
         "--catalog",
         "catalog_folder",
         type=click.Path(path_type=Path, file_okay=False),
-        callback=lambda _ctx, _param, value: resolve_catalog(value),
+        callback=lambda _ctx, _param, value: checked_place(resolve_catalog(value)),
         help="Catalog folder. Default: NCPL_CATALOG, else ./ncpl-catalog, else the user's.",
     )
     return option(command)
+
+
+def checked_place(catalog: Path) -> Path:
+    """Return the place of a catalog; end with a usage error for one that can hold none."""
+    text = str(catalog)
+    if re.match(r"[a-z][a-z0-9+.-]+:/", text) and not text.startswith("s3:/"):
+        raise click.BadParameter(f'"{text}" is neither a folder nor s3://bucket/prefix')
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise click.BadParameter("the folder's name is not UTF-8; rename it") from error
+    return catalog
 
 
 def at_option(command: Command) -> Command:

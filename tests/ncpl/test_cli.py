@@ -121,7 +121,7 @@ def test_configurations_come_as_a_table(
     (tmp_path / "configs.csv").write_text(TABLE)
     source = ["-", "--format", "csv"] if given == "-" else [str(tmp_path / given)]
     arguments = ["predict", *source, "--bundle", str(folder), "--json"]
-    result = CliRunner().invoke(main, arguments, input=TABLE)
+    result = CliRunner().invoke(main, arguments, input="\ufeff" + TABLE)  # as spreadsheets write
     assert result.exit_code == 0, result.output
     full, partial = json.loads(result.stdout)["predictions"]
     assert "no batch size given" in full["warnings"][0]
