@@ -8,7 +8,7 @@ from typing import Any
 
 from ncpl_data.catalog.errors import RawFileError
 from ncpl_data.catalog.record import Run, Skipped
-from ncpl_data.ingest.base import Origin, RawFile, Source
+from ncpl_data.ingest.base import Origin, RawFile, Source, packed_lines
 from ncpl_data.ingest.studies import lr_scheduling_logs as logs
 from ncpl_data.ingest.studies.lr_scheduling_logs import NAME
 from ncpl_data.ingest.studies.lr_scheduling_run import CITATION, URL, run_of
@@ -18,7 +18,7 @@ REVISION = "8ace3a327a396fbd4998ff7615d54012eba71573"
 
 def read_jsonl(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
     """Yield one run a line of the packed log."""
-    yield from runs_of(logs.read_lines(files["runs.jsonl.zst"]))
+    yield from runs_of(packed_lines(files["runs.jsonl.zst"], NAME))
 
 
 def read_shipped(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:

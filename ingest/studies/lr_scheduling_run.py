@@ -10,6 +10,7 @@ import numpy as np
 
 from ncpl_data.catalog.curve import Curve
 from ncpl_data.catalog.record import Run
+from ncpl_data.ingest.base import metric_of
 from ncpl_data.ingest.segments import joined
 from ncpl_data.ingest.studies.lr_scheduling_logs import NAME
 
@@ -222,14 +223,12 @@ def curves_of(history: Mapping[str, Any], tokens_per_step: int) -> tuple[tuple[C
 def metrics_of(curves: tuple[Curve, ...], summary: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
     """Return every metric with its last value."""
     found = [
-        {
-            "name": curve.metric,
-            "split": HISTORIES[curve.metric][2],
-            "unit": HISTORIES[curve.metric][3],
-            "smoothing": "none",
-            "step": int(curve.step[-1]),
-            "value": float(curve.value[-1]),
-        }
+        metric_of(
+            curve,
+            split=HISTORIES[curve.metric][2],
+            unit=HISTORIES[curve.metric][3],
+            smoothing="none",
+        )
         for curve in curves
         if curve.metric != FINAL
     ]
