@@ -223,9 +223,11 @@ def risk_table(bundle: Bundle, runs: Runs) -> list[dict[str, Any]]:
     rows = []
     for fit in bundle.fits:
         train = runs.where(family=fit.family, split="train")
-        diverged = runs.diverged_beside(train, held_out=True)
         fine = [c for split in SPLITS for c in runs.where(family=fit.family, split=split).configs]
-        if fit.risk is None or not len(diverged) or not fine:
+        if fit.risk is None or not len(train) or not fine:
+            continue
+        diverged = runs.diverged_beside(train, held_out=True)
+        if not len(diverged):
             continue
         ill = fit.divergence_risk(fit.encoder.encode(diverged.configs))
         well = fit.divergence_risk(fit.encoder.encode(fine))

@@ -1,6 +1,7 @@
 """The laws commands: fits travel as files, crossings are found, bad input is one sentence."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -197,3 +198,20 @@ def test_fits_without_shared_compute_do_not_compare(tmp_path: Path) -> None:
     code, _, errors = run("compare", *fits)
     assert code == 1
     assert "share no compute" in errors
+
+
+@pytest.mark.parametrize("command", [("fit", "chinchilla"), ("optimum",)])
+def test_runs_that_state_no_recipe_are_one_sentence(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    copy = Path(shutil.copytree(FIXTURE, tmp_path / "copy"))
+    runs = pq.read_table(copy / "runs.parquet")
+    place = runs.column_names.index("learning_rate")
+    silent = pa.nulls(len(runs), pa.float64())
+    pq.write_table(runs.set_column(place, "learning_rate", silent), copy / "runs.parquet")
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["tables"]["runs"] = [{"path": "runs.parquet"}]
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    code, _, errors = run(*command, "--snapshot", copy)
+    assert code == 1
+    assert "states size, tokens, learning rate and batch size" in errors
