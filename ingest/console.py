@@ -93,7 +93,11 @@ def output_options(command: Command) -> Command:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(EXIT_OK)
         except OSError as error:
-            fail(console, f"{error.filename or 'a file'}: {error.strerror or error}", EXIT_INVALID)
+            fail(
+                console,
+                f"{error.filename or 'the output'}: {error.strerror or error}",
+                EXIT_INVALID,
+            )
         except KeyboardInterrupt:
             fail(console, "interrupted; what was committed is kept", EXIT_INTERRUPTED)
         if isinstance(code, int) and code:

@@ -48,7 +48,7 @@ def common(function: Callable[..., None]) -> Callable[..., None]:
         except BrokenPipeError:  # the reader of our output has gone; click leaves quietly
             raise
         except OSError as error:
-            stop(f"{error.filename or 'a file'}: {error.strerror or error}", options["as_json"])
+            stop(f"{error.filename or 'the output'}: {error.strerror or error}", options["as_json"])
         except KeyboardInterrupt:
             stop("interrupted", options["as_json"], EXIT_INTERRUPTED)
 
