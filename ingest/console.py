@@ -125,17 +125,18 @@ class Told:
         **more: Any,
     ) -> click.Context:
         """Return the context of a call, as click does."""
-        as_json = "--json" in args
+        as_json = parent is None and "--json" in args
         with usage_told(as_json):
             context: click.Context = super().make_context(  # type: ignore[misc]
                 info_name, args, parent, **more
             )
-        context.meta[__name__] = as_json
+        if parent is None:  # one program may hold another: only the outer one tells
+            context.meta[__name__] = as_json
         return context
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, as click does; this is where subcommands read their arguments."""
-        with usage_told(ctx.meta[__name__]):
+        with usage_told(ctx.parent is None and ctx.meta.get(__name__, False)):
             return super().invoke(ctx)  # type: ignore[misc]
 
 

@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from click import Command
+from click import Command, Group
 from click.testing import CliRunner
 
 from ncpl.bundle import Bundle
@@ -85,6 +87,19 @@ def test_wrong_usage_is_an_object_where_asked(program: Command, arguments: list[
     found = json.loads(result.stdout)
     assert found["exit_code"] == 2
     assert found["error"] in result.stderr
+
+
+def test_a_program_inside_another_tells_wrong_usage_once() -> None:
+    """As torchrun starts it: python -m ncpl.cli train."""
+    outer = Group(commands={"train": train_main})
+    done = CliRunner().invoke(outer, ["train", "--nothing", "--json"])
+    assert (done.exit_code, done.stdout) == (2, "")
+    done = subprocess.run(
+        [sys.executable, "-m", "ncpl.cli", "train", "--nothing", "--json"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["exit_code"] == 2
 
 
 def test_a_file_that_can_not_be_written_is_one_sentence(tmp_path: Path) -> None:
