@@ -238,7 +238,7 @@ def compare(*, a: Path, b: Path, as_json: bool, no_progress: bool) -> None:
         return
     low, high = result["range_flops"]
     span = f"{low:.3g} to {high:.3g} FLOPs, the compute both were fitted on"
-    names = {"a": str(a), "b": str(b)}
+    names = {"a": str(a), "b": str(b), None: "neither"}
     if result["crossing_flops"] is None:
         better = names[result["lower_at_the_end"]]
         click.echo(f"no crossing inside {span}; {better} is lower throughout")

@@ -61,6 +61,8 @@ def test_fit_predict_and_compare_travel_through_files(tmp_path: Path) -> None:
     assert found["lower_at_the_end"] == "b"
     code, text, _ = run("compare", *fits)
     assert "no crossing inside" in text
+    code, text, _ = run("compare", fits[0], fits[0])
+    assert "neither is lower throughout" in text
 
 
 def test_crossing_of_two_known_lines_is_found(tmp_path: Path) -> None:
