@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ncpl_data.catalog.record import Curve, Run
+from ncpl_data.catalog.curve import Curve
+from ncpl_data.catalog.record import Run
 
 MISSING_FRAC = 0.005
 """Share of the run that a curve may lack at its end; logs are thinned."""

@@ -44,6 +44,8 @@ def connect(
     con = duckdb.connect(":memory:")
     con.execute("set enable_progress_bar = false")  # stdout holds results only
     try:
+        if memory_limit.strip().startswith("-"):  # which would mean: no limit
+            raise duckdb.Error
         con.execute(f"set memory_limit = {literal(memory_limit)}")
     except duckdb.Error as error:
         raise InputError(
@@ -150,6 +152,10 @@ def statement(con: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statement:
     Raises InputError for SQL that is wrong, is more than one statement, or does not only read.
     """
     try:
+        sql.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"the SQL is not UTF-8 from character {error.start} on") from error
+    try:
         statements = con.extract_statements(sql)
     except duckdb.Error as error:
         raise query_error(error) from error
@@ -211,7 +217,8 @@ def query_error(error: duckdb.Error) -> InputError:
 @contextlib.contextmanager
 def reading(con: duckdb.DuckDBPyConnection, timeout_seconds: float | None) -> Iterator[None]:
     """Stop whatever runs on a connection after some seconds; late failures become InputError."""
-    timer = threading.Timer(timeout_seconds or 0.0, con.interrupt)
+    seconds = min(timeout_seconds or 0.0, threading.TIMEOUT_MAX)
+    timer = threading.Timer(seconds, con.interrupt)
     timer.daemon = True
     if timeout_seconds:
         timer.start()

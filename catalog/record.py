@@ -6,69 +6,24 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from functools import cache
 from math import isfinite
 from typing import Any, Self
 
-import numpy as np
-import numpy.typing as npt
-
 from ncpl_data.catalog.canonical import canonical_json, canonical_row
-from ncpl_data.schema.fields import Field, run_fields
+from ncpl_data.catalog.curve import Curve, curve_document, curve_of
+from ncpl_data.catalog.values import (
+    cell,
+    drop_none,
+    finite,
+    number_columns,
+    plain,
+    special_fields,
+    typed,
+)
+from ncpl_data.schema.fields import run_fields
 from ncpl_data.schema.load import SCHEMA_VERSION
 
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
 Record = Mapping[str, Any]
-INT64, FLOAT64 = np.dtype("<i8"), np.dtype("<f8")
-
-
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """One metric over the steps of a run."""
-
-    metric: str
-    step: IntArray
-    """Shape (points,), strictly increasing."""
-    value: FloatArray
-    """Shape (points,), finite."""
-    tokens: IntArray | None = None
-    """Tokens seen at each step, shape (points,)."""
-
-    def __post_init__(self) -> None:
-        """Refuse points that break the laws of a curve."""
-        if not len(self.step) == len(self.value) or len(self.step) == 0:
-            raise ValueError(
-                f"curve {self.metric}: {len(self.step)} steps and {len(self.value)} values; "
-                "expected as many of both, and at least one"
-            )
-        if self.tokens is not None and len(self.tokens) != len(self.step):
-            raise ValueError(
-                f"curve {self.metric}: {len(self.tokens)} token counts for {len(self.step)} steps"
-            )
-        falls = self.step[1:] <= self.step[:-1]
-        if falls.any():
-            at = int(falls.argmax()) + 1
-            raise ValueError(
-                f"curve {self.metric}: step {self.step[at]} follows step {self.step[at - 1]}; "
-                "steps must increase"
-            )
-        is_finite = np.isfinite(self.value)
-        if not is_finite.all():
-            at = int(is_finite.argmin())
-            raise ValueError(
-                f"curve {self.metric}: the value at step {self.step[at]} is not finite"
-            )
-
-    def update(self, digest: hashlib._Hash) -> None:
-        """Feed the curve's content into a hash."""
-        digest.update(self.metric.encode() + b"\0")
-        for array, kind in ((self.step, INT64), (self.tokens, INT64), (self.value, FLOAT64)):
-            if array is None:
-                digest.update(b"-")
-            else:
-                digest.update(len(array).to_bytes(8, "little"))
-                digest.update(np.ascontiguousarray(array, dtype=kind).data)
 
 
 @dataclass(frozen=True)
@@ -281,17 +236,9 @@ class Run:
                 place = place.get(key) if place is not None else None
             if place is not None:
                 values[f.column] = typed(f, place)
-        curves = [
-            Curve(
-                metric=c["metric"],
-                step=np.asarray(c["step"], dtype=np.int64),
-                value=np.asarray(c["value"], dtype=np.float64),
-                tokens=None if c.get("tokens") is None else np.asarray(c["tokens"], np.int64),
-            )
-            for c in document.get("curves") or ()
-        ]
-        evals = [evaluation(e) for e in document.get("evals") or ()]
-        return cls(**values, curves=tuple(curves), evals=tuple(evals))
+        curves = tuple(curve_of(c) for c in document.get("curves") or ())
+        evals = tuple(evaluation(e) for e in document.get("evals") or ())
+        return cls(**values, curves=curves, evals=evals)
 
     @classmethod
     def from_row(cls, row: Record, curves: Sequence[Curve], evals: Sequence[Evaluation]) -> Self:
@@ -329,29 +276,6 @@ NEEDED_NAMES = frozenset(("run_id", "source"))
 Run.__init__ = set_stated  # type: ignore[assignment]
 
 
-@cache
-def special_fields() -> tuple[Field, ...]:
-    """Return the fields that stand in their column in another form than in a run."""
-    return tuple(f for f in run_fields() if f.kind in ("json", "records", "strings"))
-
-
-@cache
-def number_columns() -> tuple[str, ...]:
-    """Return the columns of numbers that need not be whole."""
-    return tuple(f.column for f in run_fields() if f.kind == "number")
-
-
-def finite(column: str, value: Any) -> float:
-    """Return a value as a float.
-
-    Raises ValueError if it is not finite.
-    """
-    number = float(value)
-    if not isfinite(number):
-        raise ValueError(f"{column} is {number}; a value that is not finite is no value")
-    return number
-
-
 @dataclass(frozen=True)
 class Skipped:
     """A record that was read and refused. It is kept, with the reason, in the table `rejects`."""
@@ -365,56 +289,10 @@ class Skipped:
     detail: str | None = None
 
 
-def curve_document(curve: Curve) -> dict[str, Any]:
-    """Return a curve as the schema writes it."""
-    document: dict[str, Any] = {"metric": curve.metric, "step": curve.step.tolist()}
-    if curve.tokens is not None:
-        document["tokens"] = curve.tokens.tolist()
-    document["value"] = curve.value.tolist()
-    return document
-
-
 def evaluation(document: Record) -> Evaluation:
     """Return an evaluation of a valid document: 1 is 1.0 where a number is meant."""
     kinds = {"value": float, "stderr": float, "step": int, "n_shots": int}
     return Evaluation(**{k: kinds.get(k, str)(v) for k, v in drop_none(document).items()})
-
-
-def plain(value: Any) -> Any:
-    """Return a value as JSON types, mappings without their nulls."""
-    if isinstance(value, Mapping):
-        return drop_none(value)
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return value
-
-
-def drop_none(mapping: Record) -> dict[str, Any]:
-    """Return a mapping without the keys that say nothing."""
-    return {key: value for key, value in mapping.items() if value is not None}
-
-
-def typed(f: Field, value: Any) -> Any:
-    """Return a document's value in the column's type: 1 is 1.0 where a number is meant."""
-    if f.kind == "number":
-        return float(value)
-    if f.kind == "integer":
-        return int(value)
-    if f.kind == "records":
-        by_name = {item.path[0]: item for item in f.items}
-        return tuple({k: typed(by_name[k], v) for k, v in drop_none(e).items()} for e in value)
-    return tuple(value) if f.kind == "strings" else value
-
-
-def cell(f: Field, value: Any) -> Any:
-    """Return an open object or a list as it stands in its column."""
-    if f.kind == "json":
-        return canonical_json(value)
-    if f.kind == "records":
-        return [{item.path[0]: entry.get(item.path[0]) for item in f.items} for entry in value]
-    if f.kind == "strings":
-        return list(value)
-    return value
 
 
 def field_names() -> set[str]:

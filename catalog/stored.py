@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ncpl_data.catalog.curve import Curve
 from ncpl_data.catalog.manifest import Manifest
-from ncpl_data.catalog.record import Curve, Evaluation, Run
+from ncpl_data.catalog.record import Evaluation, Run
 from ncpl_data.catalog.store import Catalog
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ncpl_data.catalog.record import Curve, Evaluation, Run
+from ncpl_data.catalog.curve import Curve
+from ncpl_data.catalog.record import Evaluation, Run
 from ncpl_data.schema.fields import Field, run_fields
 
 ARROW_TYPES = {

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
+from ncpl_data.catalog.curve import Curve
 from ncpl_data.catalog.errors import RawFileError
 from ncpl_data.catalog.record import Run, Skipped
 
@@ -215,3 +219,29 @@ def quoted(names: list[str]) -> str:
 def repaired(was: Any, evidence: str) -> dict[str, Any]:
     """Return the origin of a value that replaces, or removes, a wrong one of upstream."""
     return {"kind": "repaired", "was": was, "evidence": evidence}
+
+
+def metric_of(curve: Curve, **about: Any) -> dict[str, Any]:
+    """Return a curve's entry in `metrics`: what is known about it, and its last point."""
+    last = {"step": int(curve.step[-1]), "value": float(curve.value[-1])}
+    return {"name": curve.metric, **about, **last}
+
+
+def packed_lines(path: Path, source: str) -> list[dict[str, Any]]:
+    """Return the objects of a file of compressed JSON lines.
+
+    Raises RawFileError if it is not that.
+    """
+    try:
+        with pa.input_stream(path, compression="zstd") as file:
+            found = [json.loads(line) for line in file.read().splitlines()]
+        if not all(isinstance(one, dict) for one in found):
+            raise ValueError("a line is no object")
+    except (OSError, ValueError) as error:
+        raise RawFileError(
+            f"{source} {path.name}: not compressed JSON lines ({error}). Take it again from the "
+            "source",
+            source=source,
+            file=path.name,
+        ) from error
+    return found

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import math
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +16,9 @@ from typing import Any, TypeVar
 
 import click
 
-EXIT_OK, EXIT_INVALID, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_CONFLICT, EXIT_INTERRUPTED = (
-    0, 1, 2, 3, 4, 130,
-)  # fmt: skip
+from ncpl_data.ingest.entry import EXIT_INTERRUPTED, loaded
 
-Advance = Callable[[int], None]
-"""Called with how much was done since the last call."""
+EXIT_OK, EXIT_INVALID, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_CONFLICT = 0, 1, 2, 3, 4
 
 DEFAULT_CATALOG = "ncpl-catalog"
 
@@ -42,37 +41,22 @@ class Console:
 
     @contextlib.contextmanager
     def progress(
-        self, what: str, unit: str, total: int | None = None
+        self, what: str, unit: str, total: int | None = None, *, after_seconds: float = 0.5
     ) -> Iterator[Callable[[int], object]]:
-        """Give what is to be told of each step; on a terminal it moves a bar."""
+        """Give what is to be told of each step; on a terminal it moves a bar if that takes long."""
         if not self.shows_progress:
             yield lambda _n: None
             return
         from tqdm import tqdm
 
-        bar = tqdm(desc=what, unit=unit, unit_scale=True, total=total, leave=False, delay=0.5)
-        with bar:
+        shape: dict[str, Any] = {"unit": unit, "unit_scale": True, "total": total, "leave": False}
+        with tqdm(desc=what, delay=after_seconds, **shape) as bar:
             yield bar.update
 
     def note(self, message: str) -> None:
         """Print a remark on stderr."""
         if self.verbosity >= 0:
             click.echo(message, err=True)
-
-    @contextlib.contextmanager
-    def bar(self, label: str, unit: str, total: int | None = None) -> Iterator[Advance]:
-        """Yield what moves a progress bar on stderr; it does nothing where nobody watches."""
-        if not self.shows_progress:
-            yield lambda _: None
-            return
-        from tqdm import tqdm
-
-        with tqdm(total=total, desc=label, unit=unit, unit_scale=True, leave=False) as shown:
-            yield lambda n: void(shown.update(n))
-
-
-def void(_: object) -> None:
-    """Return nothing."""
 
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -100,6 +84,7 @@ def output_options(command: Command) -> Command:
         from ncpl_data.catalog.errors import NcplDataError
 
         try:
+            loaded()
             code = command(*args, console=console, **kwargs)
         except NcplDataError as error:
             fail(console, str(error), error.exit_code)
@@ -107,6 +92,12 @@ def output_options(command: Command) -> Command:
             # The reader of our output has gone (as in `| head`): nothing is left to say.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(EXIT_OK)
+        except OSError as error:
+            fail(
+                console,
+                f"{error.filename or 'the output'}: {error.strerror or error}",
+                EXIT_INVALID,
+            )
         except KeyboardInterrupt:
             fail(console, "interrupted; what was committed is kept", EXIT_INTERRUPTED)
         if isinstance(code, int) and code:
@@ -123,16 +114,75 @@ def fail(console: Console, message: str, code: int) -> None:
     sys.exit(code)
 
 
+class Told:
+    """Part of a command's class: with --json, wrong usage is an object on stdout too."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **more: Any,
+    ) -> click.Context:
+        """Return the context of a call, as click does."""
+        as_json = parent is None and "--json" in args
+        with usage_told(as_json):
+            context: click.Context = super().make_context(  # type: ignore[misc]
+                info_name, args, parent, **more
+            )
+        if parent is None:  # one program may hold another: only the outer one tells
+            context.meta[__name__] = as_json
+        return context
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, as click does; this is where subcommands read their arguments."""
+        with usage_told(ctx.parent is None and ctx.meta.get(__name__, False)):
+            return super().invoke(ctx)  # type: ignore[misc]
+
+
+@contextlib.contextmanager
+def usage_told(as_json: bool) -> Iterator[None]:
+    """Print an error of click as an object, where asked, before click says it on stderr."""
+    try:
+        yield
+    except click.ClickException as error:
+        if as_json:
+            told = {"error": error.format_message(), "exit_code": error.exit_code}
+            click.echo(json.dumps(told, ensure_ascii=False))
+        raise
+
+
+class NumberRange(click.FloatRange):
+    """A number in a range; "nan", which lies in every range by click's account, is none."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the number; end with a usage error for anything else."""
+        number = super().convert(value, param, ctx)
+        return self.fail("nan is no number", param, ctx) if math.isnan(number) else number
+
+
 def catalog_option(command: Command) -> Command:
     """Add --catalog; the command gets the folder as `catalog_folder`."""
     option = click.option(
         "--catalog",
         "catalog_folder",
         type=click.Path(path_type=Path, file_okay=False),
-        callback=lambda _ctx, _param, value: resolve_catalog(value),
+        callback=lambda _ctx, _param, value: checked_place(resolve_catalog(value)),
         help="Catalog folder. Default: NCPL_CATALOG, else ./ncpl-catalog, else the user's.",
     )
     return option(command)
+
+
+def checked_place(catalog: Path) -> Path:
+    """Return the place of a catalog; end with a usage error for one that can hold none."""
+    text = str(catalog)
+    if re.match(r"[a-z][a-z0-9+.-]+:/", text) and not text.startswith("s3:/"):
+        raise click.BadParameter(f'"{text}" is neither a folder nor s3://bucket/prefix')
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise click.BadParameter("the folder's name is not UTF-8; rename it") from error
+    return catalog
 
 
 def at_option(command: Command) -> Command:

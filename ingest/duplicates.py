@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ncpl_data.catalog.curve import Curve
 from ncpl_data.catalog.manifest import Manifest
-from ncpl_data.catalog.record import Curve, Run
+from ncpl_data.catalog.record import Run
 from ncpl_data.catalog.store import Catalog
 from ncpl_data.schema.fields import run_fields
 

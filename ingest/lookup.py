@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterable
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ncpl_data.catalog.curve import Curve
 from ncpl_data.catalog.manifest import Manifest
-from ncpl_data.catalog.record import Curve, Evaluation, Run
+from ncpl_data.catalog.record import Evaluation, Run
 from ncpl_data.catalog.store import Catalog
 
 EVALUATION = ("task", "kind", "value", "step", "n_shots", "stderr")

@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from ncpl_data.catalog.curve import Curve
 from ncpl_data.catalog.errors import RawFileError
-from ncpl_data.catalog.record import Curve, Run, Skipped
+from ncpl_data.catalog.record import Run, Skipped
 from ncpl_data.ingest.base import CsvRow, Origin, RawFile, Source
 
 SCHEMA = pa.schema([("name", pa.string()), ("sha256", pa.string()), ("content", pa.binary())])

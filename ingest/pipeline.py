@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ncpl_data.catalog.curate import curate
 from ncpl_data.catalog.errors import InputError, RawFileError, SourceUnreachableError
@@ -23,6 +23,23 @@ from ncpl_data.ingest.fetch import Progress, cache_folder, fetch
 from ncpl_data.ingest.valid_runs import problems_of
 
 BATCH_RUNS = 32
+
+
+class Bars(Protocol):
+    """Gives a progress bar for one piece of work: what is told of each step moves it."""
+
+    def __call__(
+        self, what: str, unit: str, total: int | None = None
+    ) -> AbstractContextManager[Progress]:
+        """Return the bar; it ends with the piece of work."""
+        ...
+
+
+@contextmanager
+def no_bars(what: str, unit: str, total: int | None = None) -> Iterator[Progress]:
+    """Give a bar that nobody sees."""
+    del what, unit, total
+    yield lambda _n: None
 
 
 @dataclass(frozen=True)
@@ -164,11 +181,13 @@ def provenance(run: Run, located: Located) -> Run:
     )
 
 
-def check(items: Iterable[Run | Skipped], located: Located) -> Iterator[EncodedRun | Skipped]:
+def check(
+    items: Iterable[Run | Skipped], located: Located, progress: Progress = lambda _n: None
+) -> Iterator[EncodedRun | Skipped]:
     """Yield what was read, curated; a run that breaks the schema is skipped, with the reason.
 
-    Step by step for a few runs at a time: each step's code and the runs stay in the processor's
-    caches, which makes a fifth of the time.
+    Step by step for a few runs at a time, of which `progress` is told: each step's code and the
+    runs stay in the processor's caches, which makes a fifth of the time.
     """
     stream = iter(items)
     while batch := list(islice(stream, BATCH_RUNS)):
@@ -186,6 +205,7 @@ def check(items: Iterable[Run | Skipped], located: Located) -> Iterator[EncodedR
                 )
         yield from refused.values()
         yield from (encode(run) for index, run in enumerate(curated) if index not in refused)
+        progress(len(batch))
 
 
 @contextmanager
@@ -213,28 +233,30 @@ def ingest(
     dry_run: bool = False,
     refresh: bool = False,
     notify: Callable[[str], None] = lambda _: None,
-    progress: Progress | None = None,
+    bars: Bars = no_bars,
 ) -> Ingested:
     """Bring a source's runs into the catalog and return what that did.
 
-    `progress` is told the bytes that are downloaded.
+    `bars` gives one for the bytes that are downloaded and one for the records that are read.
     Raises NcplDataError, with the catalog as it was, if the files can not be had or read, or if
     more than `max_rejects` records are refused.
     """
-    located = locate(
-        source,
-        folder=folder,
-        offline=offline,
-        accept_changed=accept_changed,
-        notify=notify,
-        refresh=refresh,
-        progress=progress,
-    )
+    with bars(f"downloading {source.name}", "B") as progress:
+        located = locate(
+            source,
+            folder=folder,
+            offline=offline,
+            accept_changed=accept_changed,
+            notify=notify,
+            refresh=refresh,
+            progress=progress,
+        )
     notify(f"{source.name}: reading from {located.how}: {located.origin.title}")
     runs: list[EncodedRun] = []
     skipped: list[Skipped] = []
-    with seldom_collected():
-        for item in check(located.origin.read(located.paths), located):
+    bar = bars(f"reading {source.name}", " records", located.origin.n_runs or None)
+    with bar as progress, seldom_collected():
+        for item in check(located.origin.read(located.paths), located, progress):
             if isinstance(item, Skipped):
                 skipped.append(item)
             else:

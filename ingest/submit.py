@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any
@@ -12,37 +12,15 @@ from ncpl_data.catalog.outcome import Outcome
 from ncpl_data.catalog.record import Run
 from ncpl_data.catalog.store import Catalog
 from ncpl_data.ingest.changes import Change, differences
-from ncpl_data.ingest.checks import check_run
-from ncpl_data.ingest.curve_file import CurveFileError, read_curve_file
 from ncpl_data.ingest.documents import Document, with_provenance
 from ncpl_data.ingest.duplicates import Twins, stored_candidates
+from ncpl_data.ingest.finding import Finding, examine, refuse, same_run
 from ncpl_data.ingest.lookup import find_runs
-from ncpl_data.schema.batch import explain
 from ncpl_data.schema.validate import Problem, shorten
 
 DEFAULT_ORIGIN = "declared"
 """How a submitted value is known whose origin the document does not state: its contributor says
 so. It stands once in the source's data sheet, so that a document comes back as it was given."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One examined document: the run it holds, or what is wrong with it."""
-
-    document: Document
-    run: Run | None
-    problems: tuple[Problem, ...] = ()
-
-    def as_dicts(self) -> Iterator[dict[str, Any]]:
-        """Yield each problem as a JSON object with its place."""
-        for problem in self.problems:
-            yield {
-                "file": self.document.file,
-                "line": self.document.line_of(problem.pointer),
-                "run_id": self.document.run_id,
-                **problem.as_dict(),
-                "pointer": self.document.pointer + problem.pointer,
-            }
 
 
 @dataclass
@@ -70,35 +48,6 @@ class Submitted:
             "changes": [asdict(change) for change in self.changes],
             "problems": [p for finding in self.refused for p in finding.as_dicts()],
         }
-
-
-def examine(document: Document) -> Finding:
-    """Return a document's run, or every problem it has."""
-    content, problems = checked(document)
-    if problems:
-        return Finding(document, None, tuple(problems))
-    return Finding(document, Run.from_document(content))
-
-
-def checked(document: Document) -> tuple[Any, list[Problem]]:
-    """Return a document with its curves inline, and what is wrong with it."""
-    content = document.content
-    if document.problem is not None:
-        return content, [document.problem]
-    problems = explain(content, "run")
-    if problems:
-        return content, problems
-    curves = content.get("curves")
-    if isinstance(curves, dict):
-        try:
-            if document.folder is None:
-                raise CurveFileError("file", "a curve file", "inline curves")
-            inline = read_curve_file(document.folder, curves["file"])
-        except CurveFileError as error:
-            return content, [error.problem]
-        content = {**content, "curves": inline}
-        problems = explain(content, "run")
-    return content, problems or check_run(content)
 
 
 def submit(
@@ -156,18 +105,6 @@ def with_given(document: Document, given: Mapping[str, str | None]) -> Document:
         return document
     content = with_provenance(document.content, stated)
     return Document(**{**vars(document), "content": content})
-
-
-def same_run(finding: Finding, other: Finding) -> bool:
-    """Return whether two findings hold the same run to the last digit."""
-    assert finding.run is not None
-    assert other.run is not None
-    return finding.run.content_hash() == other.run.content_hash()
-
-
-def refuse(finding: Finding, problems: Sequence[Problem]) -> Finding:
-    """Return a finding that was refused after all."""
-    return Finding(finding.document, None, tuple(problems))
 
 
 def repeated(run: Run, first: Document) -> Problem:

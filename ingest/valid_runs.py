@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ncpl_data.catalog.record import FLOAT64, INT64, Curve, Run
+from ncpl_data.catalog.curve import FLOAT64, INT64, Curve
+from ncpl_data.catalog.record import Run
 from ncpl_data.schema.batch import explain, row_test, validity_test
 from ncpl_data.schema.load import SCHEMA_VERSION, load_schema
 from ncpl_data.schema.validate import Problem

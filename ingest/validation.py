@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING
 from ncpl_data.ingest.quick import has_fast, quick_test
 
 if TYPE_CHECKING:
-    from ncpl_data.ingest.submit import Finding
+    from ncpl_data.ingest.finding import Finding
 
 RANGE_BYTES = 4 << 20
 PARALLEL_BYTES = 32 << 20
@@ -51,7 +51,7 @@ class Examined:
 def invalid_documents(
     paths: Sequence[Path],
     jobs: int | None = None,
-    advance: Callable[[int], None] = lambda _: None,
+    advance: Callable[[int], object] = lambda _: None,
 ) -> Iterator[tuple[int, Finding | None]]:
     """Yield (documents so far, finding) for each document that is not valid, and at the end.
 
@@ -76,7 +76,7 @@ def invalid_documents(
 def findings_of(path: Path) -> Iterator[tuple[int, Finding | None]]:
     """Yield the same for one file or folder, one document after the other."""
     from ncpl_data.ingest.documents import read_documents
-    from ncpl_data.ingest.submit import Finding, checked
+    from ncpl_data.ingest.finding import Finding, checked
 
     n = 0
     for n, document in enumerate(read_documents([path]), start=1):
@@ -105,7 +105,7 @@ def size_of(path: Path) -> int:
 
 
 def findings_of_lines(
-    path: Path, jobs: int, advance: Callable[[int], None]
+    path: Path, jobs: int, advance: Callable[[int], object]
 ) -> Iterator[tuple[int, Finding | None]]:
     """Yield (documents so far, finding) for each bad line of a file, and at the end."""
     n_lines, n = 0, 0
@@ -172,7 +172,7 @@ def ranges_of(path: Path) -> Iterator[Range]:
 def examine(part: Range) -> Examined:
     """Return what one range of a file of JSON lines holds."""
     from ncpl_data.ingest.documents import MAX_JSON_BYTES, line_documents, too_long
-    from ncpl_data.ingest.submit import Finding, checked
+    from ncpl_data.ingest.finding import Finding, checked
 
     path, _, _ = part
     is_surely_good = tester()

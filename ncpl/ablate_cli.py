@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ncpl.cli import bundle_option, catalog_option, common, snapshot_option
+from ncpl.console import bundle_option, catalog_option, common, snapshot_option
 
 
 @click.command()
@@ -36,7 +36,7 @@ def ablate(
     from ncpl.ablate import ablations, joint, leave_one_out
     from ncpl.bundle import DEFAULT, load
     from ncpl.card import markdown, render
-    from ncpl.data import find_snapshot
+    from ncpl.snapshots import find_snapshot
 
     bundle = load(folder)
     runs = find_snapshot(snapshot, catalog).runs()

@@ -9,31 +9,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
 
+from ncpl import fit_state
 from ncpl.calibrate import FALLBACK, half_width
 from ncpl.config import FitConfig
-from ncpl.data import Family
-from ncpl.encoder import Encoded, Encoder, column
+from ncpl.encoder import Encoded, column
 from ncpl.errors import BundleError, ConfigError
 from ncpl.features import Config, derive
 from ncpl.fit import Fit, answering
-from ncpl.fit_curves import new_head
-from ncpl.known import Known, KnownRuns, read_known, write_known
-from ncpl.laws.chinchilla import Chinchilla
+from ncpl.known import Known, read_known, write_known
 from ncpl.plausible import checked_row
-from ncpl.process import Process
-from ncpl.risk import Risk
-from ncpl.surface import Surface
-from ncpl.train import new_member
 
 FORMAT = "ncpl-bundle/3"
 WEIGHTS, CARD, KNOWN = "weights.safetensors", "card.json", "known.parquet"
@@ -185,16 +177,7 @@ class Bundle:
             "snapshot_id": self.snapshot_id,
             "config": self.config.to_dict(),
             "config_sha256": self.config.sha256(),
-            "families": [
-                {
-                    "family": list(fit.family),
-                    "encoder": fit.encoder.to_dict(),
-                    "baseline": asdict(fit.baseline),
-                    "seeds": fit.seeds,
-                    "calibration": fit.calibration,
-                }
-                for fit in self.fits
-            ],
+            "families": [fit_state.entry(fit) for fit in self.fits],
             **self.about,
         }
 
@@ -202,17 +185,10 @@ class Bundle:
         """Write the bundle; an older one in the folder is replaced."""
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {
-            f"{i}/{seed}/{name}": tensor.contiguous().clone()
+            f"{i}/{name}": tensor
             for i, fit in enumerate(self.fits)
-            for seed, member in zip(fit.seeds, fit.members, strict=True)
-            for name, tensor in member.state_dict().items()
+            for name, tensor in fit_state.tensors(fit).items()
         }
-        for i, fit in enumerate(self.fits):
-            parts: dict[str, nn.Module | None] = {"process": fit.process, "risk": fit.risk}
-            parts |= {f"head{seed}": h for seed, h in zip(fit.seeds, fit.heads, strict=False)}
-            for part, module in parts.items():
-                for name, tensor in module.state_dict().items() if module is not None else ():
-                    tensors[f"{i}/{part}/{name}"] = tensor.contiguous().clone()
         write_known(folder / KNOWN, [fit.known for fit in self.fits])
         save_file(tensors, folder / WEIGHTS)
         (folder / WEIGHTS).chmod(0o644)  # safetensors writes files for their owner only
@@ -255,7 +231,8 @@ def load(path: Path | str | None = None) -> Bundle:
     tensors = load_file(weights)
     known = read_known(folder / KNOWN, len(card["families"]))
     fits = [
-        _fit_of(raw, config, f"{i}/", tensors, known[i]) for i, raw in enumerate(card["families"])
+        fit_state.fit_of(raw, fit_state.part(tensors, str(i)), config, known[i])
+        for i, raw in enumerate(card["families"])
     ]
     used = (
         "format", "snapshot_id", "config", "config_sha256", "families", "weights_sha256",
@@ -263,53 +240,6 @@ def load(path: Path | str | None = None) -> Bundle:
     )  # fmt: skip
     about = {name: value for name, value in card.items() if name not in used}
     return Bundle(config, fits, card["snapshot_id"], about)
-
-
-def _fit_of(
-    raw: Mapping[str, Any],
-    config: FitConfig,
-    prefix: str,
-    tensors: Mapping[str, torch.Tensor],
-    known: KnownRuns,
-) -> Fit:
-    encoder = Encoder.from_dict(raw["encoder"])
-
-    def state(part: str) -> dict[str, torch.Tensor]:
-        own = f"{prefix}{part}/"
-        return {name[len(own) :]: t for name, t in tensors.items() if name.startswith(own)}
-
-    members, heads = [], []
-    for seed in raw["seeds"]:
-        member = new_member(config, encoder, Surface(len(encoder.optimizers)), seed)
-        member.load_state_dict(state(str(seed)))
-        members.append(member.eval())
-        if head_state := state(f"head{seed}"):
-            head = new_head(member, encoder, seed)
-            head.load_state_dict(head_state)
-            heads.append(head.eval())
-    process = risk = None
-    if process_state := state("process"):
-        process = Process(len(process_state["x"]), process_state["columns"].tolist())
-        process.load_state_dict(process_state)
-        if risk_state := state("risk"):
-            risk = Risk(process_state["x"].shape[1], len(encoder.optimizers))
-            risk.load_state_dict(risk_state)
-    source, metric, dataset, tokenizer, unit = raw["family"]
-    family: Family = (source, metric, dataset, tokenizer, unit)
-    baseline = Chinchilla(**raw["baseline"])
-    return Fit(
-        family,
-        encoder,
-        baseline,
-        members,
-        list(raw["seeds"]),
-        process,
-        config.process_share,
-        heads,
-        risk,
-        known,
-        dict(raw["calibration"]),
-    )
 
 
 def left_open(row: Config) -> str | None:
@@ -325,6 +255,8 @@ def _assumed(row: Config, calibration: Mapping[str, float]) -> list[str]:
     if name is None:
         return []
     what = OPEN[name]
+    if row.get("batch_size_sequences") and name != "open_learning_rate":
+        what += " in tokens (batch_size_sequences tells it only with sequence_length)"
     above = calibration.get(name, FALLBACK[name])
     basis = "90% of training runs lie within that" if name in calibration else "not measured"
     return [

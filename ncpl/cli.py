@@ -5,20 +5,17 @@ Heavy packages are imported inside commands, so that --help answers at once.
 
 from __future__ import annotations
 
-import functools
 import importlib
 import importlib.util
 import json
-import logging
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
-DATA_INVALID, USAGE, CONFLICT, INTERRUPTED = 1, 2, 4, 130
+from ncpl.console import NumberRange, Told, bundle_option, catalog_option, common, snapshot_option
+
 ELSEWHERE = {
     "ablate": "ncpl.ablate_cli:ablate",
     "predict": "ncpl.predict_cli:predict",
@@ -31,43 +28,11 @@ ELSEWHERE = {
 """Subcommands that live beside what they run, by import string."""
 
 
-def common(function: Callable[..., None]) -> Callable[..., None]:
-    """Add --json, -q, -v and --no-progress, and turn known errors into one sentence."""
-
-    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-    @click.option("-q", "--quiet", is_flag=True, help="Errors only on stderr.")
-    @click.option("-v", "--verbose", is_flag=True, help="Details on stderr.")
-    @click.option("--no-progress", is_flag=True, help="No progress bar.")
-    @functools.wraps(function)
-    def command(*args: Any, quiet: bool, verbose: bool, **options: Any) -> None:
-        # The matrices are small: threads cost more than they give, tenfold on a busy machine.
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
-        level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO
-        logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
-        logging.getLogger("ncpl").setLevel(level)
-        options["no_progress"] = options["no_progress"] or quiet or not sys.stderr.isatty()
-        from ncpl.errors import NcplError
-
-        try:
-            function(*args, **options)
-        except NcplError as error:
-            stop(str(error), options["as_json"])
-        except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
-            sys.exit(INTERRUPTED)
-
-    return command
+class Program(Told, click.Command):
+    """A command that is a program of its own."""
 
 
-def stop(message: str, as_json: bool) -> NoReturn:
-    """Print one sentence on stderr (and as JSON on stdout where asked) and leave with code 1."""
-    if as_json:
-        click.echo(json.dumps({"error": message}))
-    click.echo(f"error: {message}", err=True)
-    sys.exit(DATA_INVALID)
-
-
-class LazyGroup(click.Group):
+class LazyGroup(Told, click.Group):
     """A group whose other subcommands are imported when called, and listed when installed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -92,21 +57,7 @@ class LazyGroup(click.Group):
         return module if module and folder.with_suffix(".py").is_file() else None
 
 
-bundle_option = click.option(
-    "--bundle",
-    "folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Bundle folder; the one shipped with the package if not given.",
-)
-snapshot_option = click.option(
-    "--snapshot", default="latest", show_default=True, help="Id, name, path, or latest."
-)
-catalog_option = click.option(
-    "--catalog", type=click.Path(path_type=Path, file_okay=False), help="Catalog folder."
-)
-
-
-@click.command("ncpl-train")
+@click.command("ncpl-train", cls=Program)
 @snapshot_option
 @catalog_option
 @click.option("--preset", help="default, demo or tiny; default if not given.")
@@ -117,7 +68,7 @@ catalog_option = click.option(
 )  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--seeds", type=click.IntRange(1), help="Members to train, each from its own seed.")
-@click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop after this.")
+@click.option("--max-minutes", type=NumberRange(0, min_open=True), help="Stop after this.")
 @click.option("--resume", is_flag=True, help="Continue a training that was cut off.")
 @click.option(
     "--warm-start", type=click.Path(path_type=Path, file_okay=False),
@@ -181,8 +132,8 @@ def train_main(
         return
     from ncpl.bundle import load
     from ncpl.config import FitConfig
-    from ncpl.data import find_snapshot
     from ncpl.pipeline import train_bundle
+    from ncpl.snapshots import find_snapshot
 
     config = (
         FitConfig.from_toml(config_file) if config_file else FitConfig.preset(preset or "default")
@@ -269,7 +220,7 @@ def evaluate(
     """
     del no_progress  # nothing takes long here
     from ncpl.bundle import load
-    from ncpl.data import find_snapshot
+    from ncpl.snapshots import find_snapshot
 
     bundle = load(folder)
     found = find_snapshot(snapshot, catalog)

@@ -27,7 +27,7 @@ def read_configs(file: Path, kind: str | None = None) -> list[dict[str, Any]]:
     """
     try:
         if str(file) == "-":
-            text = sys.stdin.read(MAX_CHARACTERS + 1)
+            text = sys.stdin.read(MAX_CHARACTERS + 1).removeprefix("\ufeff")
         else:
             with file.open(encoding="utf-8-sig") as stream:
                 text = stream.read(MAX_CHARACTERS + 1)

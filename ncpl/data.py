@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -235,7 +232,7 @@ class Snapshot:
         """
         table = self.table("curves", ["run_id", "metric", "step", "value"])
         frac, loss = (np.full((len(runs), count), np.nan) for _ in range(2))
-        if table is None:
+        if table is None or not len(runs):
             return Points(frac, loss)
         place = {run_id: i for i, run_id in enumerate(runs.run_ids)}
         wanted = pc.is_in(table["run_id"], pa.array(runs.run_ids))
@@ -286,58 +283,3 @@ def families_of(rows: list[dict[str, Any]]) -> list[Family]:
         shared = name[metric, dataset, tokenizer, unit] if dataset and tokenizer else source
         families.append((shared, metric, dataset, tokenizer, unit))
     return families
-
-
-def catalog_folder(given: Path | None = None) -> Path:
-    """Return the catalog folder: given, NCPL_CATALOG, ./ncpl-catalog, else the user data folder."""
-    if given is not None:
-        return given
-    if os.environ.get("NCPL_CATALOG"):
-        return Path(os.environ["NCPL_CATALOG"])
-    if Path("ncpl-catalog").is_dir():
-        return Path("ncpl-catalog")
-    from platformdirs import user_data_dir
-
-    return Path(user_data_dir("ncpl-data")) / "catalog"
-
-
-def find_snapshot(name: str, catalog: Path | None = None) -> Snapshot:
-    """Return a snapshot by path, by id or its beginning, by name, or the newest for "latest".
-
-    Raises SnapshotError if none, or more than one, fits.
-    """
-    if (Path(name) / "manifest.json").is_file() or (Path(name).is_dir() and "/" in name):
-        return Snapshot.open(Path(name))
-    folder = catalog_folder(catalog) / "snapshots"
-    found = [(path, json.loads((path / "manifest.json").read_bytes())) for path in _folders(folder)]
-    if name == "latest":
-        found = sorted(found, key=lambda item: _time_taken(item[1]))[-1:]
-    else:
-        found = [
-            (path, m)
-            for path, m in found
-            if name in (m.get("name"), path.name)
-            or (len(name) >= 4 and str(m.get("id")).startswith(name))
-        ]
-    if not found:
-        raise SnapshotError(
-            f"no snapshot {name!r} in {folder}; see: ncpl-data snapshot list, or take one: "
-            "ncpl-data snapshot"
-        )
-    if len(found) > 1:
-        names = ", ".join(path.name for path, _ in found)
-        raise SnapshotError(f"{name!r} names {len(found)} snapshots in {folder}: {names}")
-    return Snapshot.open(found[0][0])
-
-
-def _time_taken(manifest: Mapping[str, Any]) -> datetime:
-    try:
-        stated = datetime.fromisoformat(str(manifest.get("created_at")))
-    except ValueError:
-        return datetime.min.replace(tzinfo=UTC)
-    return stated if stated.tzinfo else stated.replace(tzinfo=UTC)
-
-
-def _folders(folder: Path) -> Iterator[Path]:
-    if folder.is_dir():
-        yield from sorted(p for p in folder.iterdir() if (p / "manifest.json").is_file())

@@ -6,7 +6,7 @@ Legend: B runs.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -96,16 +96,21 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(kept)) if kept else math.nan
 
 
-def score_table(bundle: Bundle, runs: Runs) -> list[dict[str, Any]]:
-    """Return one row a (source, split, predictor): baselines, each member's mean, the ensemble."""
-    rows: list[dict[str, Any]] = []
+def held_out(bundle: Bundle, runs: Runs) -> Iterator[tuple[Fit, str, Runs]]:
+    """Yield each fit with each held-out part of its family that has runs."""
     for fit in bundle.fits:
         for split in SPLITS:
             part = runs.where(family=fit.family, split=split)
-            if not len(part):
-                continue
-            for name, value in _scores(bundle, fit, part).items():
-                rows.append({"source": fit.family[0], "split": split, "predictor": name, **value})
+            if len(part):
+                yield fit, split, part
+
+
+def score_table(bundle: Bundle, runs: Runs) -> list[dict[str, Any]]:
+    """Return one row a (source, split, predictor): baselines, each member's mean, the ensemble."""
+    rows: list[dict[str, Any]] = []
+    for fit, split, part in held_out(bundle, runs):
+        for name, value in _scores(bundle, fit, part).items():
+            rows.append({"source": fit.family[0], "split": split, "predictor": name, **value})
     return rows
 
 
@@ -163,29 +168,29 @@ def curve_table(bundle: Bundle, snapshot: Snapshot, runs: Runs) -> list[dict[str
     training uses.
     """
     rows = []
-    for fit in bundle.fits:
-        for split in SPLITS if fit.heads else ():
-            part = runs.where(family=fit.family, split=split)
-            points = snapshot.points(part)
-            given = np.isfinite(points.frac) & (points.frac > LATE)
-            if not given.any():
-                continue
-            frac_BP = np.where(np.isfinite(points.frac), points.frac, 1.0)
-            rows_of = [derive(config) for config in part.configs]
-            error = np.abs(bundle.curves_of(fit, rows_of, frac_BP) - points.loss)
-            late = given & (points.frac > 0.5)
-            huber = np.where(error < 0.01, error**2 / 2, 0.01 * (error - 0.005))
-            rows.append(
-                {
-                    "source": fit.family[0],
-                    "split": split,
-                    "n": int(given.any(1).sum()),
-                    "points": int(given.sum()),
-                    "mae": float(error[given].mean()),
-                    "mae_second_half": float(error[late].mean()),
-                    "huber_1e4": float(1e4 * huber[given].mean()),
-                }
-            )
+    for fit, split, part in held_out(bundle, runs):
+        if not fit.heads:
+            continue
+        points = snapshot.points(part)
+        given = np.isfinite(points.frac) & (points.frac > LATE)
+        if not given.any():
+            continue
+        frac_BP = np.where(np.isfinite(points.frac), points.frac, 1.0)
+        rows_of = [derive(config) for config in part.configs]
+        error = np.abs(bundle.curves_of(fit, rows_of, frac_BP) - points.loss)
+        late = given & (points.frac > 0.5)
+        huber = np.where(error < 0.01, error**2 / 2, 0.01 * (error - 0.005))
+        rows.append(
+            {
+                "source": fit.family[0],
+                "split": split,
+                "n": int(given.any(1).sum()),
+                "points": int(given.sum()),
+                "mae": float(error[given].mean()),
+                "mae_second_half": float(error[late].mean()),
+                "huber_1e4": float(1e4 * huber[given].mean()),
+            }
+        )
     return rows
 
 
@@ -195,25 +200,21 @@ def coverage_table(bundle: Bundle, runs: Runs) -> list[dict[str, Any]]:
     Near: within 1% of the best measured run of the group; far: more than 5% above it.
     """
     rows = []
-    for fit in bundle.fits:
-        for split in SPLITS:
-            part = runs.where(family=fit.family, split=split)
-            if not len(part):
-                continue
-            found = bundle.intervals(fit, part.configs)
-            inside = (found.low <= part.loss) & (part.loss <= found.high)
-            best: dict[str | None, float] = {}
-            for group, loss in zip(part.group, part.loss.tolist(), strict=True):
-                best[group] = min(loss, best.get(group, math.inf))
-            excess = part.loss / np.array([best[group] for group in part.group]) - 1
-            row: dict[str, Any] = {"source": fit.family[0], "split": split}
-            for name, keep in (
-                ("all", excess >= 0), ("near", excess <= 0.01),
-                ("between", (excess > 0.01) & (excess <= 0.05)), ("far", excess > 0.05),
-            ):  # fmt: skip
-                row[name] = float(inside[keep].mean()) if keep.any() else None
-                row[f"n_{name}"] = int(keep.sum())
-            rows.append(row)
+    for fit, split, part in held_out(bundle, runs):
+        found = bundle.intervals(fit, part.configs)
+        inside = (found.low <= part.loss) & (part.loss <= found.high)
+        best: dict[str | None, float] = {}
+        for group, loss in zip(part.group, part.loss.tolist(), strict=True):
+            best[group] = min(loss, best.get(group, math.inf))
+        excess = part.loss / np.array([best[group] for group in part.group]) - 1
+        row: dict[str, Any] = {"source": fit.family[0], "split": split}
+        for name, keep in (
+            ("all", excess >= 0), ("near", excess <= 0.01),
+            ("between", (excess > 0.01) & (excess <= 0.05)), ("far", excess > 0.05),
+        ):  # fmt: skip
+            row[name] = float(inside[keep].mean()) if keep.any() else None
+            row[f"n_{name}"] = int(keep.sum())
+        rows.append(row)
     return rows
 
 
@@ -222,10 +223,12 @@ def risk_table(bundle: Bundle, runs: Runs) -> list[dict[str, Any]]:
     rows = []
     for fit in bundle.fits:
         train = runs.where(family=fit.family, split="train")
-        diverged = runs.diverged_beside(train, held_out=True)
-        if fit.risk is None or not len(diverged):
-            continue
         fine = [c for split in SPLITS for c in runs.where(family=fit.family, split=split).configs]
+        if fit.risk is None or not len(train) or not fine:
+            continue
+        diverged = runs.diverged_beside(train, held_out=True)
+        if not len(diverged):
+            continue
         ill = fit.divergence_risk(fit.encoder.encode(diverged.configs))
         well = fit.divergence_risk(fit.encoder.encode(fine))
         assert ill is not None
@@ -248,20 +251,16 @@ def risk_table(bundle: Bundle, runs: Runs) -> list[dict[str, Any]]:
 def cell_table(bundle: Bundle, runs: Runs) -> list[dict[str, Any]]:
     """Return one row a held-out cell (optimizer/N/D): runs, MAE of NCPL and of Chinchilla."""
     rows: list[dict[str, Any]] = []
-    for fit in bundle.fits:
-        for split in SPLITS:
-            part = runs.where(family=fit.family, split=split)
-            if not len(part):
-                continue
-            params, tokens = sizes(part)
-            missed = {
-                "NCPL": np.abs(bundle.intervals(fit, part.configs).loss - part.loss),
-                "Chinchilla, refit": np.abs(fit.baseline.predict(params, tokens) - part.loss),
-            }
-            for cell in sorted({g for g in part.group if g is not None}, key=_cell_order):
-                own = np.array([g == cell for g in part.group])
-                row = {"source": fit.family[0], "split": split, "cell": cell, "n": int(own.sum())}
-                rows.append(row | {name: float(e[own].mean()) for name, e in missed.items()})
+    for fit, split, part in held_out(bundle, runs):
+        params, tokens = sizes(part)
+        missed = {
+            "NCPL": np.abs(bundle.intervals(fit, part.configs).loss - part.loss),
+            "Chinchilla, refit": np.abs(fit.baseline.predict(params, tokens) - part.loss),
+        }
+        for cell in sorted({g for g in part.group if g is not None}, key=_cell_order):
+            own = np.array([g == cell for g in part.group])
+            row = {"source": fit.family[0], "split": split, "cell": cell, "n": int(own.sum())}
+            rows.append(row | {name: float(e[own].mean()) for name, e in missed.items()})
     return rows
 
 

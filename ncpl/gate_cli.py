@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ncpl.cli import DATA_INVALID, catalog_option, common
+from ncpl.console import DATA_INVALID, catalog_option, common
 
 EPILOG = """
 \b
@@ -60,11 +60,11 @@ def gate(
     """
     del no_progress  # nothing takes long here
     from ncpl.bundle import load
-    from ncpl.data import find_snapshot
     from ncpl.errors import SnapshotError
     from ncpl.gate import judge
     from ncpl.gate_data import data_change, trained_on
     from ncpl.gate_report import as_markdown, as_text, data_lines, plain
+    from ncpl.snapshots import find_snapshot
 
     new, old = load(new_folder), load(against)
     found = find_snapshot(snapshot or new.snapshot_id, catalog)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ncpl.cli import bundle_option, catalog_option, common, snapshot_option
+from ncpl.console import NumberRange, bundle_option, catalog_option, common, snapshot_option
 
 EXAMPLES = """
 \b
@@ -56,10 +56,10 @@ def plan() -> None:
     "--mean", is_flag=True, help="Rank by the loss, not by the upper end of its interval."
 )
 @click.option(
-    "--flops-per-device", type=click.FloatRange(0, min_open=True), help="Peak FLOP/s of a device."
+    "--flops-per-device", type=NumberRange(0, min_open=True), help="Peak FLOP/s of a device."
 )
 @click.option(
-    "--mfu", type=click.FloatRange(0, 1, min_open=True), help="Share of the peak a run reaches."
+    "--mfu", type=NumberRange(0, 1, min_open=True), help="Share of the peak a run reaches."
 )
 @click.option(
     "--plot", "plot_file", type=click.Path(path_type=Path),
@@ -95,10 +95,10 @@ def recommend(
     predicted loss cannot be told from the best: of one field alone, or together with others.
     """
     from ncpl.bundle import load
-    from ncpl.data import find_snapshot
     from ncpl.plan import recommend as search
     from ncpl.plan_report import as_dict, as_text, device_hours
     from ncpl.plan_space import parse_fixed, parse_ranges
+    from ncpl.snapshots import find_snapshot
 
     device_hours(1.0, flops_per_device, mfu)  # one without the other, before the search
     fixed = parse_fixed(fix)
@@ -171,8 +171,8 @@ def check(
     import numpy as np
 
     from ncpl.bundle import load
-    from ncpl.data import find_snapshot
     from ncpl.plan_check import choices
+    from ncpl.snapshots import find_snapshot
     from ncpl.text_table import aligned
 
     runs = find_snapshot(snapshot, catalog).runs()

@@ -36,7 +36,7 @@ class Sizes:
             ("parameters", self.params), ("tokens", self.tokens), ("budget", self.flop),
         ):  # fmt: skip
             if value is not None and not 0 < value < float("inf"):
-                raise ConfigError(f"{name} are {value:g}; expected a positive number")
+                raise ConfigError(f"{name}: found {value:g}, expected a positive number")
 
     @property
     def is_free(self) -> bool:
@@ -63,7 +63,7 @@ def read_request(
         if value is not None and fixed.get(name) not in (None, value):
             raise ConfigError(f"{name} is given twice: {value:g} and {fixed[name]:g}")
     told = fixed.get("train_tokens") or fixed.get("nominal_train_tokens")
-    sizes = Sizes(params or shape, tokens or told, flop)
+    sizes = Sizes(shape if params is None else params, told if tokens is None else tokens, flop)
     batch_tokens = fixed.pop("batch_tokens", None)
     fit = bundle.fit_for({**fixed, "params_non_embedding": 1e8, "data_tokens": 1e9})
     if not hasattr(fit, "encoder"):

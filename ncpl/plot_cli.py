@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ncpl.cli import bundle_option, catalog_option, common, snapshot_option
+from ncpl.console import bundle_option, catalog_option, common, snapshot_option
 
 
 @click.group()
@@ -58,9 +58,9 @@ def _opened(
 ) -> tuple[Any, Any]:
     """Return bundle and snapshot, after what can be refused at once."""
     from ncpl.bundle import load
-    from ncpl.data import find_snapshot
     from ncpl.errors import NcplError
     from ncpl.figures.style import check_suffix
+    from ncpl.snapshots import find_snapshot
 
     check_suffix(out)
     bundle = load(folder)

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from ncpl.cli import bundle_option, catalog_option, common
+from ncpl.console import bundle_option, catalog_option, common
 
 log = logging.getLogger(__name__)
 EPILOG = """
@@ -111,7 +111,7 @@ def known_runs(
     import math
 
     from ncpl.configurations import of_snapshot
-    from ncpl.data import find_snapshot
+    from ncpl.snapshots import find_snapshot
 
     runs = find_snapshot(name, catalog).runs()
     places, configs, refused = of_snapshot(runs, bundle)

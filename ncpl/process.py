@@ -120,13 +120,13 @@ class Process(nn.Module):
         scale, own_scale, slope, level, cell, _ = logs[n_features:].exp()
         far = distance(a.x / length, b.x / length)
         drift = a.drift @ b.drift.T
-        covariance: Tensor = scale**2 * matern(far) + DRIFT**2 * (drift + 1)
+        shared: Tensor = scale**2 * matern(far) + DRIFT**2 * (drift + 1)
         if not self.has_own:
-            return covariance
+            return shared
         same = (a.place[:, None] == b.place[None]) & (a.place >= 0)[:, None]
         one_cell = (a.sizes[:, None] == b.sizes[None]).all(-1)
         own = own_scale**2 * matern(far / WIDER) + slope**2 * drift + level**2
-        covariance = covariance + same * (own + cell**2 * one_cell)
+        covariance: Tensor = shared + same * (own + cell**2 * one_cell)
         return covariance
 
     @torch.no_grad()

@@ -79,10 +79,11 @@ def convert(
     What the log does not state stays absent. Documents that are not valid yet are written all
     the same, with what is missing on stderr: add --set, or edit them.
     """
+    from ncpl_data.catalog.errors import InputError
     from ncpl_data.ingest.documents import Document
+    from ncpl_data.ingest.finding import Finding, checked
     from ncpl_data.ingest.importers import importer
     from ncpl_data.ingest.importers.base import Options
-    from ncpl_data.ingest.submit import Finding, checked
 
     options = Options(
         source=source,
@@ -100,6 +101,8 @@ def convert(
         _, found = checked(Document(path, document))
         finding = Finding(Document(str(document["run_id"]), document), None, tuple(found))
         problems += list(finding.as_dicts())
+    if not documents:
+        raise InputError(f"{path} holds no run that {layout} logs: no metric with a step")
     for problem in problems:
         console.note(
             f"{problem['run_id']} {problem['pointer']}: found {problem['found']}; "
@@ -112,7 +115,10 @@ def convert(
         )
     lines = "\n".join(json.dumps(d, ensure_ascii=False) for d in documents)
     if out is not None:
-        out.write_text(f"{lines}\n", "utf-8")
+        try:
+            out.write_text(f"{lines}\n", "utf-8")
+        except OSError as error:
+            raise InputError(f"could not write {out}: {error.strerror or error}") from error
     result: dict[str, Any] = {"runs": [d["run_id"] for d in documents], "problems": problems}
     if out is None:
         result["documents"] = documents

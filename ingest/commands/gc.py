@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ncpl_data.ingest.console import Console, catalog_option, output_options
+from ncpl_data.ingest.console import Console, NumberRange, catalog_option, output_options
 
 EPILOG = """\b
 Examples:
@@ -19,7 +19,7 @@ Examples:
 @click.command(epilog=EPILOG)
 @click.option(
     "--older-hours",
-    type=click.FloatRange(min=0),
+    type=NumberRange(min=0),
     default=24.0,
     show_default=True,
     help="Spare younger files: a writer at work may be about to commit them.",

@@ -124,10 +124,9 @@ def ingest(
     else:
         for source in sources:
             try:
-                with console.progress(f"downloading {source.name}", "B") as progress:
-                    done = pipeline.ingest(
-                        source, catalog, notify=console.note, progress=progress, **options
-                    )
+                done = pipeline.ingest(
+                    source, catalog, notify=console.note, bars=console.progress, **options
+                )
             except SourceUnreachableError as error:
                 if len(sources) == 1:
                     raise
@@ -182,7 +181,11 @@ def side_by_side(
     done_one_by_one = ingest_many(
         names, catalog_folder, options, jobs=jobs, engine=engine, notify=console.note
     )
-    finished = {one.source: one for one in done_one_by_one}
+    finished = {}
+    with console.progress("reading", " sources", len(names)) as progress:
+        for one in done_one_by_one:
+            finished[one.source] = one
+            progress(1)
     unreachable = {}
     for name in names:
         one = finished[name]

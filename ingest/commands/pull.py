@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from ncpl_data.ingest.console import Console, catalog_option, output_options
+from ncpl_data.ingest.console import Console, NumberRange, catalog_option, output_options
 
 EPILOG = """\b
 Examples:
@@ -31,7 +31,7 @@ Examples:
 )
 @click.option(
     "--max-gb",
-    type=click.FloatRange(min=0, min_open=True),
+    type=NumberRange(min=0, min_open=True),
     default=200.0,
     show_default=True,
     help="Refuse a larger snapshot.",

@@ -7,7 +7,7 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ import click
 
 from ncpl_data.ingest.console import (
     Console,
+    NumberRange,
     at_option,
     catalog_option,
     output_options,
@@ -50,7 +51,7 @@ Examples:
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0),
+    type=NumberRange(min=0),
     metavar="SECONDS",
     default=600.0,
     show_default=True,
@@ -81,19 +82,23 @@ def query(
     layout = layout or ("json" if console.as_json else "table")
     if layout == "parquet" and out is None:
         raise click.UsageError("--format parquet needs --out FILE")
-    con = connect(Catalog(catalog_folder, at), sql, memory_limit=memory_limit)
+    catalog = Catalog(catalog_folder, at)
+    if not catalog.manifest().version:
+        console.note(f"{catalog_folder} holds no catalog yet: every view is empty")
+    con = connect(catalog, sql, memory_limit=memory_limit)
     try:
         with reading(con, timeout):
-            if layout == "parquet":
-                assert out is not None
+            if out is not None:
                 with whole(out) as part:
-                    write_parquet(stream_sql(con, sql, BATCH_ROWS), part)
+                    if layout == "parquet":
+                        n = write_parquet(stream_sql(con, sql, BATCH_ROWS), part)
+                    else:
+                        cursor = run_sql(con, sql)
+                        with part.open("w", encoding="utf-8", newline="") as file:
+                            n = write_rows(cursor, layout, file, None)
+                console.result({"out": str(out), "rows": n}, "")
                 return
             cursor = run_sql(con, sql)
-            if out is not None:
-                with whole(out) as part, part.open("w", encoding="utf-8", newline="") as file:
-                    write_rows(cursor, layout, file, None)
-                return
             n = write_rows(cursor, layout, sys.stdout, TABLE_ROWS if layout == "table" else None)
             if n > TABLE_ROWS and layout == "table":
                 console.note(f"first {TABLE_ROWS} rows; for all: --format csv")
@@ -125,19 +130,20 @@ def write_rows(
     """Write a result in batches and return how many rows were read."""
     from ncpl_data.catalog.query import json_value
 
-    names = [column[0] for column in cursor.description or ()]
+    names = told_apart([column[0] for column in cursor.description or ()])
     if layout == "table":
         rows = cursor.fetchmany((limit or BATCH_ROWS) + 1)
         shown = [dict(zip(names, row, strict=True)) for row in rows[:limit]]
         print(table_text(shown, names), file=file)  # type: ignore[call-overload]
         return len(rows)
     n = 0
-    writer = csv.writer(file) if layout == "csv" else None  # type: ignore[arg-type]
+    rows = cursor.fetchmany(BATCH_ROWS)  # before anything is written: it may fail
+    writer = csv.writer(file, lineterminator="\n") if layout == "csv" else None  # type: ignore[arg-type]
     if writer:
         writer.writerow(names)
     if layout == "json":
         print("[", end="", file=file)  # type: ignore[call-overload]
-    while rows := cursor.fetchmany(BATCH_ROWS):
+    while rows:
         if writer:
             writer.writerows(rows)
         else:
@@ -151,15 +157,31 @@ def write_rows(
             tail = "" if layout == "json" else "\n"
             print(head + joint.join(texts), end=tail, file=file)  # type: ignore[call-overload]
         n += len(rows)
+        rows = cursor.fetchmany(BATCH_ROWS)
     if layout == "json":
         print("]", file=file)  # type: ignore[call-overload]
     return n
 
 
-def write_parquet(reader: pa.RecordBatchReader, path: Path) -> None:
-    """Write a result as one Parquet file, batch by batch."""
+def told_apart(names: Sequence[str]) -> list[str]:
+    """Return the names of columns; one that repeats gets a number, so that no column is lost."""
+    found: list[str] = []
+    for name in names:
+        n, own = 0, name
+        while own in found:
+            n += 1
+            own = f"{name}_{n}"
+        found.append(own)
+    return found
+
+
+def write_parquet(reader: pa.RecordBatchReader, path: Path) -> int:
+    """Write a result as one Parquet file, batch by batch, and return its number of rows."""
     import pyarrow.parquet as pq
 
+    n = 0
     with pq.ParquetWriter(path, reader.schema, compression="zstd") as writer:
         for batch in reader:
             writer.write_batch(batch)
+            n += batch.num_rows
+    return n

@@ -12,7 +12,8 @@ import click
 from ncpl_data.ingest.console import Console, catalog_option, output_options
 
 if TYPE_CHECKING:
-    from ncpl_data.catalog.record import Curve, Run
+    from ncpl_data.catalog.curve import Curve
+    from ncpl_data.catalog.record import Run
 
 WIDTH, HEIGHT = 72, 14
 NAMES = ("run_id", "source", "source_run", "schema_version")

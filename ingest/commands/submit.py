@@ -52,7 +52,7 @@ def submit(
 
     catalog = Catalog(catalog_folder)
     console.note(f"catalog: {catalog_folder}{' (dry run, nothing is written)' if dry_run else ''}")
-    with console.bar("submitting", " documents") as advance:
+    with console.progress("submitting", " documents", after_seconds=0) as advance:
         done = submission.submit(
             counted(read_documents(files), advance),
             catalog,
@@ -75,7 +75,7 @@ def submit(
     return EXIT_INVALID if done.refused else 0
 
 
-def counted(documents: Iterable[T], advance: Callable[[int], None]) -> Iterator[T]:
+def counted(documents: Iterable[T], advance: Callable[[int], object]) -> Iterator[T]:
     """Yield documents, each counted."""
     for document in documents:
         yield document

@@ -39,7 +39,7 @@ def validate(files: tuple[Path, ...], jobs: int | None, console: Console) -> int
     n_documents, n_invalid = 0, 0
     problems: list[dict[str, Any]] = []
     n_bytes = sum(path.stat().st_size for path in files if path.is_file())
-    with console.bar("validating", "B", n_bytes or None) as advance:
+    with console.progress("validating", "B", n_bytes or None, after_seconds=0) as advance:
         for n_seen, finding in invalid_documents(files, jobs, advance):
             n_documents = n_seen
             if finding is not None:

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ncpl_data.catalog.errors import InputError
 from ncpl_data.ingest.documents import set_value
+from ncpl_data.ingest.importers.spelling import (
+    WORDS,
+    flattened,
+    jsonable,
+    metric_name,
+    number_of,
+    numeric_pointers,
+    safe_name,
+    split_of,
+    unit_of,
+    whole,
+)
 from ncpl_data.ingest.secrets import scrubbed
 from ncpl_data.schema.aliases import Alias, alias_tables
 from ncpl_data.schema.fields import run_fields
 from ncpl_data.schema.load import SCHEMA_VERSION
 from ncpl_data.schema.text import TextError, decode
 from ncpl_data.schema.yaml_text import parse_yaml
-
-UNIT_PATTERNS = (
-    (re.compile(r"bpb$|bits_per_byte"), "bits_per_byte"),
-    (re.compile(r"ppl$|perplexity"), "perplexity"),
-    (re.compile(r"(^|[/_])acc(uracy)?$"), "accuracy"),
-    (re.compile(r"(^|[/_.])(ce_)?loss(_smoothed)?$|cross_entropy|nll"), "nats_per_token"),
-)
-"""Units by name. Frameworks log the mean cross-entropy, which is in nats per token."""
 
 
 @dataclass(frozen=True)
@@ -208,95 +210,6 @@ NEEDS = {
     "tokens_to_sequences": (SEQUENCE_LENGTH, "/ sequence length"),
 }
 """What a transform multiplies with or divides by, and how an origin says so."""
-
-
-def huggingface_optimizer(text: str) -> str:
-    """Return the optimizer behind one of the many names of transformers' implementations."""
-    name = text.lower().rsplit(".", 1)[-1]
-    return "adamw" if name.startswith("adamw_") else name
-
-
-WORDS = {
-    "lower": str.lower,
-    "class_name": lambda text: text.rsplit(".", 1)[-1].lower(),
-    "huggingface_optimizer": huggingface_optimizer,
-}
-
-
-@cache
-def numeric_pointers() -> frozenset[str]:
-    """Return the pointers whose values are numbers."""
-    return frozenset(f.pointer for f in run_fields() if f.kind in ("integer", "number"))
-
-
-def whole(pointer: str, value: Any) -> Any:
-    """Return a count as a whole number, anything else as it is."""
-    is_count = pointer in count_pointers() and isinstance(value, float)
-    return int(value) if is_count and math.isfinite(value) and value == int(value) else value
-
-
-@cache
-def count_pointers() -> frozenset[str]:
-    """Return the pointers whose values are whole numbers."""
-    return frozenset(f.pointer for f in run_fields() if f.kind == "integer")
-
-
-def number_of(value: Any) -> Any:
-    """Return a number that was logged as text; None for text that is none."""
-    if not isinstance(value, str):
-        return value
-    try:
-        number = float(value)
-    except ValueError:
-        return None
-    return int(value) if re.fullmatch(r"[-+]?\d+", value.strip()) else number
-
-
-def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return a nested configuration as dotted paths; list items by their number."""
-    found: dict[str, Any] = {}
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            found |= flattened(value, f"{name}.")
-        elif isinstance(value, (list, tuple)):
-            found |= flattened({str(i): v for i, v in enumerate(value)}, f"{name}.")
-        else:
-            found[name] = value
-    return found
-
-
-def metric_name(name: str) -> str:
-    """Return a metric's name in our spelling: no spaces, no leading mark."""
-    return re.sub(r"[^A-Za-z0-9._/:+-]+", "_", name.strip()).lstrip("._/:+-")[:200] or "metric"
-
-
-def safe_name(name: str) -> str:
-    """Return a run's name as the native part of an id."""
-    return re.sub(r"[^A-Za-z0-9._@:+=,~-]+", "-", name).lstrip("._@:+=,~-")[:200] or "run"
-
-
-def unit_of(metric: str) -> str:
-    """Return the unit a metric's name tells, "other" if it tells none."""
-    return next((u for pattern, u in UNIT_PATTERNS if pattern.search(metric.lower())), "other")
-
-
-def split_of(metric: str) -> str | None:
-    """Return the part of the data a metric's name tells."""
-    first = re.split(r"[/_.]", metric.lower())[0]
-    names = {"val": "validation", "valid": "validation", "eval": "validation", "dev": "validation"}
-    return names.get(first, first if first in ("train", "validation", "test") else None)
-
-
-def jsonable(value: Any) -> Any:
-    """Return a logged configuration as JSON types; a number that is not finite as its name."""
-    if isinstance(value, dict):
-        return {str(k): jsonable(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [jsonable(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -9,14 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ncpl_data.catalog.errors import InputError
-from ncpl_data.ingest.importers.base import (
-    NEEDS,
-    Draft,
-    Options,
-    numeric_pointers,
-    read_config,
-    whole,
-)
+from ncpl_data.ingest.importers.base import NEEDS, Draft, Options, read_config
+from ncpl_data.ingest.importers.spelling import numeric_pointers, whole
 from ncpl_data.schema.aliases import Alias
 from ncpl_data.schema.fields import run_fields
 from ncpl_data.schema.hints import count_of

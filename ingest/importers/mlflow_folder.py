@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ncpl_data.catalog.errors import InputError
-from ncpl_data.ingest.importers.base import Draft, Options, number_of, read_config
+from ncpl_data.ingest.importers.base import Draft, Options, read_config
+from ncpl_data.ingest.importers.spelling import number_of
 
 PRIMARY = ("eval/loss", "validation/loss", "val/loss", "eval_loss", "val_loss", "train/loss")
 PRIMARY_LAST = ("train_loss", "loss")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ncpl_data.catalog.errors import InputError, SourceUnreachableError
-from ncpl_data.ingest.importers.base import jsonable
+from ncpl_data.ingest.importers.spelling import jsonable
 from ncpl_data.ingest.secrets import scrubbed
 
 TIMEOUT_SECONDS = 60

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ncpl_data.catalog.errors import InputError
-from ncpl_data.ingest.importers.base import Draft, Options, metric_name, read_config
+from ncpl_data.ingest.importers.base import Draft, Options, read_config
+from ncpl_data.ingest.importers.spelling import metric_name
 
 PRIMARY = ("eval/loss", "validation/loss", "val/loss", "eval_loss", "val_loss", "train/loss")
 PRIMARY_LAST = ("train_loss", "train/cross_entropy_loss", "train/CE_loss", "loss")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ncpl_data.catalog.record import Run, Skipped
-from ncpl_data.ingest.base import Origin, RawFile, Source
+from ncpl_data.ingest.base import Origin, RawFile, Source, metric_of
 from ncpl_data.ingest.packed import curve_of
 from ncpl_data.ingest.studies.modded_nanogpt_logs import (
     KINDS,
@@ -163,14 +163,9 @@ def run_of(
         final_loss_unit="nats_per_token",
         final_step=last,
         metrics=tuple(
-            {
-                "name": curve.metric,
-                "split": curve.metric.split("/")[0],
-                "unit": "nats_per_token",
-                "smoothing": "none",
-                "step": int(curve.step[-1]),
-                "value": float(curve.value[-1]),
-            }
+            metric_of(
+                curve, split=curve.metric.split("/")[0], unit="nats_per_token", smoothing="none"
+            )
             for curve in curves
         ),
         citation=CITATION,

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from ncpl_data.catalog.curve import Curve
 from ncpl_data.catalog.errors import RawFileError
-from ncpl_data.catalog.record import Curve, Run, Skipped
+from ncpl_data.catalog.record import Run, Skipped
 from ncpl_data.ingest.base import Origin, RawFile, Source
 from ncpl_data.ingest.studies import marin, steplaw
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import polars as pl
 
+from ncpl_data.catalog.curve import Curve
 from ncpl_data.catalog.errors import RawFileError
-from ncpl_data.catalog.record import Curve, Evaluation, Run, Skipped
+from ncpl_data.catalog.record import Evaluation, Run, Skipped
+from ncpl_data.ingest.base import metric_of
 from ncpl_data.ingest.packed import curve_of, packed_source, sha256
 from ncpl_data.ingest.pins.olmo_ladder import COMPRESSED, PINS
 
@@ -127,7 +129,7 @@ def run_of(name: str, content: bytes) -> Run:
         final_loss_metric=PRIMARY,
         final_loss_unit="nats_per_token",
         final_step=int(final.step[-1]),
-        metrics=tuple(metric_of(curve) for curve in curves.values()),
+        metrics=tuple(entry_of(curve) for curve in curves.values()),
         citation=CITATION,
         url=URL,
         file=f"src/scripts/paper/data/{name}",
@@ -196,17 +198,15 @@ def curves_of(name: str, rows: pl.DataFrame, per_step: int) -> dict[str, Curve]:
     return found
 
 
-def metric_of(curve: Curve) -> dict[str, Any]:
+def entry_of(curve: Curve) -> dict[str, Any]:
     """Return a curve's metric with its last value."""
     is_rate = curve.metric == "train/learning_rate"
-    return {
-        "name": curve.metric,
-        "split": "train" if is_rate else "validation",
-        "dataset": None if is_rate else curve.metric.removeprefix("validation/"),
-        "unit": "other" if is_rate else "nats_per_token",
-        "step": int(curve.step[-1]),
-        "value": float(curve.value[-1]),
-    }
+    return metric_of(
+        curve,
+        split="train" if is_rate else "validation",
+        dataset=None if is_rate else curve.metric.removeprefix("validation/"),
+        unit="other" if is_rate else "nats_per_token",
+    )
 
 
 def evals_of(rows: pl.DataFrame) -> tuple[Evaluation, ...]:

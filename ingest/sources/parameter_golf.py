@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
+from ncpl_data.catalog.curve import Curve
 from ncpl_data.catalog.errors import RawFileError
-from ncpl_data.catalog.record import Curve, Run, Skipped
-from ncpl_data.ingest.base import Origin, RawFile, Source
+from ncpl_data.catalog.record import Run, Skipped
+from ncpl_data.ingest.base import Origin, RawFile, Source, metric_of, packed_lines
 from ncpl_data.ingest.segments import joined
 
 NAME = "parameter_golf"
@@ -63,13 +62,7 @@ RATES = {
 
 def read(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
     """Yield one run a log, in file order; a log without a step line is skipped."""
-    path = files[FILE]
-    try:
-        text = pa.input_stream(path, compression="zstd").read()
-        records = [json.loads(line) for line in text.splitlines()]
-    except (OSError, ValueError) as error:
-        raise bad_file(f"not compressed JSON lines ({error})") from error
-    for number, record in enumerate(records, 1):
+    for number, record in enumerate(packed_lines(files[FILE], NAME), 1):
         try:
             yield run_of(record)
         except (KeyError, TypeError, ValueError) as error:
@@ -122,14 +115,9 @@ def run_of(record: Mapping[str, Any]) -> Run | Skipped:
     if batch_tokens:  # the curves get their tokens once the batch is known
         curves = [Curve(c.metric, c.step, c.value, c.step * batch_tokens) for c in curves]
     metrics = tuple(
-        {
-            "name": curve.metric,
-            "split": METRICS[curve.metric][1],
-            "unit": METRICS[curve.metric][2],
-            "smoothing": "none",
-            "step": int(curve.step[-1]),
-            "value": float(curve.value[-1]),
-        }
+        metric_of(
+            curve, split=METRICS[curve.metric][1], unit=METRICS[curve.metric][2], smoothing="none"
+        )
         for curve in curves
     )
     primary = next((m for m in metrics if m["name"] == PRIMARY), None)

@@ -12,7 +12,7 @@ import pyarrow as pa
 from ncpl_data.catalog.errors import RawFileError
 from ncpl_data.catalog.parquet import file_sha256
 from ncpl_data.catalog.record import Run, Skipped
-from ncpl_data.ingest.base import Origin, RawFile, Source
+from ncpl_data.ingest.base import Origin, RawFile, Source, metric_of
 from ncpl_data.ingest.packed import curve_of
 from ncpl_data.ingest.tables import parquet_rows
 
@@ -153,14 +153,12 @@ def run_of(part: pl.DataFrame, digest: str, links: Mapping[tuple[int, int, float
         final_loss=float(primary.value[-1]),
         final_step=int(step[-1]),
         metrics=tuple(
-            {
-                "name": curve.metric,
-                "split": "validation",
-                "dataset": None if curve is primary else curve.metric.removeprefix("validation/"),
-                "unit": "nats_per_token",
-                "step": int(curve.step[-1]),
-                "value": float(curve.value[-1]),
-            }
+            metric_of(
+                curve,
+                split="validation",
+                dataset=None if curve is primary else curve.metric.removeprefix("validation/"),
+                unit="nats_per_token",
+            )
             for curve in curves
         ),
         citation=CITATION,

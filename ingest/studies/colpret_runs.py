@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from ncpl_data.catalog.curve import Curve
 from ncpl_data.catalog.errors import RawFileError
-from ncpl_data.catalog.record import Curve, Run
+from ncpl_data.catalog.record import Run
 from ncpl_data.ingest.packed import curve_of
 
 NAME = "colpret"

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from ncpl_data.catalog.curve import Curve, FloatArray, IntArray
 from ncpl_data.catalog.errors import RawFileError
-from ncpl_data.catalog.record import Curve, FloatArray, IntArray
 from ncpl_data.ingest.base import RawFile
 from ncpl_data.ingest.packed import read_packed
 from ncpl_data.ingest.studies import marin

@@ -10,7 +10,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ncpl_data.catalog.errors import RawFileError
 from ncpl_data.ingest.tables import read_shipped_table
 
 NAME = "lr_scheduling"
@@ -77,23 +76,6 @@ def write_compact(records: Iterable[Mapping[str, Any]], path: Path) -> None:
         write_statistics=False,
         store_schema=False,
     )
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the logs of the packed file: the original JSON with its path and git blob id.
-
-    Raises RawFileError if it is not that.
-    """
-    try:
-        text = pa.input_stream(path, compression="zstd").read()
-        return [json.loads(line) for line in text.splitlines()]
-    except (OSError, ValueError) as error:
-        raise RawFileError(
-            f"{NAME} {path.name}: not compressed JSON lines ({error}). Take it again from the "
-            "source",
-            source=NAME,
-            file=path.name,
-        ) from error
 
 
 def read_table(path: Path) -> list[dict[str, Any]]:

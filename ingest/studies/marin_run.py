@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ncpl_data.catalog.curve import Curve
 from ncpl_data.catalog.errors import RawFileError
-from ncpl_data.catalog.record import Curve, Evaluation, Run
+from ncpl_data.catalog.record import Evaluation, Run
 from ncpl_data.ingest.studies import marin as study
 from ncpl_data.ingest.studies import marin_hyper
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ncpl_data.catalog.errors import RawFileError
+from ncpl_data.ingest.base import packed_lines
 from ncpl_data.ingest.tables import read_shipped_table
 
 NAME = "modded_nanogpt"
@@ -49,18 +50,17 @@ Log = Mapping[str, Any]
 
 def logs_of(path: Path) -> list[Log]:
     """Return the logs of one packed track, their step lines parsed."""
+    records = packed_lines(path, NAME)
     try:
-        text = pa.input_stream(path, compression="zstd").read()
-        records = [json.loads(line) for line in text.splitlines()]
         lines = pl.DataFrame(
             {
                 "log": np.repeat(np.arange(len(records)), [len(r["step_lines"]) for r in records]),
                 "line": [line for record in records for line in record["step_lines"]],
             }
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise RawFileError(
-            f"{NAME} {path.name}: expected compressed JSON lines with step_lines "
+            f"{NAME} {path.name}: expected lines with step_lines "
             f"({type(error).__name__} {error}). Take it again from the source",
             source=NAME,
             file=path.name,

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ncpl_data.catalog.record import Curve, Run
+from ncpl_data.catalog.curve import Curve
+from ncpl_data.catalog.record import Run
 from ncpl_data.ingest.studies import losscast
 from ncpl_data.ingest.studies.steplaw import (
     DECLARED,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from ncpl.cli import catalog_option, common, snapshot_option
+from ncpl.console import catalog_option, common, snapshot_option
 
 log = logging.getLogger("ncpl.bench")
 
@@ -119,7 +119,7 @@ def run(
     from ncpl.bench.board import run_board
     from ncpl.bench.joined import installed, of_bundle, of_file
     from ncpl.bench.methods import METHODS
-    from ncpl.data import find_snapshot
+    from ncpl.snapshots import find_snapshot
 
     torch.set_num_threads(1)  # sums in one order: the same bytes each time
     methods = [*METHODS, *installed()]
@@ -222,8 +222,8 @@ def run_curve_board(
 
     from ncpl.bench.curve_report import html, markdown
     from ncpl.bench.curves import run_curves
-    from ncpl.data import find_snapshot
     from ncpl.laws.tables import write_text
+    from ncpl.snapshots import find_snapshot
 
     torch.set_num_threads(1)  # sums in one order: the same bytes each time
     found = find_snapshot(snapshot, catalog)

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from ncpl.data import find_snapshot
 from ncpl.evaluate import format_table
 from ncpl.language.pipeline import train_language
 from ncpl.language.settings import LanguageConfig
+from ncpl.snapshots import find_snapshot
 
 
 def train_and_print(

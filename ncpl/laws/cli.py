@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ncpl.cli import DATA_INVALID, catalog_option, common
+from ncpl.console import DATA_INVALID, catalog_option, common
 from ncpl.laws.optimum_cli import optimum
 
 fit_file = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -105,10 +105,10 @@ def fit(
     del no_progress  # a fit is over before a bar would help
     if (file is None) == (snapshot is None):
         raise click.UsageError("give FILE or --snapshot, one of them")
-    from ncpl.data import find_snapshot
     from ncpl.errors import ConfigError
     from ncpl.laws import registry, saved, tables
     from ncpl.laws.uncertainty import bootstrap_fit
+    from ncpl.snapshots import find_snapshot
 
     if law not in registry.NAMES:
         raise click.UsageError(f"there is no law {law!r}; there are: {', '.join(registry.NAMES)}")
@@ -117,7 +117,10 @@ def fit(
     else:
         table = tables.snapshot_table(find_snapshot(str(snapshot), catalog), source, split)
     if loss_column not in table:
-        raise ConfigError(f"no column {loss_column!r} of losses; there are: {', '.join(table)}")
+        raise ConfigError(
+            f"no column {loss_column!r} of losses; there are: {', '.join(table)}. Name yours: "
+            "--loss COLUMN"
+        )
     try:
         data = registry.ready(law, table, breaks)
         observed = table[loss_column].astype("float64")
@@ -189,6 +192,11 @@ def predict(
             raise click.UsageError(f"--set takes NAME=NUMBER: {error}") from error
     try:
         data = registry.ready(found.name, table)
+        unread = [] if file is not None else registry.unread(found.name, table)
+        if unread:
+            raise ValueError(
+                f"{unread[0]!r} is not read; law {found.name} reads {', '.join(data.inputs)}"
+            )
         law = found.over(data)
         predicted = law.predict(found.values, data.inputs)
         band = None
@@ -230,7 +238,7 @@ def compare(*, a: Path, b: Path, as_json: bool, no_progress: bool) -> None:
         return
     low, high = result["range_flops"]
     span = f"{low:.3g} to {high:.3g} FLOPs, the compute both were fitted on"
-    names = {"a": str(a), "b": str(b)}
+    names = {"a": str(a), "b": str(b), None: "neither"}
     if result["crossing_flops"] is None:
         better = names[result["lower_at_the_end"]]
         click.echo(f"no crossing inside {span}; {better} is lower throughout")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ncpl.cli import catalog_option, common
+from ncpl.console import catalog_option, common
 
 if TYPE_CHECKING:
     from ncpl.laws.base import Array
@@ -45,10 +45,10 @@ def optimum(
     del no_progress  # over in a second
     import numpy as np
 
-    from ncpl.data import find_snapshot
     from ncpl.errors import ConfigError
     from ncpl.laws import steplaw, tables
     from ncpl.laws.optimum import refit
+    from ncpl.snapshots import find_snapshot
 
     table = tables.snapshot_table(find_snapshot(snapshot, catalog), source, split)
     names = sorted(set(table["optimizer"].tolist()))

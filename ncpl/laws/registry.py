@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +46,10 @@ FIXED: dict[str, Law] = {
 CURVE_LAWS: dict[str, Callable[[Curves], Law]] = {"tissue": tissue, "multipower": multipower}
 CURVE_COLUMNS = ("curve", "step", "learning_rate")
 NAMES = (*FIXED, "bnsl", "mixing", *CURVE_LAWS)
+
+
+BASES = ("params", "params_non_embedding", "params_total", "train_tokens", "batch_tokens")
+"""What `with_derived` derives other columns from."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,14 @@ def ready(name: str, table: Mapping[str, npt.NDArray[np.generic]], n_breaks: int
     return Ready(bnsl.bnsl(inputs["x"], n_breaks) if name == "bnsl" else FIXED[name], inputs)
 
 
+def unread(name: str, columns: Iterable[str]) -> list[str]:
+    """Return the columns that a law does not read, nor anything it reads follows from."""
+    known = {*columns_for(name), *BASES}
+    return [
+        c for c in columns if c not in known and not (name == "mixing" and c.startswith("share_"))
+    ]
+
+
 def with_derived(
     table: Mapping[str, npt.NDArray[np.generic]],
 ) -> dict[str, npt.NDArray[np.generic]]:
@@ -117,7 +129,8 @@ def with_derived(
         full.setdefault("params_non_embedding", full[size])
     if size is not None and "train_tokens" in full:
         n, d = _numbers(full, size), _numbers(full, "train_tokens")
-        full.setdefault("compute_flops", 6 * n * d)
+        with np.errstate(over="ignore"):  # a law that reads it says that it is not finite
+            full.setdefault("compute_flops", 6 * n * d)
         full.setdefault("tokens_per_param", d / n)
     if "compute_flops" in full:
         full.setdefault("x", full["compute_flops"])

@@ -126,6 +126,11 @@ def frontier(law: Law, values: list[dict[str, float]], compute: Array) -> Array:
     return np.asarray(predicted.reshape(len(values), len(SIZES), len(compute)).min(axis=1))
 
 
+def lower(gap: float) -> str | None:
+    """Return which of a and b is lower, by the first less the second; None if neither is."""
+    return None if gap == 0 else "a" if gap < 0 else "b"
+
+
 def compare(a: Saved, b: Saved) -> dict[str, Any]:
     """Return where two fitted curves cross inside the compute both were fitted on.
 
@@ -151,8 +156,8 @@ def compare(a: Saved, b: Saved) -> dict[str, Any]:
     result: dict[str, Any] = {
         "range_flops": [low, high],
         "crossing_flops": crossing(compute, gap[0]),
-        "lower_at_the_start": "a" if gap[0, 0] < 0 else "b",
-        "lower_at_the_end": "a" if gap[0, -1] < 0 else "b",
+        "lower_at_the_start": lower(gap[0, 0]),
+        "lower_at_the_end": lower(gap[0, -1]),
         "gap_at_the_end": float(gap[0, -1]),
         "interval_90": None,
         "crosses_share": None,

@@ -70,6 +70,11 @@ def snapshot_table(snapshot: Snapshot, source: str | None, split: str | None) ->
     if not len(part):
         raise ConfigError(f"{snapshot.path}: {families[0][0]} has no run in the part {split!r}")
     part = part.take(part.has_recipe)
+    if not len(part):
+        raise ConfigError(
+            f"{snapshot.path}: no run of {families[0][0]} states size, tokens, learning rate and "
+            "batch size, which the laws read"
+        )
     n, d = part.sizes
     return {
         "run_id": np.array(part.runs.run_ids),

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from ncpl_data.catalog.compact import compact
+from ncpl_data.catalog.curve import Curve
 from ncpl_data.catalog.folder import LocalFolder
 from ncpl_data.catalog.outcome import Outcome
-from ncpl_data.catalog.record import Curve, Evaluation, Run
+from ncpl_data.catalog.record import Evaluation, Run
 from ncpl_data.catalog.snapshot import take_snapshot
 from ncpl_data.catalog.store import Catalog
 

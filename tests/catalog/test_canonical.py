@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from ncpl_data.catalog import canonical
 from ncpl_data.catalog.canonical import ENCODER, canonical_json, canonical_row, quick_writer
-from ncpl_data.catalog.record import Curve, Evaluation, Run
+from ncpl_data.catalog.curve import Curve
+from ncpl_data.catalog.record import Evaluation, Run
 
 ODD = st.sampled_from(
     [

@@ -22,7 +22,8 @@ from ncpl_data.catalog.curate import (
     truncation,
     unit_error,
 )
-from ncpl_data.catalog.record import Curve, Run
+from ncpl_data.catalog.curve import Curve
+from ncpl_data.catalog.record import Run
 from ncpl_data.ingest.sources import losscast, marin, steplaw
 
 METRIC = "train/loss_smoothed"

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_runs import made_run, put
 
+from ncpl_data.catalog.curve import Curve
 from ncpl_data.catalog.errors import InputError
-from ncpl_data.catalog.record import Curve, Evaluation
+from ncpl_data.catalog.record import Evaluation
 from ncpl_data.catalog.snapshot import take_snapshot
 from ncpl_data.catalog.splits import (
     POLICIES,

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ncpl_data.catalog.curve import Curve
 from ncpl_data.catalog.errors import InputError, IntegrityError
 from ncpl_data.catalog.manifest import read_manifest, versions
 from ncpl_data.catalog.outcome import Outcome
-from ncpl_data.catalog.record import Curve, Evaluation, Run, Skipped
+from ncpl_data.catalog.record import Evaluation, Run, Skipped
 from ncpl_data.catalog.store import Catalog
 
 

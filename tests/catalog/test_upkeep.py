@@ -19,11 +19,11 @@ from made_runs import made_run, put
 
 from ncpl_data.catalog.check import check_catalog
 from ncpl_data.catalog.compact import compact, worthwhile
+from ncpl_data.catalog.curve import Curve
 from ncpl_data.catalog.difference import difference
 from ncpl_data.catalog.gc import collect
 from ncpl_data.catalog.manifest import DataFile, manifest_name, read_manifest, versions
 from ncpl_data.catalog.parquet import PartWriter, at_run_boundaries, write_parquet
-from ncpl_data.catalog.record import Curve
 from ncpl_data.catalog.snapshot import take_snapshot
 from ncpl_data.catalog.stats import catalog_stats, coverage
 from ncpl_data.catalog.store import Catalog

@@ -80,6 +80,12 @@ def test_json_is_one_object_on_stdout(run_command: Runner, filled: Catalog) -> N
         (("sources", "nowhere"), 1, 'there is no source "nowhere"'),
         (("query", "selct 1"), 1, "the query failed"),
         (("query", "select 1", "--format", "parquet"), 2, "needs --out"),
+        (("query", "select 1", "--timeout", "nan"), 2, "nan is no number"),
+        (("query", "select '\udcff'"), 1, "the SQL is not UTF-8 from character 8 on"),
+        (("stats", "--catalog", "/tmp/\udcff"), 2, "is not UTF-8; rename it"),
+        (("stats", "--catalog", "http://x/y"), 2, "neither a folder nor s3://bucket/prefix"),
+        (("query", "select 1", "--memory-limit", "-5GB"), 1, "is no amount of memory"),
+        (("record", "steplaw", "--out", "/dev/null/x"), 1, "Not a directory"),
         (("snapshot",), 1, "ingest a source first"),
         (("snapshot", "--split", "best"), 1, 'no split policy "best"'),
         (("snapshot", "--name", "../up"), 1, "can not be part of a folder's name"),
@@ -95,6 +101,53 @@ def test_wrong_use_is_one_sentence_and_a_code(
     assert result.exit_code == code
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "args", [("query",), ("nothing",), ("snapshot", "nothing"), ("query", "select 1", "--at", "x")]
+)
+def test_wrong_usage_is_an_object_where_asked(run_command: Runner, args: tuple[str, ...]) -> None:
+    result = run_command(main, *args, "--json")
+    assert result.exit_code == 2
+    found = json.loads(result.stdout)
+    assert found["exit_code"] == 2
+    assert found["error"] in result.stderr
+
+
+def test_no_column_of_a_query_is_lost(run_command: Runner) -> None:
+    result = run_command(main, "query", "select 1 as a, 2 as a, 3 as a_1", "--json")
+    assert json.loads(result.stdout) == [{"a": 1, "a_1": 2, "a_1_1": 3}]
+
+
+def test_a_query_that_never_ends_may_be_allowed(run_command: Runner) -> None:
+    result = run_command(main, "query", "select 1 as a", "--timeout", "inf", "--format", "csv")
+    assert (result.exit_code, result.stdout) == (0, "a\n1\n")
+
+
+def test_a_query_says_what_it_wrote_and_that_there_is_no_catalog(
+    run_command: Runner, tmp_path: Path
+) -> None:
+    out = tmp_path / "rows.json"
+    result = run_command(main, "query", "select * from runs", "--out", out, "--json")
+    assert json.loads(result.stdout) == {"out": str(out), "rows": 0}
+    assert json.loads(out.read_text()) == []
+    assert "holds no catalog yet" in result.stderr
+
+
+def test_a_log_without_a_run_is_refused(run_command: Runner, tmp_path: Path) -> None:
+    """Too short for one record, so it reads as an event file that was cut off at once."""
+    file = tmp_path / "events.out.tfevents.1"
+    file.write_bytes(b"short")
+    result = run_command(main, "convert", "tensorboard", file, "--source", "lab", "--json")
+    assert result.exit_code == 1
+    assert "holds no run" in json.loads(result.stdout)["error"]
+
+
+def test_a_query_that_fails_while_it_reads_prints_one_object(run_command: Runner) -> None:
+    sql = "select 1 / (case when i < 5 then 1 else cast('x' as int) end) from range(10) t(i)"
+    result = run_command(main, "query", sql, "--json")
+    assert result.exit_code == 1
+    assert "the query failed" in json.loads(result.stdout)["error"]
 
 
 def test_max_rejects_and_dry_run_write_nothing(run_command: Runner, tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pytest
 
 from ncpl_data.catalog.curate import curate
+from ncpl_data.catalog.curve import Curve
 from ncpl_data.catalog.errors import RawFileError
-from ncpl_data.catalog.record import Curve, Run
+from ncpl_data.catalog.record import Run
 from ncpl_data.ingest.sources import lr_scheduling as source
 from ncpl_data.ingest.studies import lr_scheduling_logs as logs
 

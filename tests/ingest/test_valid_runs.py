@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ncpl_data.catalog.record import Curve, Evaluation, Run, field_names
+from ncpl_data.catalog.curve import Curve
+from ncpl_data.catalog.record import Evaluation, Run, field_names
 from ncpl_data.ingest.sources import SOURCES
 from ncpl_data.ingest.valid_runs import is_surely_valid, problems_of
 from ncpl_data.schema.validate import check_document

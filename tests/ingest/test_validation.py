@@ -12,8 +12,8 @@ import pytest
 
 from ncpl_data.ingest import documents, validation
 from ncpl_data.ingest.documents import read_documents
+from ncpl_data.ingest.finding import checked
 from ncpl_data.ingest.quick import quick_test
-from ncpl_data.ingest.submit import checked
 
 sys.path.append(str(Path(__file__).parents[1]))
 from made_documents import EXAMPLES, made_lines

@@ -75,6 +75,11 @@ def test_what_is_left_open_counts_as_the_best_and_widens_the_interval(
     assert found.loss < bundle.predict([CONFIG | {"learning_rate": 1.5e-2}])[0].loss
 
 
+def test_a_batch_without_its_sequence_length_is_named(bundle: Bundle) -> None:
+    (found,) = bundle.predict([{k: v for k, v in CONFIG.items() if k != "sequence_length"}])
+    assert "batch_size_sequences tells it only with sequence_length" in found.warnings[0]
+
+
 def test_a_bundle_that_measured_nothing_says_so(bundle: Bundle) -> None:
     fit = dataclasses.replace(bundle.fits[0], calibration={"inside": 2.0, "outside": 0.1})
     older = dataclasses.replace(bundle, fits=[fit])

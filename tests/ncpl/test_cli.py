@@ -2,10 +2,13 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click import Command, Group
 from click.testing import CliRunner
 
 from ncpl.bundle import Bundle
@@ -68,6 +71,45 @@ def test_a_wrong_training_command_is_one_sentence(
 
 
 @pytest.mark.parametrize(
+    ("program", "arguments"),
+    [
+        (main, ["predict"]),
+        (main, ["nothing"]),
+        (main, ["laws", "nothing"]),
+        (main, ["plan", "recommend", "--mfu", "nan"]),
+        (train_main, ["--nothing"]),
+        (train_main, ["--max-minutes", "nan"]),
+    ],
+)
+def test_wrong_usage_is_an_object_where_asked(program: Command, arguments: list[str]) -> None:
+    result = CliRunner().invoke(program, [*arguments, "--json"])
+    assert result.exit_code == 2
+    found = json.loads(result.stdout)
+    assert found["exit_code"] == 2
+    assert found["error"] in result.stderr
+
+
+def test_a_program_inside_another_tells_wrong_usage_once() -> None:
+    """As torchrun starts it: python -m ncpl.cli train."""
+    outer = Group(commands={"train": train_main})
+    done = CliRunner().invoke(outer, ["train", "--nothing", "--json"])
+    assert (done.exit_code, done.stdout) == (2, "")
+    done = subprocess.run(
+        [sys.executable, "-m", "ncpl.cli", "train", "--nothing", "--json"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["exit_code"] == 2
+
+
+def test_a_file_that_can_not_be_written_is_one_sentence(tmp_path: Path) -> None:
+    arguments = ["predict", "-", "--curve-out", str(tmp_path), "--json"]
+    result = CliRunner().invoke(main, arguments, input=CONFIG)
+    assert result.exit_code == 1
+    assert json.loads(result.stdout) == {"error": f"{tmp_path}: Is a directory", "exit_code": 1}
+
+
+@pytest.mark.parametrize(
     ("text", "count"), [(CONFIG, 1), (f"[{CONFIG}, {CONFIG}]", 2), (f"{CONFIG}\n\n{CONFIG}\n", 2)]
 )
 def test_configurations_come_as_object_list_or_lines(
@@ -94,7 +136,7 @@ def test_configurations_come_as_a_table(
     (tmp_path / "configs.csv").write_text(TABLE)
     source = ["-", "--format", "csv"] if given == "-" else [str(tmp_path / given)]
     arguments = ["predict", *source, "--bundle", str(folder), "--json"]
-    result = CliRunner().invoke(main, arguments, input=TABLE)
+    result = CliRunner().invoke(main, arguments, input="\ufeff" + TABLE)  # as spreadsheets write
     assert result.exit_code == 0, result.output
     full, partial = json.loads(result.stdout)["predictions"]
     assert "no batch size given" in full["warnings"][0]

@@ -72,6 +72,13 @@ def test_a_fit_without_curves_says_so(bundle: Bundle) -> None:
         bundle.curves([CONFIG], [0.5])
 
 
+def test_no_runs_have_no_points(curves_snapshot: Snapshot) -> None:
+    """A source without held-out runs, as the split `ncpl-open` has: nothing to score, no error."""
+    runs = curves_snapshot.runs()
+    points = curves_snapshot.points(runs.take(np.zeros(len(runs), dtype=bool)), count=7)
+    assert points.frac.shape == points.loss.shape == (0, 7)
+
+
 def test_points_are_those_of_the_metric_in_order(curves_snapshot: Snapshot) -> None:
     runs = curves_snapshot.runs()
     points = curves_snapshot.points(runs, count=7)

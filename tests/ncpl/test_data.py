@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from ncpl.data import Runs, Snapshot, families_of, find_snapshot
+from ncpl.data import Runs, Snapshot, families_of
 from ncpl.errors import SnapshotError
+from ncpl.snapshots import find_snapshot
 
 
 @pytest.fixture
@@ -93,6 +94,18 @@ def test_snapshots_are_found_by_name_id_and_age(copy: Path, tmp_path: Path) -> N
     assert find_snapshot(str(copy), catalog).path == copy
     with pytest.raises(SnapshotError, match="no snapshot 'cccc'"):
         find_snapshot("cccc", catalog)
+
+
+@pytest.mark.parametrize("text", ["{bad", "[]", ""])
+def test_a_damaged_snapshot_stops_who_may_mean_it(copy: Path, tmp_path: Path, text: str) -> None:
+    catalog = tmp_path / "catalog"
+    for name in ("sound", "broken"):
+        shutil.copytree(copy, catalog / "snapshots" / name)
+    (catalog / "snapshots" / "broken" / "manifest.json").write_text(text)
+    for name in ("latest", "broken"):
+        with pytest.raises(SnapshotError, match="is damaged"):
+            find_snapshot(name, catalog)
+    assert find_snapshot("sound", catalog).path.name == "sound"
 
 
 def test_runs_of_one_study_that_two_sources_carry_are_one_family() -> None:

@@ -1,13 +1,18 @@
 """Scores: small cases by hand, and the published Chinchilla row on the real split."""
 
+import dataclasses
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import ncpl
 from ncpl.bundle import Bundle
-from ncpl.data import Runs
+from ncpl.card import render
+from ncpl.data import Runs, Snapshot
 from ncpl.evaluate import cell_table, format_table, score, score_table, spearman
+from ncpl.pipeline import rescore
 
 
 @pytest.mark.parametrize(
@@ -67,3 +72,15 @@ def test_cells_add_up_to_the_split(bundle: Bundle, runs: Runs) -> None:
     assert sum(row["n"] for row in cells) == 694
     mean = sum(row["n"] * row["Chinchilla, refit"] for row in cells) / 694
     assert mean == pytest.approx(0.0404, abs=5e-5)
+
+
+def test_a_bundle_without_held_out_runs_has_no_scores(runs: Runs, fixtures: Path) -> None:
+    """As when every run of a source trains, which the split `ncpl-open` may do."""
+    shipped = ncpl.load()
+    snapshot = Snapshot.open(fixtures / "laws" / "snapshot_curves")
+    trained = dataclasses.replace(runs, split=["train"] * len(runs))
+    rescore(shipped, snapshot, trained)
+    tables = ("scores", "curve_scores", "coverage", "divergence")
+    assert {name: shipped.about[name] for name in tables} == {name: [] for name in tables}
+    assert render(shipped.card())
+    assert format_table(shipped.about["scores"])

@@ -174,6 +174,7 @@ def test_axes_step_evenly_on_their_own_scale(axis: Axis, expected: list[Any]) ->
         ({"params_non_embedding": 1e8}, "give a size and tokens, or a compute budget"),
         (SIZE | {"flop": 1e20}, "give a size and tokens, or a compute budget"),
         ({"params_non_embedding": 1e8, "train_tokens": -1}, "expected a positive number"),
+        ({"params_non_embedding": 1e8, "train_tokens": 0}, "tokens: found 0, expected a positive"),
         (SIZE | {"fixed": {"optimizer": "muon"}}, "steplaw knows no optimizer 'muon'"),
         (SIZE | {"optimizers": ["adamw", "soap"]}, "steplaw knows no optimizer 'soap'"),
         (SIZE | {"fixed": {"source": "pythia"}}, "this bundle knows no source 'pythia'"),

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ncpl_data.catalog.record import Curve, Run
+from ncpl_data.catalog.curve import Curve
+from ncpl_data.catalog.record import Run
 from ncpl_data.catalog.snapshot import take_snapshot
 from ncpl_data.catalog.store import Catalog
 

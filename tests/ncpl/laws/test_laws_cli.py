@@ -1,6 +1,7 @@
 """The laws commands: fits travel as files, crossings are found, bad input is one sentence."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,13 @@ def test_fit_predict_and_compare_travel_through_files(tmp_path: Path) -> None:
     row = json.loads(text)["predictions"][0]
     assert code == 0
     assert row["low"] < row["loss"] < row["high"]
+    code, _, errors = run("predict", fits[0], "--set", "params=1e9", "--set", "tokens=2e10")
+    assert code == 1
+    assert "tokens" in errors  # a name that is not read is refused, as is a missing one
+    point = ("--set", "params=1e9", "--set", "train_tokens=2e10")
+    code, _, errors = run("predict", fits[0], *point, "--set", "lr=1e-3")
+    assert code == 1
+    assert "'lr' is not read" in errors
     code, text, _ = run("compare", *fits, "--json")
     found = json.loads(text)
     assert code == 0
@@ -53,6 +61,8 @@ def test_fit_predict_and_compare_travel_through_files(tmp_path: Path) -> None:
     assert found["lower_at_the_end"] == "b"
     code, text, _ = run("compare", *fits)
     assert "no crossing inside" in text
+    code, text, _ = run("compare", fits[0], fits[0])
+    assert "neither is lower throughout" in text
 
 
 def test_crossing_of_two_known_lines_is_found(tmp_path: Path) -> None:
@@ -121,6 +131,10 @@ def test_missing_column_is_named(tmp_path: Path) -> None:
     code, _, errors = run("fit", "chinchilla", file)
     assert code == 1
     assert "train_tokens" in errors
+    file.write_text("params,train_tokens,final_loss\n1e8,2e9,3.0\n")
+    code, _, errors = run("fit", "chinchilla", file)
+    assert code == 1
+    assert "--loss COLUMN" in errors
 
 
 def test_file_that_is_no_fit_is_refused(tmp_path: Path) -> None:
@@ -186,3 +200,22 @@ def test_fits_without_shared_compute_do_not_compare(tmp_path: Path) -> None:
     code, _, errors = run("compare", *fits)
     assert code == 1
     assert "share no compute" in errors
+
+
+@pytest.mark.parametrize("command", [("fit", "chinchilla"), ("optimum",)])
+def test_runs_that_state_no_recipe_are_one_sentence(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    copy = Path(shutil.copytree(FIXTURE, tmp_path / "copy"))
+    manifest = json.loads((copy / "manifest.json").read_text())
+    runs = pa.concat_tables(
+        pq.read_table(copy / entry["path"]) for entry in manifest["tables"]["runs"]
+    )
+    place = runs.column_names.index("learning_rate")
+    silent = pa.nulls(len(runs), pa.float64())
+    pq.write_table(runs.set_column(place, "learning_rate", silent), copy / "runs.parquet")
+    manifest["tables"]["runs"] = [{"path": "runs.parquet"}]
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    code, _, errors = run(*command, "--snapshot", copy)
+    assert code == 1
+    assert "states size, tokens, learning rate and batch size" in errors
