@@ -119,14 +119,15 @@ class Process(nn.Module):
         length = logs[:n_features].exp()
         scale, own_scale, slope, level, cell, _ = logs[n_features:].exp()
         far = distance(a.x / length, b.x / length)
-        drift = a.drift @ b.drift.T
-        shared: Tensor = scale**2 * matern(far) + DRIFT**2 * (drift + 1)
+        covariance: Tensor = scale**2 * matern(far) + DRIFT**2 * (a.drift @ b.drift.T + 1)
         if not self.has_own:
-            return shared
-        same = (a.place[:, None] == b.place[None]) & (a.place >= 0)[:, None]
-        one_cell = (a.sizes[:, None] == b.sizes[None]).all(-1)
-        own = own_scale**2 * matern(far / WIDER) + slope**2 * drift + level**2
-        covariance: Tensor = shared + same * (own + cell**2 * one_cell)
+            return covariance
+        for place in torch.unique(a.place[a.place >= 0]).tolist():
+            rows, columns = (a.place == place).nonzero(), (b.place == place).nonzero()[:, 0]
+            drift = a.drift[rows[:, 0]] @ b.drift[columns].T
+            one_cell = (a.sizes[rows] == b.sizes[columns]).all(-1)
+            own = own_scale**2 * matern(far[rows, columns] / WIDER) + slope**2 * drift + level**2
+            covariance[rows, columns] += own + cell**2 * one_cell
         return covariance
 
     @torch.no_grad()
