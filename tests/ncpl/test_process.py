@@ -14,7 +14,7 @@ from ncpl.fit import Fit, tensors_of
 from ncpl.model import sized
 from ncpl.process import fit_process
 from ncpl.risk import MIN_DIVERGED, fit_risk
-from ncpl.train import fit_family
+from ncpl.train import fit_family, level_carries
 
 Inputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -49,6 +49,43 @@ def test_beyond_the_trained_sizes_it_says_what_it_says_at_the_border(fit: Fit, r
     x = fit.process.features(*inputs_of(fit, dataclasses.replace(
         runs.take(np.arange(len(runs)) < 2), configs=rows)), fit.surface).x  # fmt: skip
     assert x[0, 0] == x[1, 0] == fit.process.high[0]
+
+
+def test_beyond_the_largest_size_only_differences_may_be_carried(fit: Fit, runs: Runs) -> None:
+    """Then it says nothing of a typical run there, and of others how they differ from it."""
+    process = copy.deepcopy(fit.process)
+    assert process is not None
+    inside, beyond = (inputs_of(fit, runs.where(split=split)) for split in ("id", "ood"))
+    carried = [process(*some, fit.surface) for some in (inside, beyond)]
+    process.carries_level.fill_(False)
+    kept = [process(*some, fit.surface) for some in (inside, beyond)]
+    assert torch.equal(carried[0], kept[0])
+    level = carried[1] - kept[1]
+    asked = process.features(*beyond, fit.surface)
+    for place in range(0, len(level), 97):  # the level depends on size and data at the border only
+        same = (asked.drift == asked.drift[place]).all(1)
+        assert level[same].std() < 1e-6
+    process.typical.copy_(asked.x[0, 2:])
+    assert process(*(t[:1] for t in beyond), fit.surface).abs() < 1e-9
+
+
+@pytest.mark.slow
+def test_whether_the_level_is_carried_is_chosen_by_left_out_sizes(fit: Fit, runs: Runs) -> None:
+    """Of StepLaw's five training sizes the two largest are left out in turn; one is too few."""
+    train = runs.where(split="train")
+    settings = {
+        "delta": 0.005,
+        "penalty": 1e-3,
+        "margin": 0.2,
+        "n_optimizers": 1,
+        "floor": 0.9,
+        "seed": 0,
+    }
+    inputs, target = inputs_of(fit, train), torch.from_numpy(train.loss).float()
+    assert not level_carries(inputs, target, fit.encoder, **settings)
+    few = inputs[2][:, 0] <= inputs[2][:, 0].unique()[1]
+    two_sizes = tuple(t[few] for t in inputs)
+    assert level_carries(two_sizes, target[few], fit.encoder, **settings)
 
 
 def test_runs_of_one_cell_share_what_no_other_cell_knows(fit: Fit, runs: Runs) -> None:
