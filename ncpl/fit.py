@@ -59,7 +59,7 @@ class Fit:
         return Stacked(self.members)
 
     @torch.inference_mode()
-    def read(self, encoded: Encoded, batch_size: int = 192) -> Readings:
+    def read(self, encoded: Encoded, batch_size: int = 128) -> Readings:
         """Return what every member says about the runs."""
         tensors = tensors_of(encoded)
         parts = [
