@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ncpl.cli import bundle_option, catalog_option, common, snapshot_option
 
+if TYPE_CHECKING:
+    from ncpl.ablate_base import Trial
+    from ncpl.bundle import Bundle
+
+Found = dict[str, list[dict[str, Any]]]
+BASE_PRESET = "smollm2-cpu"
+N_SEARCH_EPOCHS = 4
+
 
 @click.command()
 @click.option("--write", is_flag=True, help="Put the tables on the bundle's card.")
+@click.option(
+    "--base",
+    help="Compare pretrained with random weights in the paper's mode instead: smollm2, hub id, "
+    "folder or GGUF file.",
+)
+@click.option("--layers", type=click.IntRange(0), help="With --base: keep its first; 0 keeps all.")
+@click.option("--epochs", type=click.IntRange(1), help="With --base: epochs of every training.")
+@click.option(
+    "--config", "config_file", type=click.Path(path_type=Path, dir_okay=False),
+    help=f"With --base: own TOML file in place of the preset {BASE_PRESET}.",
+)  # fmt: skip
+@click.option(
+    "--rows", "rows_file", type=click.Path(path_type=Path, dir_okay=False),
+    help="Take the rows an earlier --json printed instead of measuring.",
+)  # fmt: skip
 @bundle_option
 @snapshot_option
 @catalog_option
@@ -20,6 +44,11 @@ from ncpl.cli import bundle_option, catalog_option, common, snapshot_option
 def ablate(
     *,
     write: bool,
+    base: str | None,
+    layers: int | None,
+    epochs: int | None,
+    config_file: Path | None,
+    rows_file: Path | None,
     folder: Path | None,
     snapshot: str,
     catalog: Path | None,
@@ -32,34 +61,121 @@ def ablate(
     or one optimizer, and without one part of the model. Held-out runs are never used.
 
     Example: ncpl ablate --bundle runs/ncpl --snapshot latest --write
+
+    With --base, the paper's mode is trained on the same folds from pretrained and from random
+    weights (an hour on one core): ncpl ablate --base smollm2 --layers 4 --json > rows.json
     """
-    from ncpl.ablate import ablations, joint, leave_one_out
-    from ncpl.bundle import DEFAULT, load
-    from ncpl.card import markdown, render
-    from ncpl.data import find_snapshot
+    if base is None and (layers, epochs, config_file) != (None, None, None):
+        raise click.UsageError("--layers, --epochs and --config go with --base")
+    if base is not None and rows_file is not None:
+        raise click.UsageError("give --base or --rows, not both")
+    from ncpl.ablate import read_rows
+    from ncpl.card import noted
+
+    # Before an hour of training: a folder that cannot be written to is told at once.
+    has_parts = base is None and rows_file is None
+    bundle = _bundle(folder) if write or has_parts else None
+    found: Found = {}
+    if rows_file is not None:
+        found = {"ablations": read_rows(rows_file)}
+    elif base is not None:
+        changes = {"base_layers": layers, "stage2_epochs": epochs}
+        found = _bases(base, changes, config_file, snapshot, catalog, is_silent=no_progress)
+    elif bundle is not None:
+        found = _parts(bundle, snapshot, catalog, is_silent=no_progress)
+    if write and bundle is not None:
+        _write(found, bundle, folder)
+    if as_json:
+        click.echo(json.dumps(found))
+    else:
+        tables = (rows for name, rows in found.items() if name != "trainings")
+        click.echo("\n\n".join(map(noted, tables)))
+
+
+def _bundle(folder: Path | None) -> Bundle:
+    from ncpl.bundle import Bundle, load
+    from ncpl.errors import BundleError
 
     bundle = load(folder)
+    if not isinstance(bundle, Bundle):
+        raise BundleError(
+            f"{folder} is a bundle of the paper's mode, whose card has no ablations; name one of "
+            "the other kind, or none for that of the package"
+        )
+    return bundle
+
+
+def _parts(bundle: Bundle, snapshot: str, catalog: Path | None, *, is_silent: bool) -> Found:
+    from ncpl.ablate import ablations, joint, leave_one_out
+    from ncpl.data import find_snapshot
+
     runs = find_snapshot(snapshot, catalog).runs()
 
     def told(what: str) -> None:
-        if not no_progress:
+        if not is_silent:
             click.echo(f"  {what}", err=True)
 
     parts = {
         fit.family: runs.where(family=fit.family, split="train").finished() for fit in bundle.fits
     }
-    found: dict[str, list[dict[str, Any]]] = {"ablations": [], "leave_one_out": []}
+    found: Found = {"ablations": [], "leave_one_out": []}
     for train in parts.values():
         found["ablations"] += ablations(train, bundle.config, told=told)
         found["leave_one_out"] += leave_one_out(train, bundle.config, told=told)
     if len(parts) > 1:
         found["ablations"] += joint(parts, bundle.config)
-    if write:
-        bundle.about |= found
-        target = folder or DEFAULT
-        bundle.save(target)
-        (target / "README.md").write_text(render(bundle.card()), encoding="utf-8")
-    if as_json:
-        click.echo(json.dumps(found))
-    else:
-        click.echo("\n\n".join(markdown(rows) for rows in found.values()))
+    return found
+
+
+def _bases(
+    base: str,
+    changes: dict[str, Any],
+    config_file: Path | None,
+    snapshot: str,
+    catalog: Path | None,
+    *,
+    is_silent: bool,
+) -> Found:
+    from ncpl.ablate_base import compare_bases
+    from ncpl.data import find_snapshot
+    from ncpl.language.pipeline import bar_of
+    from ncpl.language.settings import chosen
+
+    config = chosen(None if config_file else BASE_PRESET, config_file, base)
+    assert config is not None
+    given = {name: value for name, value in changes.items() if value is not None}
+    if "stage2_epochs" in given:
+        given["stage1_epochs"] = 0  # an arm chooses whether some of its epochs are a first stage
+    config = dataclasses.replace(config, **given)
+    trainings: list[dict[str, Any]] = []
+
+    def told(trial: Trial) -> None:
+        trainings.append(dataclasses.asdict(trial))
+        if is_silent:
+            return
+        what = "to choose" if trial.fold is None else f"fold {trial.fold}"
+        missed = trial.chosen_mae if trial.left_out_mae is None else trial.left_out_mae
+        click.echo(
+            f"  {trial.arm}, {what}: {trial.recipe}, {trial.n_epochs} epochs, MAE {missed:.4f}",
+            err=True,
+        )
+
+    found = find_snapshot(snapshot, catalog)
+    rows = compare_bases(
+        found, found.runs(), config, n_search_epochs=N_SEARCH_EPOCHS, told=told,
+        show=None if is_silent else bar_of(config),
+    )  # fmt: skip
+    return {"ablations": rows, "trainings": trainings}
+
+
+def _write(found: Found, bundle: Bundle, folder: Path | None) -> None:
+    from ncpl.ablate import merged
+    from ncpl.bundle import DEFAULT
+    from ncpl.card import render
+
+    new = {name: rows for name, rows in found.items() if name != "trainings"}
+    new["ablations"] = merged(bundle.about.get("ablations", []), new["ablations"])
+    bundle.about |= new
+    target = folder or DEFAULT
+    bundle.save(target)
+    (target / "README.md").write_text(render(bundle.card()), encoding="utf-8")
