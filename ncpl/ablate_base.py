@@ -30,7 +30,7 @@ from ncpl.language.examples import Examples, examples_of, laws_of
 from ncpl.language.forecast import residuals
 from ncpl.language.network import Network
 from ncpl.language.parallel import Parallel
-from ncpl.language.pipeline import data_of
+from ncpl.language.pipeline import Data, data_of
 from ncpl.language.sequence import Sequencer
 from ncpl.language.settings import LanguageConfig
 from ncpl.language.train import BEST, Trainer
@@ -150,13 +150,16 @@ class _Comparison:
 
     def rows(self, family: Family, n_search_epochs: int, n_folds: int) -> list[dict[str, Any]]:
         left_out = [out for where, out in folds(self.train, N_FOLDS) if where == "inside"]
-        chosen = {arm: self.choose(arm, n_search_epochs, left_out[0]) for arm in ARMS}
+        first = self.data(left_out[0])
+        chosen = {arm: self.choose(arm, n_search_epochs, first) for arm in ARMS}
         errors = {arm: _Errors() for arm in ARMS}
         n_epochs = self.config.stage1_epochs + self.config.stage2_epochs
         n_steps = 0
         for i, out in enumerate(left_out[:n_folds]):
+            data = self.data(out)
+            asked = examples_of(self.train.take(out), data.laws, self.config, "train")
             for arm in ARMS:
-                trial, own = self.trained(arm, chosen[arm], n_epochs, out, fold=i + 1)
+                trial, own = self.trained(arm, chosen[arm], n_epochs, data, (i + 1, asked))
                 errors[arm].network += own.network
                 errors[arm].law += own.law
                 n_steps = trial.n_steps
@@ -182,11 +185,15 @@ class _Comparison:
             for arm in ARMS
         ]
 
-    def choose(self, arm: str, n_epochs: int, out: LeftOut) -> Recipe:
+    def data(self, out: LeftOut) -> Data:
+        """Return what is trained on without the left-out runs, the law included."""
+        return data_of(self.snapshot, self.train.take(~out), self.config)
+
+    def choose(self, arm: str, n_epochs: int, data: Data) -> Recipe:
         """Return the recipe with the least error on the mode's own held-out groups."""
 
         def error(recipe: Recipe) -> float:
-            return self.trained(arm, recipe, n_epochs, out)[0].chosen_mae
+            return self.trained(arm, recipe, n_epochs, data)[0].chosen_mae
 
         own_factor = self.config.number_learning_rate_factor
         tried = {recipe: error(recipe) for recipe in (Recipe(r, own_factor) for r in RATES)}
@@ -200,15 +207,19 @@ class _Comparison:
         return min(tried, key=tried.__getitem__)
 
     def trained(
-        self, arm: str, recipe: Recipe, n_epochs: int, out: LeftOut, fold: int | None = None
+        self,
+        arm: str,
+        recipe: Recipe,
+        n_epochs: int,
+        data: Data,
+        fold: tuple[int, Examples] | None = None,
     ) -> tuple[Trial, _Errors]:
-        """Train without the left-out runs; score them where they are a fold."""
+        """Train once; score the left-out runs of a fold, given with its number."""
         begun = time.process_time()
-        config = recipe.settings(self.config, n_epochs)
-        seed = self.seed + (fold - 1 if fold else 0)
-        data = data_of(self.snapshot, self.train.take(~out), config)
+        number, asked = fold or (None, None)
+        seed = self.seed + (number - 1 if number else 0)
         assert self.base.vocabulary is not None
-        sequencer = Sequencer(self.base.vocabulary, config)
+        sequencer = Sequencer(self.base.vocabulary, recipe.settings(self.config, n_epochs))
         with tempfile.TemporaryDirectory(prefix="ncpl-ablate-") as name:
             folder = Path(name)
             trainer = Trainer(
@@ -218,12 +229,9 @@ class _Comparison:
             done = trainer.run()
             network = self.network(arm, seed)
             network.load_state_dict(load_file(folder / BEST))
-        errors = _Errors()
-        if fold:
-            asked = examples_of(self.train.take(out), data.laws, config, "train")
-            errors = _missed(network.eval(), sequencer, asked)
+        errors = _Errors() if asked is None else _missed(network.eval(), sequencer, asked)
         trial = Trial(
-            self.config.sources[0], arm, fold, recipe, seed, n_epochs,
+            self.config.sources[0], arm, number, recipe, seed, n_epochs,
             n_runs=len(data.train),
             n_steps=done.step,
             best_step=done.best_step,
