@@ -19,6 +19,7 @@ from ncpl.bundle import DEFAULT
 from ncpl.cli import main
 from ncpl.data import Runs, Snapshot
 from ncpl.errors import ConfigError
+from ncpl.language.base import load_base
 from ncpl.language.network import Network
 from ncpl.language.settings import LanguageConfig
 from ncpl.language.vocabulary import Vocabulary
@@ -75,15 +76,21 @@ def test_both_arms_are_trained_alike_on_training_runs_alone(
         return found
 
     monkeypatch.setattr(ablate_base._Comparison, "network", network)
+    whole_base = load_base(config, seed=0)
+    assert whole_base.vocabulary is not None
+    words = ["model", "size:", "data", "learning", "rate:", "batch", "loss", "at:"]
+    used = sorted({i for word in words for i in whole_base.vocabulary.encode(word)} | {0})
     trials: list[Trial] = []
     rows = compare_bases(snapshot, few, config, n_search_epochs=1, n_folds=1, told=trials.append)
 
     weights = load_file(model / "model.safetensors")
     for name, tensor in starts["pretrained"][0].items():
         assert all(torch.equal(start[name], tensor) for start in starts["pretrained"])
-        assert torch.equal(tensor, weights[f"model.{name}"])
-    first, *others = (start["embed_tokens.weight"] for start in starts["random"])
-    assert not torch.equal(first, weights["model.embed_tokens.weight"])
+        whole = weights[f"model.{name}"]
+        kept = used if name == "embed_tokens.weight" else slice(None)
+        assert torch.equal(tensor, whole[kept])
+    first, *others = (start["layers.0.self_attn.q_proj.weight"] for start in starts["random"])
+    assert not torch.equal(first, weights["model.layers.0.self_attn.q_proj.weight"])
     assert all(torch.equal(first, other) for other in others)
 
     scored = {trial.arm: trial for trial in trials if trial.fold}
