@@ -14,13 +14,16 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFa
 
 from ncpl import ablate_base
 from ncpl.ablate import PAPER, merged
-from ncpl.ablate_base import ARMS, Trial, compare_bases
+from ncpl.ablate_base import ARMS, Trial, compare_bases, shrunk
 from ncpl.bundle import DEFAULT
 from ncpl.cli import main
 from ncpl.data import Runs, Snapshot
 from ncpl.errors import ConfigError
 from ncpl.language.base import load_base
+from ncpl.language.forecast import residuals
 from ncpl.language.network import Network
+from ncpl.language.pipeline import data_of
+from ncpl.language.sequence import Sequencer
 from ncpl.language.settings import LanguageConfig
 from ncpl.language.vocabulary import Vocabulary
 
@@ -206,6 +209,27 @@ def test_options_that_do_not_go_together(options: list[str], message: str) -> No
     result = CliRunner().invoke(main, ["ablate", *options])
     assert result.exit_code == 2
     assert message in result.output
+
+
+def test_a_base_of_few_tokens_reads_as_the_whole_one(
+    snapshot: Snapshot, runs: Runs, config: LanguageConfig
+) -> None:
+    data = data_of(snapshot, runs.where(split="train"), config)
+    queries = data.fold.queries[:20]
+    whole = load_base(config, seed=0)
+    few = shrunk(load_base(config, seed=0), data.train, config)
+    assert few.vocabulary is not None
+    assert few.vocabulary.size < 16 <= whole.shape.vocab_size
+    assert few.model.get_input_embeddings().weight.shape == (few.vocabulary.size, 16)
+    read = []
+    for base in (whole, few):
+        torch.manual_seed(0)
+        assert base.vocabulary is not None
+        network = Network(base.model).eval()
+        found = residuals(network, Sequencer(base.vocabulary, config), queries, torch.device("cpu"))
+        read.append(np.concatenate([found[i] for i in range(len(queries))]))
+    assert read[0].std() > 0
+    assert read[0].tolist() == read[1].tolist()
 
 
 @pytest.mark.slow
