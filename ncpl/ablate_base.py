@@ -147,7 +147,9 @@ def shrunk(base: Base, examples: Examples, config: LanguageConfig) -> Base:
         used.update(*(sequencer.block(fraction).ids for fraction in query.fractions))
     few = FewTokens(base.vocabulary, sorted(used))
     table = base.model.get_input_embeddings().weight.detach()
-    base.model.set_input_embeddings(nn.Embedding.from_pretrained(table[few.used], freeze=False))
+    own = nn.Embedding(few.size, table.shape[1])
+    own.weight = nn.Parameter(table[few.used])
+    base.model.set_input_embeddings(own)
     base.shape.vocab_size = few.size
     base.shape.pad_token_id = None  # nothing is padded with it, and its row may be gone
     return Base(base.model, few)
