@@ -38,7 +38,7 @@ from ncpl.language.train import BEST, Trainer
 from ncpl.language.vocabulary import Vocabulary
 
 PRETRAINED, RANDOM = ARMS = ("pretrained", "random")
-RATES = (3e-4, 8e-4, 2e-3, 5e-3)
+RATES = (1e-4, 3e-4, 8e-4, 2e-3, 5e-3)
 """Learning rates an arm chooses from."""
 NUMBER_FACTOR = 3.0
 """Rate of the number encoder and the head over the base's, tried beside that of the settings."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,9 @@ from ncpl.cli import bundle_option, catalog_option, common, snapshot_option
 if TYPE_CHECKING:
     from ncpl.ablate_base import Trial
     from ncpl.bundle import Bundle
+    from ncpl.language.settings import LanguageConfig
 
+log = logging.getLogger(__name__)
 Found = dict[str, list[dict[str, Any]]]
 BASE_PRESET = "smollm2-cpu"
 N_SEARCH_EPOCHS = 4
@@ -28,7 +31,11 @@ N_SEARCH_EPOCHS = 4
     "folder or GGUF file.",
 )
 @click.option("--layers", type=click.IntRange(0), help="With --base: keep its first; 0 keeps all.")
-@click.option("--epochs", type=click.IntRange(1), help="With --base: epochs of every training.")
+@click.option("--epochs", type=click.IntRange(1), help="With --base: epochs of a scored training.")
+@click.option(
+    "--folds", type=click.IntRange(1, 3), default=3, show_default=True,
+    help="With --base: how many of the three folds are scored.",
+)  # fmt: skip
 @click.option(
     "--config", "config_file", type=click.Path(path_type=Path, dir_okay=False),
     help=f"With --base: own TOML file in place of the preset {BASE_PRESET}.",
@@ -47,6 +54,7 @@ def ablate(
     base: str | None,
     layers: int | None,
     epochs: int | None,
+    folds: int,
     config_file: Path | None,
     rows_file: Path | None,
     folder: Path | None,
@@ -63,7 +71,7 @@ def ablate(
     Example: ncpl ablate --bundle runs/ncpl --snapshot latest --write
 
     With --base, the paper's mode is trained on the same folds from pretrained and from random
-    weights (an hour on one core): ncpl ablate --base smollm2 --layers 4 --json > rows.json
+    weights (half an hour on one core): ncpl ablate --base smollm2 --layers 4 --json > rows.json
     """
     if base is None and (layers, epochs, config_file) != (None, None, None):
         raise click.UsageError("--layers, --epochs and --config go with --base")
@@ -80,7 +88,8 @@ def ablate(
         found = {"ablations": read_rows(rows_file)}
     elif base is not None:
         changes = {"base_layers": layers, "stage2_epochs": epochs}
-        found = _bases(base, changes, config_file, snapshot, catalog, is_silent=no_progress)
+        config = _settings(base, changes, config_file)
+        found = _bases(config, folds, snapshot, catalog, is_silent=no_progress)
     elif bundle is not None:
         found = _parts(bundle, snapshot, catalog, is_silent=no_progress)
     if write and bundle is not None:
@@ -127,42 +136,40 @@ def _parts(bundle: Bundle, snapshot: str, catalog: Path | None, *, is_silent: bo
     return found
 
 
-def _bases(
-    base: str,
-    changes: dict[str, Any],
-    config_file: Path | None,
-    snapshot: str,
-    catalog: Path | None,
-    *,
-    is_silent: bool,
-) -> Found:
-    from ncpl.ablate_base import compare_bases
-    from ncpl.data import find_snapshot
-    from ncpl.language.pipeline import bar_of
+def _settings(
+    base: str, changes: dict[str, int | None], config_file: Path | None
+) -> LanguageConfig:
     from ncpl.language.settings import chosen
 
     config = chosen(None if config_file else BASE_PRESET, config_file, base)
     assert config is not None
-    given = {name: value for name, value in changes.items() if value is not None}
+    given: dict[str, Any] = {name: v for name, v in changes.items() if v is not None}
     if "stage2_epochs" in given:
         given["stage1_epochs"] = 0  # an arm chooses whether some of its epochs are a first stage
-    config = dataclasses.replace(config, **given)
+    return dataclasses.replace(config, **given)
+
+
+def _bases(
+    config: LanguageConfig, n_folds: int, snapshot: str, catalog: Path | None, *, is_silent: bool
+) -> Found:
+    from ncpl.ablate_base import compare_bases
+    from ncpl.data import find_snapshot
+    from ncpl.language.pipeline import bar_of
+
     trainings: list[dict[str, Any]] = []
 
     def told(trial: Trial) -> None:
         trainings.append(dataclasses.asdict(trial))
-        if is_silent:
-            return
         what = "to choose" if trial.fold is None else f"fold {trial.fold}"
         missed = trial.chosen_mae if trial.left_out_mae is None else trial.left_out_mae
-        click.echo(
-            f"  {trial.arm}, {what}: {trial.recipe}, {trial.n_epochs} epochs, MAE {missed:.4f}",
-            err=True,
-        )
+        log.info(
+            "%s, %s: %s, %d epochs, MAE %.4f, %.1f min of CPU",
+            trial.arm, what, trial.recipe, trial.n_epochs, missed, trial.cpu_seconds / 60,
+        )  # fmt: skip
 
     found = find_snapshot(snapshot, catalog)
     rows = compare_bases(
-        found, found.runs(), config, n_search_epochs=N_SEARCH_EPOCHS, told=told,
+        found, found.runs(), config, n_search_epochs=N_SEARCH_EPOCHS, n_folds=n_folds, told=told,
         show=None if is_silent else bar_of(config),
     )  # fmt: skip
     return {"ablations": rows, "trainings": trainings}
