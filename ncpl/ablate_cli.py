@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 Found = dict[str, list[dict[str, Any]]]
 BASE_PRESET = "smollm2-cpu"
-N_SEARCH_EPOCHS = 4
 
 
 @click.command()
@@ -32,6 +31,10 @@ N_SEARCH_EPOCHS = 4
 )
 @click.option("--layers", type=click.IntRange(0), help="With --base: keep its first; 0 keeps all.")
 @click.option("--epochs", type=click.IntRange(1), help="With --base: epochs of a scored training.")
+@click.option(
+    "--search-epochs", type=click.IntRange(1), default=4, show_default=True,
+    help="With --base: epochs of a training that chooses a recipe.",
+)  # fmt: skip
 @click.option(
     "--folds", type=click.IntRange(1, 3), default=3, show_default=True,
     help="With --base: how many of the three folds are scored.",
@@ -54,6 +57,7 @@ def ablate(
     base: str | None,
     layers: int | None,
     epochs: int | None,
+    search_epochs: int,
     folds: int,
     config_file: Path | None,
     rows_file: Path | None,
@@ -89,7 +93,8 @@ def ablate(
     elif base is not None:
         changes = {"base_layers": layers, "stage2_epochs": epochs}
         config = _settings(base, changes, config_file)
-        found = _bases(config, folds, snapshot, catalog, is_silent=no_progress)
+        effort = {"n_search_epochs": search_epochs, "n_folds": folds}
+        found = _bases(config, effort, snapshot, catalog, is_silent=no_progress)
     elif bundle is not None:
         found = _parts(bundle, snapshot, catalog, is_silent=no_progress)
     if write and bundle is not None:
@@ -150,7 +155,12 @@ def _settings(
 
 
 def _bases(
-    config: LanguageConfig, n_folds: int, snapshot: str, catalog: Path | None, *, is_silent: bool
+    config: LanguageConfig,
+    options: dict[str, int],
+    snapshot: str,
+    catalog: Path | None,
+    *,
+    is_silent: bool,
 ) -> Found:
     from ncpl.ablate_base import compare_bases
     from ncpl.data import find_snapshot
@@ -169,7 +179,7 @@ def _bases(
 
     found = find_snapshot(snapshot, catalog)
     rows = compare_bases(
-        found, found.runs(), config, n_search_epochs=N_SEARCH_EPOCHS, n_folds=n_folds, told=told,
+        found, found.runs(), config, **options, told=told,
         show=None if is_silent else bar_of(config),
     )  # fmt: skip
     return {"ablations": rows, "trainings": trainings}

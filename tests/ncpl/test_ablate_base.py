@@ -239,7 +239,8 @@ def test_the_command_measures_and_writes(
     settings = tmp_path / "settings.toml"
     settings.write_text(SETTINGS.replace("= 60", "= 400"))
     command = [
-        "ablate", "--base", str(model), "--layers", "1", "--epochs", "1", "--folds", "2",
+        "ablate", "--base", str(model), "--layers", "1", "--epochs", "2", "--folds", "2",
+        "--search-epochs", "1",
         "--config", str(settings),
         "--snapshot", str(snapshot.path), "--write", "--bundle", str(own_bundle), "--json",
     ]  # fmt: skip
