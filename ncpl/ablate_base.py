@@ -204,14 +204,15 @@ class _Comparison:
         kept = self.config.base_layers
         part = f"'s first {kept} layer{'s' * (kept > 1)}" if kept else ""
         name = f"{PAPER}, {Path(self.config.base).name}{part}"
+        n_scored = min(n_folds, len(left_out))
         note = (
-            f"{name}, on {family[0]}: {n_epochs} epochs, about {n_steps} steps of "
-            f"{self.config.batch_size_runs} runs, for each arm and left-out fold ("
-            f"{min(n_folds, len(left_out))} of {len(left_out)}, a seed each); the law alone misses "
-            f"by {np.mean(errors[RANDOM].law):.4f} there. Each arm chose its recipe in trainings "
-            f"of {n_search_epochs} epochs, and its best step, on held-out groups of the runs it "
-            f"trained on: " + "; ".join(f"{arm}: {chosen[arm]}" for arm in ARMS) + "."
-            f" Snapshot {self.snapshot.id[:12]}."
+            f"{name}, on {family[0]}: for each scored fold of groups ({n_scored} of "
+            f"{len(left_out)}) an arm was trained {n_epochs} epochs ({n_steps} steps of "
+            f"{self.config.batch_size_runs} runs) without them; the law alone misses them by "
+            f"{np.mean(errors[RANDOM].law):.4f}. On held-out groups of the other runs each arm "
+            f"chose its best step and, in trainings of {n_search_epochs} epochs, its recipe: "
+            + "; ".join(f"{arm}: {chosen[arm]}" for arm in ARMS)
+            + f". Snapshot {self.snapshot.id[:12]}."
         )
         return [
             {
