@@ -207,7 +207,7 @@ class _Comparison:
         n_scored = min(n_folds, len(left_out))
         note = (
             f"{name}, on {family[0]}: for each scored fold of groups ({n_scored} of "
-            f"{len(left_out)}) an arm was trained {n_epochs} epochs ({n_steps} steps of "
+            f"{len(left_out)}) an arm was trained {n_epochs} epochs (about {n_steps} steps of "
             f"{self.config.batch_size_runs} runs) without them; the law alone misses them by "
             f"{np.mean(errors[RANDOM].law):.4f}. On held-out groups of the other runs each arm "
             f"chose its best step and, in trainings of {n_search_epochs} epochs, its recipe: "
