@@ -7,7 +7,10 @@ the rest, and what was left out is scored. ID and OOD are never used.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +19,7 @@ import numpy.typing as npt
 from ncpl.calibrate import folds
 from ncpl.config import FitConfig
 from ncpl.data import Family, Runs
+from ncpl.errors import ConfigError
 from ncpl.features import derive
 from ncpl.fit import Fit, sizes
 from ncpl.laws.chinchilla import Chinchilla
@@ -33,6 +37,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 """Changes of the configuration, by name."""
 MIN_LEFT_OUT, N_FOLDS = 20, 3
+PAPER = "paper's mode"
+"""Begins the names of variants that `ncpl.ablate_base` measures."""
+Row = dict[str, Any]
 LeftOut = tuple[str, npt.NDArray[np.bool_]]
 
 
@@ -103,6 +110,52 @@ def leave_one_out(
         row = {"source": train.family[0][0], "left_out": name, "n": int(left_out.sum())}
         rows.append(row | {key: float(np.mean(values)) for key, values in errors.items()})
     return rows
+
+
+def merged(old: Sequence[Row], new: Sequence[Row]) -> list[Row]:
+    """Return the rows of a card's ablations with new ones, which replace old ones of their kind.
+
+    Of a kind are all variants of the bundled model, and all rows of the paper's mode that agree in
+    source and variant.
+    """
+    named = {(row["source"], row["variant"]) for row in new}
+    has_own = any(not _is_paper(row) for row in new)
+
+    def is_kept(row: Row) -> bool:
+        if _is_paper(row):
+            return (row["source"], row["variant"]) not in named
+        return not has_own
+
+    rows = [*filter(is_kept, old), *new]
+    return sorted(rows, key=_is_paper)  # the first row gives a table its columns
+
+
+def read_rows(file: Path) -> list[Row]:
+    """Return the ablations in a file that `ncpl ablate --json` wrote.
+
+    Raises ConfigError where it is none.
+    """
+    try:
+        rows = json.loads(file.read_text(encoding="utf-8"))["ablations"]
+        is_good = bool(rows) and all(map(_is_row, rows))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ConfigError(f"{file}: expected the output of ncpl ablate --json: {error!r}") from None
+    if not is_good:
+        raise ConfigError(
+            f"{file}: every row of ablations needs a source, a variant and the error inside, nats; "
+            "take the output of ncpl ablate --json"
+        )
+    return list(rows)
+
+
+def _is_row(row: Row) -> bool:
+    texts = all(isinstance(row[name], str) for name in ("source", "variant"))
+    error = row["inside"]
+    return texts and isinstance(error, float) and math.isfinite(error)
+
+
+def _is_paper(row: Row) -> bool:
+    return str(row["variant"]).startswith(PAPER)
 
 
 def _left_out(train: Runs) -> Iterator[LeftOut]:

@@ -109,10 +109,17 @@ def render(card: Mapping[str, Any]) -> str:
         divergence=markdown(card.get("divergence", []))
         if card.get("divergence")
         else "No source had enough runs that diverged; no risk is told.",
-        ablations=markdown(card.get("ablations", [])),
+        ablations=noted(card.get("ablations", [])),
         left_out=markdown(card.get("leave_one_out", [])),
         sources=", ".join(f"{s['name']} ({s.get('licence') or '?'})" for s in card["sources"]),
     )
+
+
+def noted(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as a Markdown table with their notes, each once, beneath."""
+    table = markdown([{k: v for k, v in row.items() if k != "note"} for row in rows])
+    notes = dict.fromkeys(str(row["note"]) for row in rows if row.get("note"))
+    return "\n\n".join([table, *notes])
 
 
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -235,6 +235,10 @@ def _random_shape(config: LanguageConfig, words: Vocabulary) -> Any:
 
 
 def _cut_shape(shape: Any, layers: int) -> Any:
+    if layers > shape.num_hidden_layers:
+        raise ConfigError(
+            f"base_layers is {layers}, but the base has only {shape.num_hidden_layers} layers"
+        )
     if layers:
         shape.num_hidden_layers = layers
         if getattr(shape, "layer_types", None):

@@ -9,7 +9,7 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -118,7 +118,7 @@ def train_language(
         if parallel.is_first and not resume and training.is_dir():
             shutil.rmtree(training)
         parallel.wait()
-        bar = _bar(config) if progress and parallel.is_first else None
+        bar = bar_of(config) if progress and parallel.is_first else None
         trainer = Trainer(
             build,
             Sequencer(base.vocabulary, config),
@@ -197,16 +197,20 @@ def _key(config: LanguageConfig, snapshot: Snapshot, seed: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _bar(config: LanguageConfig) -> Any:
+def bar_of(config: LanguageConfig) -> Callable[[int, int, float], None]:
+    """Return what shows (step, steps, loss) as a progress bar, one for each training."""
     from tqdm import tqdm
 
-    bar = tqdm(total=None, desc=Path(config.base).name, unit="step", leave=False)
+    bar: Any = None
 
     def show(step: int, steps: int, loss: float) -> None:
-        bar.total = steps
+        nonlocal bar
+        if bar is None:
+            bar = tqdm(total=steps, desc=Path(config.base).name, unit="step", leave=False)
         bar.set_postfix_str(f"loss {loss:.2e}", refresh=False)
         bar.update(step - bar.n)
         if step == steps:
             bar.close()
+            bar = None
 
     return show

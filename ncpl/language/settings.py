@@ -123,7 +123,7 @@ def chosen(preset: str | None, config_file: Path | None, base: str | None) -> La
             if base is not None:
                 raise ConfigError(
                     f"--base needs a preset of a language model, {preset!r} is none; give one of "
-                    "lm-tiny, smollm2, qwen3-1.7b"
+                    "lm-tiny, smollm2, smollm2-cpu, qwen3-1.7b"
                 )
             return None
         config = LanguageConfig.preset(preset)

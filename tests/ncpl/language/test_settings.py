@@ -9,7 +9,7 @@ from ncpl.language.quantities import check_fields, scaled
 from ncpl.language.settings import LanguageConfig, chosen
 
 
-@pytest.mark.parametrize("name", ["lm-tiny", "smollm2", "qwen3-1.7b"])
+@pytest.mark.parametrize("name", ["lm-tiny", "smollm2", "smollm2-cpu", "qwen3-1.7b"])
 def test_every_preset_reads(name: str) -> None:
     config = LanguageConfig.preset(name)
     check_fields(config.fields)
