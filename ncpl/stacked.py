@@ -118,9 +118,8 @@ class Layer:
         self.head_width = int(attention.head_dim)
         self.scaling = float(attention.scaling)
         # A norm's weight goes into that of the projection after it.
-        self.query = stack("self_attn.q_proj") * norm_M1W
-        key_value = [stack("self_attn.k_proj"), stack("self_attn.v_proj")]
-        self.key_value = torch.cat(key_value, dim=1) * norm_M1W
+        read = [stack(f"self_attn.{name}_proj") for name in ("k", "v", "q")]
+        self.key_value_query = torch.cat(read, dim=1) * norm_M1W
         self.out = stack("self_attn.o_proj")
         gate_up = [stack("mlp.gate_proj"), stack("mlp.up_proj")]
         self.gate_up = torch.cat(gate_up, dim=1) * inner_norm_M1W
@@ -133,9 +132,14 @@ class Layer:
         """Return the layer's output at the positions `at` (M, W, Q, B)."""
         everywhere = len(at) == x_MWTB.shape[2]
         scaled = normed(x_MWTB, self.epsilon)
-        asked, kept = (part if everywhere else part[:, :, list(at)] for part in (scaled, x_MWTB))
-        key, value = times(self.key_value, scaled).chunk(2, dim=1)
-        query_MHEQB = self.heads(times(self.query, asked), rotary, list(at), 0) * self.scaling
+        kept = x_MWTB if everywhere else x_MWTB[:, :, list(at)]
+        if everywhere:
+            key, value, query = times(self.key_value_query, scaled).chunk(3, dim=1)
+        else:
+            width = 2 * x_MWTB.shape[1]
+            key, value = times(self.key_value_query[:, :width], scaled).chunk(2, dim=1)
+            query = times(self.key_value_query[:, width:], scaled[:, :, list(at)])
+        query_MHEQB = self.heads(query, rotary, list(at), 0) * self.scaling
         key_MHETB = self.heads(key, rotary, list(range(x_MWTB.shape[2])), 1)
         value_MHETB = value.reshape(key_MHETB.shape)
         mixed = [
