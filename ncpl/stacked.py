@@ -6,8 +6,8 @@ and the law, which all members share, for each member anew. Same numbers to roun
 
 Runs are the last dimension, so that sums over the few tokens and features run along long rows.
 
-Legend: M members, B runs, F fields, T = F + 3 tokens, Q tokens asked for, W width, H heads, E width
-of a head, K local coefficients, 6 law inputs.
+Legend: M members, B runs, U contexts, F fields, T tokens, Q tokens asked for, W width, H heads, E
+width of a head, K local coefficients, 6 law inputs.
 """
 
 from __future__ import annotations
@@ -71,13 +71,22 @@ class Stacked:
         numbers_BF, codes_BF = numbers_BF[:, : first.n_fields], codes_BF[:, : first.n_fields]
         inputs_BF = first.network_inputs(numbers_BF, law_B6)
         inputs_BF = torch.minimum(torch.maximum(inputs_BF, first.low), first.high)
-        x_MWTB = self.tokens(inputs_BF, codes_BF)
-        n_tokens = x_MWTB.shape[2]
-        for layer in self.layers[:-1]:
-            x_MWTB = layer(x_MWTB, self.rotary, range(n_tokens))
-        read_MW2B = self.layers[-1](x_MWTB, self.rotary, (first.n_context + 1, n_tokens - 1))
-        law_MWB, last_MWB = normed(read_MW2B, self.epsilon).unbind(2)
-        correction_MBK = (self.law_weight @ law_MWB + self.law_bias).mT
+        # Runs of one size, data and optimizer share what is read up to LAW: it is computed once.
+        context_B2F = torch.cat([t[:, : first.n_context].float() for t in (inputs_BF, codes_BF)], 1)
+        contexts, place_B = context_B2F.unique(dim=0, return_inverse=True)
+        one_U = place_B.new_empty(len(contexts)).scatter_(0, place_B, torch.arange(len(place_B)))
+        x_MWTU = self.tokens(inputs_BF[one_U], codes_BF[one_U], is_prefix=True)
+        x_MWTB = self.tokens(inputs_BF, codes_BF, is_prefix=False)
+        n_shared, n_tokens = x_MWTU.shape[2], x_MWTU.shape[2] + x_MWTB.shape[2]
+        for layer in self.layers:
+            is_last = layer is self.layers[-1]
+            at = range(n_shared - 1 if is_last else 0, n_shared)
+            x_MWTU, heard = layer(x_MWTU, self.rotary, at)
+            at = range(n_tokens - 1 if is_last else n_shared, n_tokens)
+            heard_B = (heard[0][..., place_B], heard[1][..., place_B])
+            x_MWTB, _ = layer(x_MWTB, self.rotary, at, heard_B)
+        law_MWU, last_MWB = (normed(x, self.epsilon)[:, :, 0] for x in (x_MWTU, x_MWTB))
+        correction_MBK = (self.law_weight @ law_MWU + self.law_bias).mT[:, place_B]
         residual_MB, log_scale_MB = (self.last_weight @ last_MWB + self.last_bias).unbind(1)
         coefficients_MBK = first.surface.coefficients(law_B6) + first.scale * correction_MBK
         loss_MB = first.surface.value(
@@ -86,20 +95,24 @@ class Stacked:
         loss_MB = loss_MB + first.residual_scale * residual_MB
         return loss_MB, log_scale_MB - 5, self.last_norm_MW1 * last_MWB
 
-    def tokens(self, inputs_BF: Tensor, codes_BF: Tensor) -> Tensor:
-        """Return the sequence of vectors the first layer reads (M, W, T, B)."""
+    def tokens(self, inputs_BF: Tensor, codes_BF: Tensor, *, is_prefix: bool) -> Tensor:
+        """Return what the first layer reads up to LAW, or after it (M, W, T, B)."""
         n_context = self.first.n_context
-        hidden_MFWB = torch.tanh(inputs_BF.T[:, None] * self.slope_MFW1 + self.shift_MFW1)
-        values_MFWB = self.out @ hidden_MFWB
+        own = slice(None, n_context) if is_prefix else slice(n_context, None)
+        inputs_BF, codes_BF = inputs_BF[:, own], codes_BF[:, own]
+        hidden_MFWB = torch.tanh(
+            inputs_BF.T[:, None] * self.slope_MFW1[:, own] + self.shift_MFW1[:, own]
+        )
+        values_MFWB = self.out[:, own] @ hidden_MFWB
         is_number_F1B = codes_BF.T[:, None] == 1
         if not is_number_F1B.all():
             words_MFWB = self.words[:, codes_BF.T].mT
             values_MFWB = torch.where(is_number_F1B, values_MFWB, words_MFWB)
-        fields = (values_MFWB + self.names_MFW1).transpose(1, 2)
+        fields = (values_MFWB + self.names_MFW1[:, own]).transpose(1, 2)
         reader = self.readers_MW31.expand(-1, -1, -1, len(codes_BF))
-        before, after = fields[:, :, :n_context], fields[:, :, n_context:]
-        parts = [reader[:, :, :1], before, reader[:, :, 1:2], after, reader[:, :, 2:]]
-        return torch.cat(parts, dim=2)
+        if is_prefix:
+            return torch.cat([reader[:, :, :1], fields, reader[:, :, 1:2]], dim=2)
+        return torch.cat([fields, reader[:, :, 2:]], dim=2)
 
 
 class Layer:
@@ -128,20 +141,34 @@ class Layer:
         names = ("q_norm", "k_norm") if hasattr(attention, "q_norm") else ()
         self.head_norms = [stack(f"self_attn.{name}")[:, None, :, None, None] for name in names]
 
-    def __call__(self, x_MWTB: Tensor, rotary: tuple[Tensor, Tensor], at: Sequence[int]) -> Tensor:
-        """Return the layer's output at the positions `at` (M, W, Q, B)."""
-        everywhere = len(at) == x_MWTB.shape[2]
+    def __call__(
+        self,
+        x_MWTB: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        at: Sequence[int],
+        heard: tuple[Tensor, Tensor] | None = None,
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Return the output at the positions `at` (M, W, Q, B), and all keys and values.
+
+        `heard` are keys and values (M, H, E, P, B) of the P positions before those of x.
+        """
+        n_before = 0 if heard is None else heard[0].shape[3]
+        positions = list(range(n_before, n_before + x_MWTB.shape[2]))
         scaled = normed(x_MWTB, self.epsilon)
-        kept = x_MWTB if everywhere else x_MWTB[:, :, list(at)]
-        if everywhere:
+        if len(at) == len(positions):
+            kept = x_MWTB
             key, value, query = times(self.key_value_query, scaled).chunk(3, dim=1)
         else:
-            width = 2 * x_MWTB.shape[1]
+            own = [t - n_before for t in at]
+            kept, width = x_MWTB[:, :, own], 2 * x_MWTB.shape[1]
             key, value = times(self.key_value_query[:, :width], scaled).chunk(2, dim=1)
-            query = times(self.key_value_query[:, width:], scaled[:, :, list(at)])
+            query = times(self.key_value_query[:, width:], scaled[:, :, own])
         query_MHEQB = self.heads(query, rotary, list(at), 0) * self.scaling
-        key_MHETB = self.heads(key, rotary, list(range(x_MWTB.shape[2])), 1)
+        key_MHETB = self.heads(key, rotary, positions, 1)
         value_MHETB = value.reshape(key_MHETB.shape)
+        if heard is not None:
+            key_MHETB = torch.cat([heard[0], key_MHETB], dim=3)
+            value_MHETB = torch.cat([heard[1], value_MHETB], dim=3)
         mixed = [
             attend(query_MHEQB[:, :, :, i : i + 1], key_MHETB[..., : t + 1, :],
                    value_MHETB[..., : t + 1, :])
@@ -149,7 +176,8 @@ class Layer:
         ]  # fmt: skip
         kept = kept + times(self.out, torch.stack(mixed, dim=3).flatten(1, 2))
         gate, up = times(self.gate_up, normed(kept, self.epsilon)).chunk(2, dim=1)
-        return kept + times(self.down, nn.functional.silu(gate) * up)
+        read = kept + times(self.down, nn.functional.silu(gate) * up)
+        return read, (key_MHETB, value_MHETB)
 
     def heads(
         self, x_MWTB: Tensor, rotary: tuple[Tensor, Tensor], at: list[int], which: int
