@@ -73,7 +73,7 @@ class Stacked:
         inputs_BF = torch.minimum(torch.maximum(inputs_BF, first.low), first.high)
         # Runs of one size, data and optimizer share what is read up to LAW: it is computed once.
         context_B2F = torch.cat([t[:, : first.n_context].float() for t in (inputs_BF, codes_BF)], 1)
-        contexts, place_B = context_B2F.unique(dim=0, return_inverse=True)
+        contexts, place_B = torch.unique(context_B2F, dim=0, return_inverse=True)
         one_U = place_B.new_empty(len(contexts)).scatter_(0, place_B, torch.arange(len(place_B)))
         x_MWTU = self.tokens(inputs_BF[one_U], codes_BF[one_U], is_prefix=True)
         x_MWTB = self.tokens(inputs_BF, codes_BF, is_prefix=False)
