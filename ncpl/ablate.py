@@ -171,9 +171,8 @@ def _left_out(train: Runs) -> Iterator[LeftOut]:
 def _errors(
     train: Runs, left_out: npt.NDArray[np.bool_], config: FitConfig, seed: int
 ) -> dict[str, list[float]]:
-    steps = min(config.steps, config.calibration_steps)
-    small = dataclasses.replace(config, members=1, steps=steps, curve_steps=0)
-    fit, rest = fit_family(train.take(~left_out), small, seed=seed), train.take(left_out)
+    fit = fit_family(train.take(~left_out), config.of_a_fold(), seed=seed)
+    rest = train.take(left_out)
     return {
         "NCPL": _missed(fit, rest),
         "Chinchilla, refit": _chinchilla_missed(fit.baseline, rest),

@@ -21,7 +21,6 @@ used.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -67,13 +66,11 @@ def calibrate(
     """Return the numbers of `FACTORS` and the left-out MAEs, nats."""
     if config.calibration_folds == 0:
         return dict(FACTORS)
-    steps = min(config.steps, config.calibration_steps)
-    small = dataclasses.replace(config, members=1, steps=steps, curve_steps=0)
     missed: dict[str, list[Missed]] = {"inside": [], "outside": []}
     for i, (where, left_out) in enumerate(folds(train, config.calibration_folds)):
         if on_fold is not None:
             on_fold(i)
-        fit = fit_family(train.take(~left_out), small, seed=seed + 100 + i)
+        fit = fit_family(train.take(~left_out), config.of_a_fold(), seed=seed + 100 + i)
         missed[where].append(left_out_errors(fit, train.take(left_out)))
     found = dict(FACTORS)
     for where, parts in missed.items():
@@ -83,11 +80,11 @@ def calibrate(
         found[f"{where}_left_out_mae"] = float(part.error.mean())
         if where == "inside":
             found |= fit_scale(part)
-            scale = error_scale(part.spread, part.above, found)
+        scale = error_scale(part.spread, part.above, found)
+        if where == "inside":
             found[where] = weighted_quantile(part.error / scale, part.weight, LEVEL)
         else:
             far = part.distance > 0
-            scale = error_scale(part.spread, part.above, found)
             lacking = (part.error - found["inside"] * scale)[far] / part.distance[far]
             found[where] = max(MIN_SLOPE, weighted_quantile(lacking, part.weight[far], LEVEL))
     return found
@@ -109,7 +106,7 @@ def fit_scale(part: Missed) -> dict[str, float]:
     weight = weight / weight.sum()
     unit = root.std() + 1e-9
     level = (weight * error).sum().log()
-    weights = torch.stack([level * 0, level * 0 + 0.5, level * 0]).requires_grad_()
+    weights = torch.tensor([0.0, 0.5, 0.0], dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe")
 
     def closure() -> torch.Tensor:

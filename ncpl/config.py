@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
@@ -86,9 +87,14 @@ class FitConfig(Settings):
     """Folds of left-out groups that set the width of intervals, beside one without the largest
     size; 0 leaves the intervals at wide fixed factors."""
     calibration_steps: int = 400
-    """Steps of the members that calibration trains, if `steps` are more."""
+    """Steps of a member that is trained on a fold only, if `steps` are more."""
     min_family_runs: int = 60
     """Families of comparable losses with fewer training runs get no model."""
+
+    def of_a_fold(self) -> Self:
+        """Return the settings of a fit that only says how far off left-out runs are."""
+        steps = min(self.steps, self.calibration_steps)
+        return dataclasses.replace(self, members=1, steps=steps, curve_steps=0)
 
     @classmethod
     def preset(cls, name: str) -> Self:

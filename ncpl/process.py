@@ -7,10 +7,10 @@ x holds size, data, the distances to the law's optimum and every other recipe nu
 gives it (0, its usual value, where absent). The drift is linear in log N and log D. Size and data
 stop at the border of the training runs: beyond it the law alone extrapolates. Whether what the
 process says of a typical run of the largest size holds for larger ones, or only how runs differ
-from it, is chosen by left-out sizes (`carries_level`). The last term is what
-the runs of one cell share and no other cell can know: without it single cells bend what is shared.
-Where all training runs have one optimizer, nothing is its own. The noise of a run is a Student-t:
-rounds of weights from exact leave-one-out residuals, so that spikes count little.
+from it, is chosen by left-out sizes (`carries_level`). The last term is what the runs of one cell
+share and no other cell can know: without it single cells bend what is shared. Where all training
+runs have one optimizer, nothing is its own. The noise of a run is a Student-t: rounds of weights
+from exact leave-one-out residuals, so that spikes count little.
 
 Legend: n training runs, m runs asked for, F features, K local coefficients.
 """
