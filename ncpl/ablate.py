@@ -36,7 +36,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "residual to Chinchilla": UNSTRUCTURED,
 }
 """Changes of the configuration, by name."""
-MIN_LEFT_OUT, N_FOLDS = 20, 3
+MIN_LEFT_OUT, N_FOLDS, STEPS = 20, 3, 400
 PAPER = "paper's mode"
 """Begins the names of variants that `ncpl.ablate_base` measures."""
 Row = dict[str, Any]
@@ -171,7 +171,7 @@ def _left_out(train: Runs) -> Iterator[LeftOut]:
 def _errors(
     train: Runs, left_out: npt.NDArray[np.bool_], config: FitConfig, seed: int
 ) -> dict[str, list[float]]:
-    fit = fit_family(train.take(~left_out), config.of_a_fold(), seed=seed)
+    fit = fit_family(train.take(~left_out), config.of_a_fold(STEPS), seed=seed)
     rest = train.take(left_out)
     return {
         "NCPL": _missed(fit, rest),

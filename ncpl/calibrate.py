@@ -1,7 +1,8 @@
 """Widths of the 90% intervals, from training runs that a fit has not seen.
 
 One member is fitted without a share of the groups, for each share, and one without the largest
-size. What the left-out groups were missed by gives the scale of an error:
+size, under the kernel of the whole fit. What left-out groups were missed by gives the scale of an
+error:
 
     scale = (members' own scale and spread)^power * exp(growth * sqrt(loss above the best))
 
@@ -61,16 +62,22 @@ def calibrate(
     config: FitConfig,
     *,
     seed: int,
+    kernel: torch.Tensor | None = None,
     on_fold: Callable[[int], None] | None = None,
 ) -> dict[str, float]:
-    """Return the numbers of `FACTORS` and the left-out MAEs, nats."""
+    """Return the numbers of `FACTORS` and the left-out MAEs, nats.
+
+    With `kernel`, the numbers of the whole fit's process, folds need not find their own.
+    """
     if config.calibration_folds == 0:
         return dict(FACTORS)
     missed: dict[str, list[Missed]] = {"inside": [], "outside": []}
+    settings = config.of_a_fold(config.calibration_steps)
     for i, (where, left_out) in enumerate(folds(train, config.calibration_folds)):
         if on_fold is not None:
             on_fold(i)
-        fit = fit_family(train.take(~left_out), config.of_a_fold(), seed=seed + 100 + i)
+        kept = train.take(~left_out)
+        fit = fit_family(kept, settings, seed=seed + 100 + i, kernel=kernel)
         missed[where].append(left_out_errors(fit, train.take(left_out)))
     found = dict(FACTORS)
     for where, parts in missed.items():
@@ -85,7 +92,8 @@ def calibrate(
             found[where] = weighted_quantile(part.error / scale, part.weight, LEVEL)
         else:
             far = part.distance > 0
-            lacking = (part.error - found["inside"] * scale)[far] / part.distance[far]
+            lacking = part.error - found["inside"] * scale - unmeasured(part.distance)
+            lacking = lacking[far] / part.distance[far]
             found[where] = max(MIN_SLOPE, weighted_quantile(lacking, part.weight[far], LEVEL))
     return found
 
@@ -207,5 +215,9 @@ def half_width(
     """Return the members' mean losses and the half widths of their 90% intervals (B,), nats."""
     loss_B, spread_B, above_B = told(read)
     wide = factors["inside"] * error_scale(spread_B, above_B, factors)
-    unmeasured = UNMEASURED * np.maximum(distance_B - MEASURED_DISTANCE, 0.0) ** 2
-    return loss_B, wide + factors["outside"] * distance_B + unmeasured
+    return loss_B, wide + factors["outside"] * distance_B + unmeasured(distance_B)
+
+
+def unmeasured(distance_B: Array) -> Array:
+    """Return what a half width grows by (B,), nats, where no left-out run lies."""
+    return np.asarray(UNMEASURED * np.maximum(distance_B - MEASURED_DISTANCE, 0.0) ** 2)

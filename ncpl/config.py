@@ -83,18 +83,17 @@ class FitConfig(Settings):
     left-out sizes."""
     curve_steps: int = 3000
     """Steps of a member's curve head; 0 leaves curves out."""
-    calibration_folds: int = 4
+    calibration_folds: int = 10
     """Folds of left-out groups that set the width of intervals, beside one without the largest
     size; 0 leaves the intervals at wide fixed factors."""
-    calibration_steps: int = 400
+    calibration_steps: int = 200
     """Steps of a member that is trained on a fold only, if `steps` are more."""
     min_family_runs: int = 60
     """Families of comparable losses with fewer training runs get no model."""
 
-    def of_a_fold(self) -> Self:
+    def of_a_fold(self, steps: int) -> Self:
         """Return the settings of a fit that only says how far off left-out runs are."""
-        steps = min(self.steps, self.calibration_steps)
-        return dataclasses.replace(self, members=1, steps=steps, curve_steps=0)
+        return dataclasses.replace(self, members=1, steps=min(self.steps, steps), curve_steps=0)
 
     @classmethod
     def preset(cls, name: str) -> Self:

@@ -47,6 +47,8 @@ TOLD_BY_OTHERS = frozenset(
     )
 )  # fmt: skip
 """Fields whose range says nothing that the range of another does not."""
+SHAPE = frozenset(("n_layers", "d_model", "d_ff", "n_heads"))
+"""Fields that grow with the size: where the size itself lies outside, they say it again."""
 TOLERANCE = 1e-6
 """Relative slack of a range."""
 
@@ -169,26 +171,36 @@ class Encoder:
         """Return how far each row (B) lies outside what training has seen; 0 inside.
 
         Logs of size, data, learning rate and batch beyond their range, summed; one more for each
-        name, and half one more if any other number, that training has not seen.
+        name, and half one more if any other number, that training has not seen. A shape counts
+        only where the size is within its range: a larger model is deeper or wider.
         """
         far = np.zeros(len(rows))
         other = np.zeros(len(rows), dtype=bool)
+        sized = self._beyond("params_non_embedding", rows) > 0
         given = set().union(*rows)
         for name, (low, high) in self.ranges.items():
             if name not in given or name in TOLD_BY_OTHERS:
                 continue
-            values = np.nan_to_num(column(rows, name), nan=low)
             if name in LAW_FIELDS:
-                logs = np.log(np.maximum(values, 1e-300))
-                far += np.maximum(logs - math.log(high), 0) + np.maximum(math.log(low) - logs, 0)
-            else:
-                slack = TOLERANCE * np.abs(values)
-                other |= (values < low - slack) | (values > high + slack)
-        far[far < TOLERANCE] = 0.0
+                far += self._beyond(name, rows)
+                continue
+            values = np.nan_to_num(column(rows, name), nan=low)
+            slack = TOLERANCE * np.abs(values)
+            odd = (values < low - slack) | (values > high + slack)
+            other |= odd & ~sized if name in SHAPE else odd
         for name in given & set(self.categories):
             known = {None, *self.categories[name]}
             far += np.fromiter((row.get(name) not in known for row in rows), bool, len(rows))
         return far + 0.5 * other
+
+    def _beyond(self, name: str, rows: Sequence[Config]) -> npt.NDArray[np.float64]:
+        """Return the logs by which a number lies beyond its range (B); 0 where it is absent."""
+        if name not in self.ranges:
+            return np.zeros(len(rows))
+        low, high = np.log(self.ranges[name])
+        logs = np.log(np.maximum(np.nan_to_num(column(rows, name), nan=np.exp(low)), 1e-300))
+        beyond = np.maximum(logs - high, 0) + np.maximum(low - logs, 0)
+        return np.where(beyond < TOLERANCE, 0.0, beyond)
 
     def outside(self, row: Config) -> list[str]:
         """Return one sentence for each value of a row outside what training has seen."""

@@ -83,7 +83,8 @@ def train_bundle(
         in_time = deadline is None or time.monotonic() < deadline
         if config.calibration_folds and in_time:
             log.info("%s: measuring interval widths on left-out training groups", family[0])
-            fit.calibration |= calibrate(train, settled(config, fit), seed=seed)
+            kernel = fit.process.logs if fit.process is not None else None
+            fit.calibration |= calibrate(train, settled(config, fit), seed=seed, kernel=kernel)
         fits.append(fit)
         counts[family[0]] = len(train)
     if not fits:

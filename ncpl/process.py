@@ -18,6 +18,7 @@ Legend: n training runs, m runs asked for, F features, K local coefficients.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -115,20 +116,52 @@ class Process(nn.Module):
 
     def kernel(self, a: Features, b: Features, logs: Tensor) -> Tensor:
         """Return the covariance (n, m) of two sets of runs, in units of the residual squared."""
-        n_features = a.x.shape[1]
-        length = logs[:n_features].exp()
-        scale, own_scale, slope, level, cell, _ = logs[n_features:].exp()
-        far = distance(a.x / length, b.x / length)
-        covariance: Tensor = scale**2 * matern(far) + DRIFT**2 * (a.drift @ b.drift.T + 1)
-        if not self.has_own:
-            return covariance
-        for place in torch.unique(a.place[a.place >= 0]).tolist():
-            rows, columns = (a.place == place).nonzero(), (b.place == place).nonzero()[:, 0]
-            drift = a.drift[rows[:, 0]] @ b.drift[columns].T
-            one_cell = (a.sizes[rows] == b.sizes[columns]).all(-1)
-            own = own_scale**2 * matern(far[rows, columns] / WIDER) + slope**2 * drift + level**2
-            covariance[rows, columns] += own + cell**2 * one_cell
+        far = self.scaled_distance(a, b, logs)
+        covariance = self.shared(far, a, b, logs)
+        for rows, columns in self.same_optimizer(a, b):
+            own = self.own(far, a, b, logs, rows, columns)
+            covariance = covariance.index_put((rows[:, None], columns), own, accumulate=True)
         return covariance
+
+    def scaled_distance(self, a: Features, b: Features, logs: Tensor) -> Tensor:
+        """Return how far runs are apart (n, m), in length scales."""
+        length = logs[: a.x.shape[1]].exp()
+        return distance(a.x / length, b.x / length)
+
+    def shared(self, far_nm: Tensor, a: Features, b: Features, logs: Tensor) -> Tensor:
+        """Return what all runs have in common (n, m)."""
+        scale = logs[a.x.shape[1]].exp()
+        covariance: Tensor = scale**2 * matern(far_nm) + DRIFT**2 * (a.drift @ b.drift.T + 1)
+        return covariance
+
+    def same_optimizer(self, a: Features, b: Features) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the rows of a and of b that have one optimizer; none where nothing is one's own."""
+        if not self.has_own:
+            return
+        for place in torch.unique(a.place[a.place >= 0]).tolist():
+            yield (a.place == place).nonzero()[:, 0], (b.place == place).nonzero()[:, 0]
+
+    def own(
+        self, far_nm: Tensor, a: Features, b: Features, logs: Tensor, rows: Tensor, columns: Tensor
+    ) -> Tensor:
+        """Return what runs of one optimizer have in common beside that (rows, columns)."""
+        _, own_scale, slope, level, cell, _ = logs[a.x.shape[1] :].exp()
+        drift = a.drift[rows] @ b.drift[columns].T
+        one_cell = (a.sizes[rows][:, None] == b.sizes[columns]).all(-1)
+        near = matern(far_nm[rows][:, columns] / WIDER)
+        covariance: Tensor = own_scale**2 * near + slope**2 * drift + level**2
+        covariance += cell**2 * one_cell
+        return covariance
+
+    def left_over(self, asked: Features) -> Tensor:
+        """Return the process's mean at runs asked for (B,), in units of the residual."""
+        known = Features(self.x, self.drift, self.place, self.drift)
+        far = self.scaled_distance(asked, known, self.logs)
+        left = self.shared(far, asked, known, self.logs) @ self.solved
+        for rows, columns in self.same_optimizer(asked, known):
+            own = self.own(far, asked, known, self.logs, rows, columns)
+            left[rows] += own @ self.solved[columns]
+        return left
 
     @torch.no_grad()
     def forward(
@@ -136,14 +169,13 @@ class Process(nn.Module):
     ) -> Tensor:
         """Return what the law leaves over (B,), nats."""
         asked = self.features(numbers_BF, codes_BF, law_B6, surface)
-        known = Features(self.x, self.drift, self.place, self.drift)
-        left: Tensor = self.kernel(asked, known, self.logs) @ self.solved
+        left = self.left_over(asked)
         beyond = asked.sizes[:, 0] > self.high[0]
         if not self.carries_level and beyond.any():
             sizes_B2 = asked.drift[beyond]
             x = torch.cat([sizes_B2, self.typical.expand(len(sizes_B2), -1)], dim=1)
-            level = Features(x, *(column[beyond] for column in asked[1:]))
-            left[beyond] -= self.kernel(level, known, self.logs) @ self.solved
+            typical = Features(x, *(column[beyond] for column in asked[1:]))
+            left[beyond] -= self.left_over(typical)
         return (left * self.unit).float()
 
     @torch.no_grad()
@@ -156,8 +188,8 @@ class Process(nn.Module):
         optimizer come after all of the same one.
         """
         asked = self.features(*inputs, surface)
-        length = self.logs[: self.x.shape[1]].exp()
-        far = distance(asked.x / length, self.x / length)
+        known = Features(self.x, self.drift, self.place, self.drift)
+        far = self.scaled_distance(asked, known, self.logs)
         other = asked.place[:, None] != self.place[None]
         order = (far + 1e3 * other).topk(min(count, far.shape[1]), largest=False).indices
         return order, far.gather(1, order)
@@ -183,10 +215,12 @@ def fit_process(
     *,
     seed: int,
     iterations: int = ITERATIONS,
+    logs: Tensor | None = None,
 ) -> Process:
     """Return the process fitted to the law's residuals (nats) of the training runs.
 
-    Kernel numbers maximize the marginal likelihood of a seeded subset under log-normal priors.
+    Kernel numbers maximize the marginal likelihood of a seeded subset under log-normal priors;
+    `logs`, those of a process on the same fields, are taken as they are.
     """
     numbers, codes, law = inputs
     process = Process(len(residual_n), Process.columns_of(encoder))
@@ -210,21 +244,33 @@ def fit_process(
     generator = torch.Generator().manual_seed(seed)
     some = torch.randperm(len(y), generator=generator)[:SUBSET].sort().values
     part = Features(*(column[some] for column in known))
-    n_features = known.x.shape[1]
-    start = torch.tensor([START_LENGTH] * n_features + list(START_LOGS), dtype=torch.float64)
+    start_logs = [START_LENGTH] * known.x.shape[1] + list(START_LOGS)
+    start = torch.tensor(start_logs, dtype=torch.float64)
+    # A fold in which a field no longer varies compares fewer numbers: it fits its own.
+    is_tuned = logs is None or len(logs) != len(start)
+    found = start if logs is None or is_tuned else logs
     weight = torch.ones_like(y)
-    logs = _maximize(process, part, y[some], weight[some], start, start, iterations)
-    for _ in range(ROUNDS):
-        inverse = torch.cholesky_inverse(_factor(process, known, weight, logs))
-        left_out = (inverse @ y) / inverse.diagonal()
-        # Expected precision of a Student-t residual, given how far off the run is.
-        size = left_out / (left_out.abs().median() / 0.6745)
-        weight = (STUDENT_T + 1) / (STUDENT_T + size**2)
-        logs = _maximize(process, part, y[some], weight[some], logs, start, iterations // 2)
-    factor = _factor(process, known, weight, logs)
-    process.logs.copy_(bounded(logs))
+    for i in range(ROUNDS + 1):
+        if i:
+            weight = weights(y, _factor(process, known, weight, found))
+        if is_tuned:
+            n = iterations if i == 0 else iterations // 2
+            found = _maximize(process, part, y[some], weight[some], found, start, n)
+    factor = _factor(process, known, weight, found)
+    process.logs.copy_(bounded(found))
     process.solved.copy_(torch.cholesky_solve(y[:, None], factor)[:, 0])
     return process
+
+
+def weights(y_n: Tensor, factor_nn: Tensor) -> Tensor:
+    """Return the expected precision of each run's Student-t noise (n,), given how far off it is.
+
+    `factor_nn` is the Cholesky factor of the covariance: leave-one-out residuals are exact.
+    """
+    inverse = torch.cholesky_inverse(factor_nn)
+    left_out = (inverse @ y_n) / inverse.diagonal()
+    size = left_out / (left_out.abs().median() / 0.6745)
+    return (STUDENT_T + 1) / (STUDENT_T + size**2)
 
 
 def bounded(logs: Tensor) -> Tensor:

@@ -42,6 +42,7 @@ def fit_family(
     *,
     seed: int,
     start: Fit | None = None,
+    kernel: Tensor | None = None,
     points: Points | None = None,
     diverged: Runs | None = None,
     deadline: float | None = None,
@@ -52,9 +53,10 @@ def fit_family(
 
     With `points`, the measured curves of the runs, it learns curves too; with `diverged`, runs that
     diverged where training runs did not, their risk. `start` is an older fit whose networks the
-    members begin with. `deadline` is a time.monotonic() value after which training stops where it
-    is, once the first member has begun; with `checkpoints`, members continue from what an earlier
-    call left there; `on_step(member, step, loss)` is told each step.
+    members begin with; `kernel` holds numbers of a process's kernel that are taken, not fitted.
+    `deadline` is a time.monotonic() value after which training stops where it is, once the first
+    member has begun; with `checkpoints`, members continue from what an earlier call left there;
+    `on_step(member, step, loss)` is told each step.
     """
     family = train.family[0]
     params, tokens = sizes(train)
@@ -78,7 +80,9 @@ def fit_family(
     if config.process_share:
         with torch.no_grad():
             law_B = surface.value(surface.coefficients(tensors[2]), tensors[2])
-        fit.process = fit_process(tensors, target_B - law_B, surface, encoder, seed=seed)
+        fit.process = fit_process(
+            tensors, target_B - law_B, surface, encoder, seed=seed, logs=kernel
+        )
         carries = config.carry == "yes" or (
             config.carry == "chosen"
             and level_carries(tensors, target_B, encoder, floor=floor, seed=seed, **settings)

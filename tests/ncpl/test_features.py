@@ -81,6 +81,16 @@ def test_an_unseen_value_is_told(runs: Runs) -> None:
     ]
 
 
+def test_a_larger_models_shape_is_no_distance_of_its_own(runs: Runs) -> None:
+    train = runs.where(split="train")
+    encoder = Encoder.fit(train.configs, ("params_non_embedding",), ("learning_rate",))
+    seen = dict(train.configs[0])
+    odd_shape = {"d_model": 9999}
+    larger = {"params_non_embedding": math.e * 429_260_800}
+    rows = [seen | odd_shape, seen | larger | odd_shape, seen | larger | {"weight_decay": 0.3}]
+    assert encoder.distance(rows).tolist() == pytest.approx([0.5, 1, 1.5])
+
+
 def test_absent_fields_are_code_zero_and_nan(runs: Runs) -> None:
     encoder = Encoder.fit(
         runs.where(split="train").configs, ("params_non_embedding",), ("learning_rate",)

@@ -12,7 +12,7 @@ from ncpl.bundle import Bundle
 from ncpl.data import Runs
 from ncpl.fit import Fit, tensors_of
 from ncpl.model import sized
-from ncpl.process import fit_process
+from ncpl.process import Features, fit_process
 from ncpl.risk import MIN_DIVERGED, fit_risk
 from ncpl.train import fit_family, level_carries
 
@@ -118,6 +118,39 @@ def test_the_same_runs_give_the_same_process(fit: Fit, runs: Runs) -> None:
         for _ in range(2)
     )
     assert torch.equal(a.solved, b.solved)
+
+
+def test_given_numbers_of_the_kernel_are_taken_and_only_the_runs_are_solved_for(
+    fit: Fit, runs: Runs
+) -> None:
+    """A fold of widths does not fit them again; fewer fields than the numbers are for: it does."""
+    assert fit.process is not None
+    train = runs.where(split="train").take(np.arange(1517) % 5 == 0)
+    inputs = inputs_of(fit, train)
+    residual = torch.from_numpy(train.loss).float() * 0.01
+    given = fit.process.logs
+    process = fit_process(inputs, residual, fit.surface, fit.encoder, seed=3, logs=given)
+    assert torch.equal(process.logs, given)
+    missed = (process(*inputs, fit.surface) - residual).abs().mean()
+    assert missed < 0.2 * (residual - residual.mean()).abs().mean()
+    process = fit_process(
+        inputs, residual, fit.surface, fit.encoder, seed=3, iterations=1, logs=given[1:]
+    )
+    assert len(process.logs) == len(given)
+
+
+def test_products_with_the_kernel_are_computed_by_optimizer() -> None:
+    """What the process says equals the whole covariance times what it solved for."""
+    fit = next(fit for fit in ncpl.load().fits if fit.family[0] == "marin")
+    process = fit.process
+    assert process is not None
+    assert process.has_own
+    asked = Features(process.x[::7], process.drift[::7], process.place[::7], process.drift[::7])
+    unseen = asked._replace(place=torch.where(asked.place == 0, -1, asked.place))
+    known = Features(process.x, process.drift, process.place, process.drift)
+    for some in (asked, unseen):
+        whole = process.kernel(some, known, process.logs) @ process.solved
+        assert torch.allclose(process.left_over(some), whole, atol=1e-9)
 
 
 def test_a_training_run_is_its_own_nearest(bundle: Bundle, runs: Runs) -> None:
