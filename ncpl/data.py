@@ -25,6 +25,8 @@ WHOLE = 0.995
 before."""
 SETTLED_RATE = 0.01
 """Learning rate, as a share of its peak, below which a loss hardly changes any more."""
+Measured = dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]
+"""Run id -> (steps, values), in order."""
 Family = tuple[str, str, str, str, str]
 FAMILY_FIELDS = ("source", "final_loss_metric", "dataset", "tokenizer", "final_loss_unit")
 """Losses are comparable only between runs that agree in these; see `families_of`."""
@@ -223,6 +225,24 @@ class Snapshot:
             [place.get(row["run_id"], {}).get("split_group") for row in rows],
             np.array(share),
         )
+
+    def curves(self, metric: str, source: str | None = None) -> Measured:
+        """Return (steps, values) of every run that logged this metric, of one source if given."""
+        table = self.table("curves", ["run_id", "metric", "step", "value"])
+        if table is None:
+            return {}
+        keep = pc.equal(table["metric"], metric)
+        if source is not None:
+            keep = pc.and_(keep, pc.starts_with(table["run_id"], f"{source}/"))
+        table = table.filter(keep).sort_by([("run_id", "ascending"), ("step", "ascending")])
+        step = table["step"].to_numpy().astype(np.float64)
+        value = table["value"].to_numpy()
+        names, first = np.unique(table["run_id"].to_numpy(), return_index=True)
+        edges = [*first.tolist(), len(table)]
+        return {
+            str(name): (step[a:b], value[a:b])
+            for name, a, b in zip(names, edges[:-1], edges[1:], strict=True)
+        }
 
     def points(self, runs: Runs, *, count: int = 29, first: float = 0.02) -> Points:
         """Return at most `count` points of each run's curve, evenly picked after the share `first`.

@@ -8,18 +8,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute
 
 from ncpl.bench.board import bootstrap, rounded
 from ncpl.bench.part import Part
 from ncpl.bench.rates import rates
-from ncpl.data import Snapshot
+from ncpl.data import Measured
 from ncpl.laws.schedules import Curves
 
 Array = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
-Measured = dict[str, tuple[Array, Array]]
 POINTS_PER_RUN = 24
 MIN_FRACTION = 0.02
 KNOTS = 24
@@ -155,26 +152,6 @@ def path_of(config: Mapping[str, Any]) -> Path | None:
     step = np.unique(np.concatenate([ends, np.linspace(0, n_steps, KNOTS + 1)]))
     rate = rates(config, step)
     return None if rate is None else Path(step, rate, warmup)
-
-
-def read_curves(snapshot: Snapshot, metric: str, source: str | None = None) -> Measured:
-    """Return (steps, values) of every run that has a curve of this metric."""
-    table = snapshot.table("curves", ["run_id", "metric", "step", "value"])
-    if table is None:
-        return {}
-    keep = pa.compute.equal(table["metric"], metric)
-    if source is not None:
-        keep = pa.compute.and_(keep, pa.compute.starts_with(table["run_id"], f"{source}/"))
-    table = table.filter(keep).sort_by([("run_id", "ascending"), ("step", "ascending")])
-    ids = table["run_id"].to_numpy()
-    step = table["step"].to_numpy().astype(np.float64)
-    value = table["value"].to_numpy()
-    names, first = np.unique(ids, return_index=True)
-    edges = [*first.tolist(), len(ids)]
-    return {
-        str(name): (step[a:b], value[a:b])
-        for name, a, b in zip(names, edges[:-1], edges[1:], strict=True)
-    }
 
 
 def scores_of(points: Points, error: Array, seed: int = 0) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from ncpl.bench import curve_methods as methods
 from ncpl.bench import schedule_studies as studies
 from ncpl.bench.board import frozen
 from ncpl.bench.curve_methods import CurvePredictor
-from ncpl.bench.curve_points import Points, points_of, read_curves, scores_of
+from ncpl.bench.curve_points import Points, points_of, scores_of
 from ncpl.bench.learners import NotApplicableError
 from ncpl.bench.methods import OWN_FIT, SEEN_DRIFT, SEEN_FORM, chinchilla_refit
 from ncpl.bench.part import Part
@@ -73,7 +73,7 @@ def run_curves(
     for family in runs.families():
         if sources and family[0] not in sources:
             continue
-        measured = read_curves(snapshot, family[1])
+        measured = snapshot.curves(family[1])
         parts = {s: Part(runs.where(family=family, split=s)) for s in ("train", *SPLITS)}
         found = {s: points_of(p.take(p.has_recipe), measured) for s, p in parts.items() if len(p)}
         if len(found.get("train", ())) < MIN_POINTS:

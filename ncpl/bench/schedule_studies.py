@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ncpl.bench.curve_points import Measured, Path, Points, read_curves
+from ncpl.bench.curve_points import Path, Points
 from ncpl.bench.part import Part
-from ncpl.data import Runs, Snapshot
+from ncpl.data import Measured, Runs, Snapshot
 from ncpl.laws.base import Law
 from ncpl.laws.fitting import fit_law
 from ncpl.laws.multipower import fit_multipower, multipower
@@ -54,8 +54,8 @@ CellPredictor = Callable[[Points], Array]
 def cells_of(snapshot: Snapshot, runs: Runs, source: str) -> list[Cell]:
     """Return the cells of a study; empty where the snapshot has none of its curves."""
     loss_metric, rate_metric = METRICS[source]
-    losses = read_curves(snapshot, loss_metric, source)
-    learning = read_curves(snapshot, rate_metric, source)
+    losses = snapshot.curves(loss_metric, source)
+    learning = snapshot.curves(rate_metric, source)
     mine = [
         i
         for i, run_id in enumerate(runs.run_ids)

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.compute
 
-from ncpl.data import Family, Runs, Snapshot
+from ncpl.data import Family, Measured, Runs
 from ncpl.errors import ConfigError, SnapshotError
 from ncpl.features import Config, derive
 from ncpl.language.sequence import Query
@@ -21,8 +20,6 @@ from ncpl.laws import chinchilla
 from ncpl.laws.chinchilla import REFERENCE, Chinchilla
 
 Array = npt.NDArray[np.float64]
-Curves = Mapping[str, tuple[Array, Array]]
-"""Run id -> (steps, losses), in order."""
 MIN_RUNS = 60
 """Families with fewer training runs get no law."""
 
@@ -95,7 +92,7 @@ def examples_of(
     laws: Mapping[Family, Chinchilla],
     config: LanguageConfig,
     split: str,
-    curves: Curves | None = None,
+    curves: Measured | None = None,
 ) -> Examples:
     """Return the runs of a split, every family together; with curve points where given."""
     queries, groups, run_ids = [], [], []
@@ -128,26 +125,6 @@ def curve_points(
         return []
     chosen = at[np.unique(np.linspace(0, len(at) - 1, config.curve_points).round().astype(int))]
     return list(zip(fraction[chosen].tolist(), curve[1][chosen].tolist(), strict=True))
-
-
-def read_curves(snapshot: Snapshot, metrics: Sequence[str]) -> dict[str, tuple[Array, Array]]:
-    """Return the curve of every run that has one of these metrics."""
-    table = snapshot.table("curves", ["run_id", "metric", "step", "value"])
-    if table is None:
-        return {}
-    table = table.filter(pyarrow.compute.is_in(table["metric"], pyarrow.array(list(metrics))))
-    if not len(table):
-        return {}
-    table = table.sort_by([("run_id", "ascending"), ("metric", "ascending"), ("step", "ascending")])
-    ids = np.asarray(table["run_id"].to_numpy())
-    step = table["step"].to_numpy().astype(np.float64)
-    value = table["value"].to_numpy()
-    names, first = np.unique(ids, return_index=True)
-    edges = [*first.tolist(), len(ids)]
-    return {
-        str(name): (step[a:b], value[a:b])
-        for name, a, b in zip(names, edges[:-1], edges[1:], strict=True)
-    }
 
 
 def held_out(groups: Sequence[str], share: float) -> list[bool]:

@@ -20,12 +20,12 @@ import transformers
 from safetensors.torch import load_file
 
 import ncpl
-from ncpl.data import Family, Runs, Snapshot
+from ncpl.data import Family, Measured, Runs, Snapshot
 from ncpl.language.base import load_base
 from ncpl.language.bundle import LanguageBundle
 from ncpl.language.card import render
 from ncpl.language.checkpoint import Progress
-from ncpl.language.examples import Examples, examples_of, held_out, laws_of, read_curves
+from ncpl.language.examples import Examples, examples_of, held_out, laws_of
 from ncpl.language.fits import fits_of
 from ncpl.language.metrics import check_trackers
 from ncpl.language.network import Network
@@ -57,9 +57,10 @@ class Data:
 def data_of(snapshot: Snapshot, runs: Runs, config: LanguageConfig) -> Data:
     """Return the training examples of a snapshot, its train part only."""
     laws = laws_of(runs, config)
-    curves = None
-    if config.has_curves:
-        curves = read_curves(snapshot, sorted({family[1] for family in laws}))
+    curves: Measured = {}
+    for family in laws if config.has_curves else ():
+        own = set(runs.where(family=family).run_ids)
+        curves |= {name: at for name, at in snapshot.curves(family[1]).items() if name in own}
     every = examples_of(runs, laws, config, "train", curves)
     is_out = held_out(every.groups, config.holdout_frac)
     return Data(laws, every.take([not out for out in is_out]), every.take(is_out))

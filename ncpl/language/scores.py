@@ -10,7 +10,7 @@ import numpy as np
 from ncpl.data import Family, Runs, Snapshot
 from ncpl.evaluate import SPLITS, law_score, plain, score
 from ncpl.language.bundle import FamilyFit, LanguageBundle
-from ncpl.language.examples import curve_points, read_curves, row_of
+from ncpl.language.examples import curve_points, row_of
 from ncpl.laws.chinchilla import REFERENCE
 
 NAME = "NCPL, language model"
@@ -24,7 +24,7 @@ def rescore(bundle: LanguageBundle, snapshot: Snapshot, runs: Runs) -> None:
     rows: list[dict[str, Any]] = []
     curve_rows: list[dict[str, Any]] = []
     for fit in bundle.fits:
-        curves = read_curves(snapshot, [fit.family[1]]) if bundle.config.has_curves else {}
+        curves = snapshot.curves(fit.family[1]) if bundle.config.has_curves else {}
         for split in SPLITS:
             part = runs.where(family=fit.family, split=split)
             if not len(part):

@@ -11,7 +11,7 @@ import pytest
 
 from ncpl.bench import curve_methods
 from ncpl.bench.curve_methods import average_shape, curve_law, deep_power_law
-from ncpl.bench.curve_points import Points, points_of, read_curves, scores_of
+from ncpl.bench.curve_points import Points, points_of, scores_of
 from ncpl.bench.curve_report import html, markdown
 from ncpl.bench.curves import CurveBoard, run_curves
 from ncpl.bench.learners import NotApplicableError
@@ -30,7 +30,7 @@ def snapshot() -> Snapshot:
 
 @pytest.fixture(scope="module")
 def measured(snapshot) -> dict[tuple[str, int], float]:
-    curves = read_curves(snapshot, "train/loss_smoothed")
+    curves = snapshot.curves("train/loss_smoothed")
     return {
         (run_id, int(step)): float(loss)
         for run_id, (steps, losses) in curves.items()
@@ -42,7 +42,7 @@ def measured(snapshot) -> dict[tuple[str, int], float]:
 def parts(snapshot) -> dict[str, Points]:
     runs = snapshot.runs()
     family = runs.families()[0]
-    curves = read_curves(snapshot, family[1])
+    curves = snapshot.curves(family[1])
     return {
         split: points_of(Part(runs.where(family=family, split=split)), curves)
         for split in ("train", "id", "ood")
