@@ -4,16 +4,18 @@ One member is fitted without a share of the groups, for each share, and one with
 size, under the kernel of the whole fit. What left-out groups were missed by gives the scale of an
 error:
 
-    scale = (members' own scale and spread)^power * exp(growth * sqrt(loss above the best))
+    scale = (spread / typical)^power * exp(growth * sqrt(loss above the best))
 
-High learning rates are where runs differ, so the scale grows with what the prediction lies above
-that of the best tenth of its size and data, by the law. The half width of an interval is the scale
-times a factor, the 90% quantile of |error| / scale on left-out groups, plus a slope times the
-distance from what training has seen (`Encoder.distance`): the 90% quantile of what is missing then,
-by distance, on the left-out size. Where no left-out run lies, the width grows by the square of the
-distance. Errors of one group go together, and it is a new group that an interval is asked for: each
-left-out group counts the same, however many runs it has (Dunn, Wasserman and Ramdas 2022,
-Distribution-free prediction sets for two-layer hierarchical models).
+Spread is the members' own scale and spread as one, typical its median over the training runs of the
+same fit: members trained longer call all errors smaller. High learning rates are where runs differ,
+so the scale grows with what the prediction lies above that of the best tenth of its size and data,
+by the law. The half width of an interval is the scale times a factor, the 90% quantile of |error| /
+scale on left-out groups, plus a slope times the distance from what training has seen
+(`Encoder.distance`): the 90% quantile of what is missing then, by distance, on the left-out size.
+Where no left-out run lies, the width grows by the square of the distance. Errors of one group go
+together, and it is a new group that an interval is asked for: each left-out group counts the same,
+however many runs it has (Dunn, Wasserman and Ramdas 2022, Distribution-free prediction sets for
+two-layer hierarchical models).
 
 A configuration that leaves the learning rate or the batch size open reaches further up: by the 90%
 quantile of what training runs lie above the best of their group. The ID and OOD parts are never
@@ -35,14 +37,14 @@ from ncpl.config import FitConfig
 from ncpl.data import Runs
 from ncpl.features import derive
 from ncpl.fit import Fit, Readings, sizes
-from ncpl.train import fit_family
+from ncpl.train import fit_family, settled
 
 log = logging.getLogger(__name__)
 Array = npt.NDArray[np.float64]
 LEVEL = 0.9
-FACTORS = {"power": 1.0, "growth": 0.0, "inside": 6.0, "outside": 0.1}
-"""Power, growth and factor of the scale, and slope in nats a unit of distance, when calibration is
-switched off or the runs are too few: openly wide."""
+FACTORS = {"typical": 1.0, "power": 1.0, "growth": 0.0, "inside": 6.0, "outside": 0.1}
+"""Typical spread, power, growth and factor of the scale, and slope in nats a unit of distance, when
+calibration is switched off or the runs are too few: openly wide."""
 MEASURED_DISTANCE, UNMEASURED = 1.0, 0.05
 """Beyond this distance, a factor of e in size, no left-out run lies: the half width grows by the
 square of what is more, times UNMEASURED nats, so that nothing far away is said with confidence."""
@@ -58,36 +60,37 @@ SCALE_PENALTY = 1e-2
 
 
 def calibrate(
+    fit: Fit,
     train: Runs,
     config: FitConfig,
     *,
     seed: int,
-    kernel: torch.Tensor | None = None,
     on_fold: Callable[[int], None] | None = None,
 ) -> dict[str, float]:
-    """Return the numbers of `FACTORS` and the left-out MAEs, nats.
+    """Return the numbers of `FACTORS` for the fit of all training runs and left-out MAEs, nats.
 
-    With `kernel`, the numbers of the whole fit's process, folds need not find their own.
+    Folds take from it what it chose and the numbers of its kernel.
     """
     if config.calibration_folds == 0:
         return dict(FACTORS)
+    kernel = fit.process.logs if fit.process is not None else None
     missed: dict[str, list[Missed]] = {"inside": [], "outside": []}
-    settings = config.of_a_fold(config.calibration_steps)
+    settings = settled(config, fit).of_a_fold(config.calibration_steps)
     for i, (where, left_out) in enumerate(folds(train, config.calibration_folds)):
         if on_fold is not None:
             on_fold(i)
         kept = train.take(~left_out)
-        fit = fit_family(kept, settings, seed=seed + 100 + i, kernel=kernel)
-        missed[where].append(left_out_errors(fit, train.take(left_out)))
+        fold = fit_family(kept, settings, seed=seed + 100 + i, kernel=kernel)
+        missed[where].append(left_out_errors(fold, kept, train.take(left_out)))
     found = dict(FACTORS)
     for where, parts in missed.items():
         if sum(len(part.error) for part in parts) < MIN_LEFT_OUT:
-            continue
+            break  # without the widths inside there is nothing to add to outside
         part = Missed(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
         found[f"{where}_left_out_mae"] = float(part.error.mean())
         if where == "inside":
-            found |= fit_scale(part)
-        scale = error_scale(part.spread, part.above, found)
+            found |= fit_scale(part) | {"typical": typical_spread(fit, train)}
+        scale = error_scale(part.spread, part.above, found | {"typical": 1.0})
         if where == "inside":
             found[where] = weighted_quantile(part.error / scale, part.weight, LEVEL)
         else:
@@ -173,7 +176,7 @@ class Missed(NamedTuple):
     error: Array
     """(B,) absolute, nats."""
     spread: Array
-    """(B,) the members' own scale and spread, nats."""
+    """(B,) the members' own scale and spread, in units of the typical one."""
     above: Array
     """(B,) predicted loss above that of the best of that size and data, nats."""
     distance: Array
@@ -182,14 +185,19 @@ class Missed(NamedTuple):
     """(B,) one over the runs of its group."""
 
 
-def left_out_errors(fit: Fit, left_out: Runs) -> Missed:
-    """Return how a fit misses runs it has not seen."""
+def left_out_errors(fit: Fit, kept: Runs, left_out: Runs) -> Missed:
+    """Return how a fit to the runs kept misses those left out."""
     rows = [derive(config) for config in left_out.configs]
     loss, spread, above = told(fit.read(fit.encoder.encode_rows(rows)))
     n_runs = Counter(left_out.group)
     weight = np.array([1 / n_runs[group] for group in left_out.group])
     error, distance = np.abs(loss - left_out.loss), fit.encoder.distance(rows)
-    return Missed(error, spread, above, distance, weight)
+    return Missed(error, spread / typical_spread(fit, kept), above, distance, weight)
+
+
+def typical_spread(fit: Fit, train: Runs) -> float:
+    """Return the median over a fit's training runs of the members' scale and spread, nats."""
+    return float(np.median(told(fit.read(fit.encoder.encode(train.configs)))[1]))
 
 
 def told(read: Readings) -> tuple[Array, Array, Array]:
@@ -206,7 +214,7 @@ def told(read: Readings) -> tuple[Array, Array, Array]:
 def error_scale(spread_B: Array, above_B: Array, factors: Mapping[str, float]) -> Array:
     """Return the scale of an error (B,), without unit: the factor brings it to nats."""
     grown = np.exp(factors["growth"] * np.sqrt(above_B))
-    return np.asarray(spread_B ** factors["power"] * grown)
+    return np.asarray((spread_B / factors["typical"]) ** factors["power"] * grown)
 
 
 def half_width(

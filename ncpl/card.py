@@ -79,9 +79,10 @@ def render(card: Mapping[str, Any]) -> str:
     for family in families:
         found = FALLBACK | family["calibration"]
         factors = (
-            f"the power {found['power']:.2f} of the members' scale and spread, times e to the "
-            f"{found['growth']:.2f} times the root of the nats above the best, times "
-            f"{found['inside']:.2f}; {found['outside']:.3f} nats more for each unit of "
+            f"{found['inside']:.4f} times the power {found['power']:.2f} of the members' scale "
+            f"and spread in units of {found['typical']:.4f}, times e to the "
+            f"{found['growth']:.2f} times the root of the nats above the best; "
+            f"{found['outside']:.3f} nats more for each unit of "
             "distance outside the trained range (log units of size, data, learning rate, batch), "
             "by the square of it beyond one unit"
         )

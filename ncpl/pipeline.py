@@ -20,7 +20,7 @@ from ncpl.config import FitConfig
 from ncpl.data import Runs, Snapshot
 from ncpl.errors import SnapshotError
 from ncpl.evaluate import coverage_table, curve_table, plain, risk_table, score_table
-from ncpl.train import fit_family, settled
+from ncpl.train import fit_family
 
 log = logging.getLogger(__name__)
 
@@ -83,8 +83,7 @@ def train_bundle(
         in_time = deadline is None or time.monotonic() < deadline
         if config.calibration_folds and in_time:
             log.info("%s: measuring interval widths on left-out training groups", family[0])
-            kernel = fit.process.logs if fit.process is not None else None
-            fit.calibration |= calibrate(train, settled(config, fit), seed=seed, kernel=kernel)
+            fit.calibration |= calibrate(fit, train, config, seed=seed)
         fits.append(fit)
         counts[family[0]] = len(train)
     if not fits:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from ncpl.bundle import Bundle
 from ncpl.calibrate import (
     FACTORS,
+    MIN_SLOPE,
     Missed,
+    calibrate,
     error_scale,
     fit_scale,
+    folds,
     half_width,
+    left_out_errors,
     told,
+    typical_spread,
     weighted_quantile,
 )
+from ncpl.config import FitConfig
 from ncpl.data import Runs
+from ncpl.train import fit_family, settled
 
 Array = np.ndarray[tuple[int], np.dtype[np.float64]]
 
@@ -70,3 +79,40 @@ def test_each_group_counts_the_same() -> None:
     assert weighted_quantile(values, weight, 0.9) == 9.0
     shuffled = np.random.default_rng(0).permutation(100)
     assert weighted_quantile(values[shuffled], weight[shuffled], 0.9) == 9.0
+
+
+def test_what_members_call_typical_is_the_unit_of_their_spread() -> None:
+    """Members that call all errors half as large give the same widths."""
+    spread, above = np.array([0.004, 0.008]), np.array([0.0, 0.05])
+    factors = FACTORS | {"typical": 0.004, "power": 0.5, "growth": 3.0}
+    scale = error_scale(spread, above, factors)
+    assert scale[0] == 1.0
+    half = error_scale(spread / 2, above, factors | {"typical": 0.002})
+    assert half == pytest.approx(scale)
+
+
+def test_widths_cover_the_groups_they_were_measured_on(
+    bundle: Bundle, runs: Runs, tiny: FitConfig
+) -> None:
+    """Real left-out StepLaw groups, each counting the same, and the left-out largest size."""
+    fit, train = bundle.fits[0], runs.where(split="train").finished()
+    config = dataclasses.replace(tiny, calibration_folds=2, calibration_steps=20)
+    seen: list[int] = []
+    found = calibrate(fit, train, config, seed=0, on_fold=seen.append)
+    assert seen == [0, 1, 2]
+    assert found["typical"] == typical_spread(fit, train)
+    assert MIN_SLOPE <= found["outside"] < 0.1
+    assert 0.005 < found["inside"] < 0.03  # nats, of a typical run at the best settings
+    settings = settled(config, fit).of_a_fold(20)
+    assert fit.process is not None
+    covered, weight = [], []
+    for i, (where, left_out) in enumerate(folds(train, 2)):
+        if where == "inside":
+            kept = train.take(~left_out)
+            fold = fit_family(kept, settings, seed=100 + i, kernel=fit.process.logs)
+            part = left_out_errors(fold, kept, train.take(left_out))
+            wide = found["inside"] * error_scale(part.spread, part.above, found | {"typical": 1.0})
+            covered.append(part.error <= wide)
+            weight.append(part.weight)
+    share = np.average(np.concatenate(covered), weights=np.concatenate(weight))
+    assert share == pytest.approx(0.9, abs=0.002)
