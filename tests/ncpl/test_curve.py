@@ -10,7 +10,7 @@ import torch
 
 import ncpl
 from ncpl.bundle import Bundle
-from ncpl.curve import N_FUNCTIONS, CurveHead, Schedules, fit_head
+from ncpl.curve import N_FUNCTIONS, CurveHead, Schedules, decorrelating, fit_head
 from ncpl.data import Snapshot
 from ncpl.errors import ConfigError
 from ncpl.features import derive
@@ -123,6 +123,31 @@ def test_a_head_learns_shapes_and_repeats_itself() -> None:
         torch.equal(a, b)
         for a, b in zip(head.state_dict().values(), again.state_dict().values(), strict=True)
     )
+
+
+def test_what_cosines_cannot_tell_apart_stays_small_under_another_schedule() -> None:
+    """The functions are nearly collinear along cosines: directions left over must not blow up."""
+    generator = np.random.default_rng(0)
+    frac = np.sort(generator.uniform(0.03, 1, (200, 20)), axis=1)
+    cosines = Schedules.of([derive({"train_steps": 1000, "schedule": "cosine"})] * 200)
+    functions = torch.from_numpy(cosines.functions(frac)).float()
+    weight = torch.ones(200, 20, 1)
+    basis = decorrelating(functions, weight)
+    own = (functions @ basis).flatten(0, 1)
+    square = own.T @ own / len(own)
+    assert square.diagonal().max() <= 1 + 1e-3
+    assert (square - square.diagonal().diag()).abs().max() < 1e-2
+    constant = Schedules.of([derive({"train_steps": 1000, "schedule": "constant"})] * 200)
+    other = torch.from_numpy(constant.functions(frac)).float() @ basis
+    assert other.square().mean((0, 1)).max() < 20  # without damping, over 100,000
+
+
+def test_a_function_that_is_nowhere_seen_changes_nothing() -> None:
+    functions = torch.rand(50, 4, N_FUNCTIONS, generator=torch.Generator().manual_seed(0))
+    functions[..., 3] = 0  # as the rate's own along constant rates
+    basis = decorrelating(functions, torch.ones(50, 4, 1))
+    assert torch.isfinite(basis).all()
+    assert basis.abs().max() < 100
 
 
 def test_losses_measured_while_the_rate_was_high_are_not_final(snapshot: Snapshot) -> None:
