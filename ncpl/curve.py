@@ -149,7 +149,7 @@ def fit_head(
     steps: int,
     seed: int,
     learning_rate: float = 3e-3,
-    weight_decay: float = 0.3,
+    weight_decay: float = 0.15,
     batch_size: int = 256,
     on_step: Callable[[int, float], None] | None = None,
 ) -> None:
@@ -203,4 +203,5 @@ def decorrelating(functions_BPJ: Tensor, weight_BP1: Tensor) -> Tensor:
     spread = torch.where(spread > 1e-6, spread, 1.0)  # no point told of it: it stays as it is
     variance, direction = torch.linalg.eigh(square / spread / spread[:, None])
     whitened = direction / (variance.clamp(min=0) + DAMPING).sqrt()
-    return (whitened / spread[:, None]).float()
+    basis: Tensor = whitened / spread[:, None]
+    return basis.float()
