@@ -3,9 +3,9 @@
     loss(f) = final loss + sum_j a_j phi_j(f),  phi_j(1) = 0
 
 f is the share of the run. The phi are functions of f, of the learning rate at f, and of its area so
-far and still to come; hats over the knots of f carry what those leave over. The a_j come from a
-small network on top of what a member's transformer read, so that a whole curve costs one pass and
-ends at the predicted final loss.
+far and still to come; hats over knots of that area carry what the smooth ones leave over. The a_j
+come from a small network on top of what a member's transformer read, so that a whole curve costs
+one pass and ends at the predicted final loss.
 
 Legend: B runs, P points, J functions, G cells of the schedule's grid, W width, S schedule inputs.
 """
@@ -34,7 +34,8 @@ LATE = 0.1
 """Share from which on a point counts fully; before, a fifth."""
 EARLY_WEIGHT = 0.2
 KNOTS = (FIRST, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0)
-"""Shares of the run between which hats are straight; each but the first and last has one."""
+"""Shares of the learning rate's area between which hats are straight; each but the first and last
+has one."""
 N_FUNCTIONS = 12 + len(KNOTS) - 2
 N_SCHEDULE_INPUTS = 4
 HIDDEN = 64
@@ -101,7 +102,7 @@ class Schedules:
         frac = frac_BP.clip(1e-4)
         powers = [base**-p - 1 for base in (so_far, frac) for p in (0.25, 0.5, 1.0)]
         rates = [rate**p - last**p for p in (1.0, 0.5, 2.0)]
-        hats = [np.interp(frac_BP, KNOTS, one) for one in np.eye(len(KNOTS))[1:-1]]
+        hats = [np.interp(so_far, KNOTS, one) for one in np.eye(len(KNOTS))[1:-1]]
         rest = [to_come, np.sqrt(to_come), 1 - frac_BP]
         return np.stack([*powers, *rates, *rest, *hats], axis=-1)
 
