@@ -10,10 +10,12 @@ import torch
 
 import ncpl
 from ncpl.bundle import Bundle
+from ncpl.config import FitConfig
 from ncpl.curve import N_FUNCTIONS, CurveHead, Schedules, decorrelating, fit_head
-from ncpl.data import Snapshot
+from ncpl.data import Points, Runs, Snapshot
 from ncpl.errors import ConfigError
 from ncpl.features import derive
+from ncpl.train import fit_family
 
 CONFIG = {
     "params_non_embedding": 3e8,
@@ -148,6 +150,27 @@ def test_a_function_that_is_nowhere_seen_changes_nothing() -> None:
     basis = decorrelating(functions, torch.ones(50, 4, 1))
     assert torch.isfinite(basis).all()
     assert basis.abs().max() < 100
+
+
+def test_a_saved_bundle_keeps_its_curves(runs: Runs, tiny: FitConfig, tmp_path: Path) -> None:
+    """The fixture snapshot holds no curves: these are generated, one shape for all runs."""
+    train = runs.where(family=runs.families()[0], split="train").finished()
+    train = train.take(np.arange(len(train)) < 200)
+    frac = np.tile(np.linspace(0.1, 1, 10), (len(train), 1))
+    points = Points(frac, train.loss[:, None] + 0.2 * (frac**-0.5 - 1))
+    config = dataclasses.replace(
+        tiny, steps=5, curve_steps=300, floor=0.9, process_share=0.0, carry="no"
+    )
+    fit = fit_family(train, config, seed=0, points=points)
+    Bundle(config, [fit], "generated").save(tmp_path)
+    found = ncpl.load(tmp_path)
+    curves = Bundle(config, [fit], "generated").curves(train.configs[:3], frac[0])
+    assert found.curves(train.configs[:3], frac[0]) == pytest.approx(curves, abs=1e-6)
+    ends = [prediction.loss for prediction in found.predict(train.configs[:3])]
+    assert curves[:, -1] == pytest.approx(ends, abs=1e-6)
+    assert curves - curves[:, -1:] == pytest.approx(
+        points.loss[:3] - points.loss[:3, -1:], abs=0.02
+    )
 
 
 def test_losses_measured_while_the_rate_was_high_are_not_final(snapshot: Snapshot) -> None:
