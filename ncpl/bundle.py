@@ -27,7 +27,7 @@ from ncpl.fit import Fit, answering
 from ncpl.known import Known, read_known, write_known
 from ncpl.plausible import checked_row
 
-FORMAT = "ncpl-bundle/3"
+FORMAT = "ncpl-bundle/4"
 WEIGHTS, CARD, KNOWN = "weights.safetensors", "card.json", "known.parquet"
 DEFAULT = Path(__file__).parent / "weights"
 """The bundle that ships inside the package."""

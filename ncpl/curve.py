@@ -3,8 +3,9 @@
     loss(f) = final loss + sum_j a_j phi_j(f),  phi_j(1) = 0
 
 f is the share of the run. The phi are functions of f, of the learning rate at f, and of its area so
-far and still to come. The a_j come from a small network on top of what a member's transformer
-read, so that a whole curve costs one pass and ends at the predicted final loss.
+far and still to come; hats over knots of that area carry what the smooth ones leave over. The a_j
+come from a small network on top of what a member's transformer read, so that a whole curve costs
+one pass and ends at the predicted final loss.
 
 Legend: B runs, P points, J functions, G cells of the schedule's grid, W width, S schedule inputs.
 """
@@ -32,11 +33,17 @@ FIRST = 0.02
 LATE = 0.1
 """Share from which on a point counts fully; before, a fifth."""
 EARLY_WEIGHT = 0.2
-N_FUNCTIONS = 12
+KNOTS = (FIRST, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0)
+"""Shares of the learning rate's area between which hats are straight; each but the first and last
+has one."""
+N_FUNCTIONS = 12 + len(KNOTS) - 2
 N_SCHEDULE_INPUTS = 4
 HIDDEN = 64
 COEFFICIENT_SCALE = 0.1
-"""Coefficients at one unit of the head, in units of the function's spread."""
+"""Coefficients at one unit of the head, in units of a decorrelated function's spread."""
+DAMPING = 0.1
+"""Variance added to every direction before functions are decorrelated, in units of a function's
+own: what cosines alone cannot tell apart must not grow large under another schedule."""
 HUBER_DELTA = 0.01
 
 
@@ -95,7 +102,9 @@ class Schedules:
         frac = frac_BP.clip(1e-4)
         powers = [base**-p - 1 for base in (so_far, frac) for p in (0.25, 0.5, 1.0)]
         rates = [rate**p - last**p for p in (1.0, 0.5, 2.0)]
-        return np.stack([*powers, *rates, to_come, np.sqrt(to_come), 1 - frac_BP], axis=-1)
+        hats = [np.interp(so_far, KNOTS, one) for one in np.eye(len(KNOTS))[1:-1]]
+        rest = [to_come, np.sqrt(to_come), 1 - frac_BP]
+        return np.stack([*powers, *rates, *rest, *hats], axis=-1)
 
 
 class CurveHead(nn.Module):
@@ -103,7 +112,7 @@ class CurveHead(nn.Module):
 
     low: Tensor
     high: Tensor
-    spread: Tensor
+    basis: Tensor
 
     def __init__(self, width: int, n_inputs: int) -> None:
         super().__init__()
@@ -116,13 +125,18 @@ class CurveHead(nn.Module):
         )
         self.register_buffer("low", torch.zeros(n_inputs))
         self.register_buffer("high", torch.zeros(n_inputs))
-        self.register_buffer("spread", torch.ones(N_FUNCTIONS))
+        self.register_buffer("basis", torch.eye(N_FUNCTIONS))
+        """(J, J) the decorrelated functions, one a column, from the functions as they are."""
 
     def forward(self, hidden_BW: Tensor, inputs_BS: Tensor) -> Tensor:
         """Return coefficients (B, J) of the functions as they are."""
+        return self.decorrelated(hidden_BW, inputs_BS) @ self.basis.T
+
+    def decorrelated(self, hidden_BW: Tensor, inputs_BS: Tensor) -> Tensor:
+        """Return coefficients (B, J) of the decorrelated functions."""
         inputs = torch.minimum(torch.maximum(inputs_BS, self.low), self.high)
-        scaled = COEFFICIENT_SCALE * self.layers(torch.cat([hidden_BW, inputs], dim=1))
-        return torch.as_tensor(scaled / self.spread)
+        heard = torch.cat([hidden_BW, inputs], dim=1)
+        return torch.as_tensor(COEFFICIENT_SCALE * self.layers(heard))
 
 
 def fit_head(
@@ -136,7 +150,7 @@ def fit_head(
     steps: int,
     seed: int,
     learning_rate: float = 3e-3,
-    weight_decay: float = 0.3,
+    weight_decay: float = 0.15,
     batch_size: int = 256,
     on_step: Callable[[int, float], None] | None = None,
 ) -> None:
@@ -148,13 +162,12 @@ def fit_head(
     """
     head.low.copy_(inputs_BS.amin(0))
     head.high.copy_(inputs_BS.amax(0))
-    counted = weight_BP[..., None]
-    mean_square = (functions_BPJ**2 * counted).sum((0, 1)) / counted.sum()
-    head.spread.copy_(mean_square.sqrt())
-    scaled_BPJ = functions_BPJ / head.spread
-    normal = torch.einsum("bpj,bpk->jk", scaled_BPJ * counted, scaled_BPJ)
-    right = torch.einsum("bpj,bp->j", scaled_BPJ * counted, shape_BP)
-    ridge = 1e-3 * len(shape_BP) * torch.eye(N_FUNCTIONS)
+    counted_BP1 = weight_BP[..., None]
+    head.basis.copy_(decorrelating(functions_BPJ, counted_BP1))
+    own_BPJ = functions_BPJ @ head.basis
+    normal = torch.einsum("bpj,bpk->jk", own_BPJ * counted_BP1, own_BPJ) / weight_BP.sum()
+    right = torch.einsum("bpj,bp->j", own_BPJ * counted_BP1, shape_BP) / weight_BP.sum()
+    ridge = 1e-3 * torch.eye(N_FUNCTIONS)
     with torch.no_grad():  # start at the mean shape
         last = head.layers[-1]
         assert isinstance(last, nn.Linear)
@@ -168,8 +181,8 @@ def fit_head(
             group["lr"] = learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / steps))
         rows = torch.randperm(len(shape_BP), generator=generator)[:batch_size]
         reading = int(torch.randint(len(hidden_VBW), (), generator=generator))
-        coefficients_BJ = head(hidden_VBW[reading, rows], inputs_BS[rows]) * head.spread
-        error_BP = torch.einsum("bpj,bj->bp", scaled_BPJ[rows], coefficients_BJ) - shape_BP[rows]
+        coefficients_BJ = head.decorrelated(hidden_VBW[reading, rows], inputs_BS[rows])
+        error_BP = torch.einsum("bpj,bj->bp", own_BPJ[rows], coefficients_BJ) - shape_BP[rows]
         weight = weight_BP[rows]
         loss = (pseudo_huber(error_BP, HUBER_DELTA) * weight).sum() / weight.sum()
         optimizer.zero_grad()
@@ -177,3 +190,19 @@ def fit_head(
         optimizer.step()
         if on_step is not None:
             on_step(step, float(loss.detach()))
+
+
+def decorrelating(functions_BPJ: Tensor, weight_BP1: Tensor) -> Tensor:
+    """Return the matrix (J, J) that makes functions hardly correlated, each of spread one or less.
+
+    The functions of a curve are nearly collinear: their coefficients would be large and cancel, and
+    steps of a gradient would hardly tell them apart.
+    """
+    functions = functions_BPJ.double()
+    square = torch.einsum("bpj,bpk->jk", functions * weight_BP1, functions) / weight_BP1.sum()
+    spread = square.diagonal().sqrt()
+    spread = torch.where(spread > 1e-6, spread, 1.0)  # no point told of it: it stays as it is
+    variance, direction = torch.linalg.eigh(square / spread / spread[:, None])
+    whitened = direction / (variance.clamp(min=0) + DAMPING).sqrt()
+    basis: Tensor = whitened / spread[:, None]
+    return basis.float()

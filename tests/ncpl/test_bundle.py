@@ -117,6 +117,7 @@ def test_a_wrong_configuration_is_one_sentence(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"format": "ncpl-bundle/3"}, "format is 'ncpl-bundle/3', expected 'ncpl-bundle/4'"),
         ({"format": "ncpl-bundle/9"}, "format is 'ncpl-bundle/9'"),
         ({"config_sha256": "0" * 64}, "the configuration does not have the hash on the card"),
         ({"weights_sha256": "0" * 64}, "is not the file the card was written for"),

@@ -10,10 +10,12 @@ import torch
 
 import ncpl
 from ncpl.bundle import Bundle
-from ncpl.curve import N_FUNCTIONS, CurveHead, Schedules, fit_head
-from ncpl.data import Snapshot
+from ncpl.config import FitConfig
+from ncpl.curve import N_FUNCTIONS, CurveHead, Schedules, decorrelating, fit_head
+from ncpl.data import Points, Runs, Snapshot
 from ncpl.errors import ConfigError
 from ncpl.features import derive
+from ncpl.train import fit_family
 
 CONFIG = {
     "params_non_embedding": 3e8,
@@ -122,6 +124,52 @@ def test_a_head_learns_shapes_and_repeats_itself() -> None:
     assert all(
         torch.equal(a, b)
         for a, b in zip(head.state_dict().values(), again.state_dict().values(), strict=True)
+    )
+
+
+def test_what_cosines_cannot_tell_apart_stays_small_under_another_schedule() -> None:
+    """The functions are nearly collinear along cosines: directions left over must not blow up."""
+    generator = np.random.default_rng(0)
+    frac = np.sort(generator.uniform(0.03, 1, (200, 20)), axis=1)
+    cosines = Schedules.of([derive({"train_steps": 1000, "schedule": "cosine"})] * 200)
+    functions = torch.from_numpy(cosines.functions(frac)).float()
+    weight = torch.ones(200, 20, 1)
+    basis = decorrelating(functions, weight)
+    own = (functions @ basis).flatten(0, 1)
+    square = own.T @ own / len(own)
+    assert square.diagonal().max() <= 1 + 1e-3
+    assert (square - square.diagonal().diag()).abs().max() < 1e-2
+    constant = Schedules.of([derive({"train_steps": 1000, "schedule": "constant"})] * 200)
+    other = torch.from_numpy(constant.functions(frac)).float() @ basis
+    assert other.square().mean((0, 1)).max() < 20  # without damping, over 100,000
+
+
+def test_a_function_that_is_nowhere_seen_changes_nothing() -> None:
+    functions = torch.rand(50, 4, N_FUNCTIONS, generator=torch.Generator().manual_seed(0))
+    functions[..., 3] = 0  # as the rate's own along constant rates
+    basis = decorrelating(functions, torch.ones(50, 4, 1))
+    assert torch.isfinite(basis).all()
+    assert basis.abs().max() < 100
+
+
+def test_a_saved_bundle_keeps_its_curves(runs: Runs, tiny: FitConfig, tmp_path: Path) -> None:
+    """The fixture snapshot holds no curves: these are generated, one shape for all runs."""
+    train = runs.where(family=runs.families()[0], split="train").finished()
+    train = train.take(np.arange(len(train)) < 200)
+    frac = np.tile(np.linspace(0.1, 1, 10), (len(train), 1))
+    points = Points(frac, train.loss[:, None] + 0.2 * (frac**-0.5 - 1))
+    config = dataclasses.replace(
+        tiny, steps=5, curve_steps=300, floor=0.9, process_share=0.0, carry="no"
+    )
+    fit = fit_family(train, config, seed=0, points=points)
+    Bundle(config, [fit], "generated").save(tmp_path)
+    found = ncpl.load(tmp_path)
+    curves = Bundle(config, [fit], "generated").curves(train.configs[:3], frac[0])
+    assert found.curves(train.configs[:3], frac[0]) == pytest.approx(curves, abs=1e-6)
+    ends = [prediction.loss for prediction in found.predict(train.configs[:3])]
+    assert curves[:, -1] == pytest.approx(ends, abs=1e-6)
+    assert curves - curves[:, -1:] == pytest.approx(
+        points.loss[:3] - points.loss[:3, -1:], abs=0.02
     )
 
 
