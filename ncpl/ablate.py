@@ -36,7 +36,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "residual to Chinchilla": UNSTRUCTURED,
 }
 """Changes of the configuration, by name."""
-MIN_LEFT_OUT, N_FOLDS, STEPS = 20, 3, 400
+MIN_LEFT_OUT, N_FOLDS, STEPS = 20, 3, 800
 PAPER = "paper's mode"
 """Begins the names of variants that `ncpl.ablate_base` measures."""
 Row = dict[str, Any]

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ncpl import fit_state
@@ -31,6 +32,10 @@ FORMAT = "ncpl-bundle/4"
 WEIGHTS, CARD, KNOWN = "weights.safetensors", "card.json", "known.parquet"
 DEFAULT = Path(__file__).parent / "weights"
 """The bundle that ships inside the package."""
+USED = (
+    "format", "snapshot_id", "config", "config_sha256", "families", "weights_sha256", "known_sha256"
+)  # fmt: skip
+"""What a card says that a bundle is built from."""
 OPEN = {
     "open_learning_rate": "learning rate",
     "open_batch": "batch size",
@@ -213,13 +218,21 @@ def load(path: Path | str | None = None) -> Bundle:
         raise BundleError(f"{folder} holds no bundle (no {CARD}); {hint}") from error
     except json.JSONDecodeError as error:
         raise BundleError(f"{folder / CARD} is not JSON ({error}); train it again") from error
+    if not isinstance(card, dict):
+        raise BundleError(f"{folder / CARD} holds no JSON object; train the bundle again")
     if str(card.get("format")).startswith("ncpl-language/"):
         from ncpl.language.bundle import load as load_language
 
         # The paper's mode: another class that answers predict, card, fits and fit_for alike.
         return cast("Bundle", load_language(folder))
     if card.get("format") != FORMAT:
-        raise BundleError(f"{folder}: format is {card.get('format')!r}, expected {FORMAT!r}")
+        raise BundleError(
+            f"{folder}: format is {card.get('format')!r}, expected {FORMAT!r}; train it again with "
+            "this version: ncpl-train"
+        )
+    lacking = [name for name in USED if name not in card]
+    if lacking:
+        raise BundleError(f"{folder / CARD}: {lacking[0]!r} is missing; train the bundle again")
     config = FitConfig.from_dict(card["config"], where=f"{folder / CARD}: config")
     if config.sha256() != card["config_sha256"]:
         raise BundleError(f"{folder}: the configuration does not have the hash on the card")
@@ -228,17 +241,21 @@ def load(path: Path | str | None = None) -> Bundle:
         raise BundleError(f"{weights} is not the file the card was written for; train it again")
     if not (folder / KNOWN).is_file() or _sha256(folder / KNOWN) != card["known_sha256"]:
         raise BundleError(f"{folder / KNOWN} is not the file the card was written for")
-    tensors = load_file(weights)
-    known = read_known(folder / KNOWN, len(card["families"]))
-    fits = [
-        fit_state.fit_of(raw, fit_state.part(tensors, str(i)), config, known[i])
-        for i, raw in enumerate(card["families"])
-    ]
-    used = (
-        "format", "snapshot_id", "config", "config_sha256", "families", "weights_sha256",
-        "known_sha256",
-    )  # fmt: skip
-    about = {name: value for name, value in card.items() if name not in used}
+    try:
+        tensors = load_file(weights)
+        known = read_known(folder / KNOWN, len(card["families"]))
+        fits = [
+            fit_state.fit_of(raw, fit_state.part(tensors, str(i)), config, known[i])
+            for i, raw in enumerate(card["families"])
+        ]
+    except BundleError:
+        raise
+    except (LookupError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise BundleError(
+            f"{folder}: the files do not fit the card ({reason}); train the bundle again"
+        ) from error
+    about = {name: value for name, value in card.items() if name not in USED}
     return Bundle(config, fits, card["snapshot_id"], about)
 
 

@@ -4,7 +4,7 @@ One member is fitted without a share of the groups, for each share, and one with
 size, under the kernel of the whole fit. What left-out groups were missed by gives the scale of an
 error:
 
-    scale = (spread / typical)^power * exp(growth * sqrt(loss above the best))
+    scale = (spread / typical)^power * exp(growth * (loss above the best)^BEND)
 
 Spread is the members' own scale and spread as one, typical its median over the training runs of the
 same fit: members trained longer call all errors smaller. High learning rates are where runs differ,
@@ -45,6 +45,9 @@ LEVEL = 0.9
 FACTORS = {"typical": 1.0, "power": 1.0, "growth": 0.0, "inside": 6.0, "outside": 0.1}
 """Typical spread, power, growth and factor of the scale, and slope in nats a unit of distance, when
 calibration is switched off or the runs are too few: openly wide."""
+BEND = 0.75
+"""Power of the loss above the best in the scale: a half is too narrow next to the best and far from
+it, one too wide far from it (LOG.md)."""
 MEASURED_DISTANCE, UNMEASURED = 1.0, 0.05
 """Beyond this distance, a factor of e in size, no left-out run lies: the half width grows by the
 square of what is more, times UNMEASURED nats, so that nothing far away is said with confidence."""
@@ -110,12 +113,12 @@ def weighted_quantile(values_B: Array, weight_B: Array, level: float) -> float:
 
 def fit_scale(part: Missed) -> dict[str, float]:
     """Return power and growth under which errors are most likely, as Laplace-distributed ones."""
-    error, spread, root, weight = (
+    error, spread, above, weight = (
         torch.from_numpy(values)
-        for values in (part.error, np.log(part.spread), np.sqrt(part.above), part.weight)
+        for values in (part.error, np.log(part.spread), part.above**BEND, part.weight)
     )
     weight = weight / weight.sum()
-    unit = root.std() + 1e-9
+    unit = above.std() + 1e-9
     level = (weight * error).sum().log()
     weights = torch.tensor([0.0, 0.5, 0.0], dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe")
@@ -123,7 +126,7 @@ def fit_scale(part: Missed) -> dict[str, float]:
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
         log_scale = level + weights[0] + weights[1] * (spread - spread.mean())
-        log_scale = log_scale + weights[2] * (root - root.mean()) / unit
+        log_scale = log_scale + weights[2] * (above - above.mean()) / unit
         loss = (weight * (error * (-log_scale).exp() + log_scale)).sum()
         loss = loss + SCALE_PENALTY * (weights[1:] ** 2).sum()
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -213,7 +216,7 @@ def told(read: Readings) -> tuple[Array, Array, Array]:
 
 def error_scale(spread_B: Array, above_B: Array, factors: Mapping[str, float]) -> Array:
     """Return the scale of an error (B,), without unit: the factor brings it to nats."""
-    grown = np.exp(factors["growth"] * np.sqrt(above_B))
+    grown = np.exp(factors["growth"] * above_B**BEND)
     return np.asarray((spread_B / factors["typical"]) ** factors["power"] * grown)
 
 

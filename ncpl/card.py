@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ncpl.calibrate import FALLBACK
+from ncpl.calibrate import BEND, FALLBACK
 from ncpl.evaluate import format_table
 
 TEXT = """# NCPL bundle
@@ -81,7 +81,7 @@ def render(card: Mapping[str, Any]) -> str:
         factors = (
             f"{found['inside']:.4f} times the power {found['power']:.2f} of the members' scale "
             f"and spread in units of {found['typical']:.4f}, times e to the "
-            f"{found['growth']:.2f} times the root of the nats above the best; "
+            f"{found['growth']:.2f} times the power {BEND} of the nats above the best; "
             f"{found['outside']:.3f} nats more for each unit of "
             "distance outside the trained range (log units of size, data, learning rate, batch), "
             "by the square of it beyond one unit"

@@ -86,7 +86,7 @@ class FitConfig(Settings):
     calibration_folds: int = 10
     """Folds of left-out groups that set the width of intervals, beside one without the largest
     size; 0 leaves the intervals at wide fixed factors."""
-    calibration_steps: int = 200
+    calibration_steps: int = 800
     """Steps of a member that is trained on a fold only, if `steps` are more."""
     min_family_runs: int = 60
     """Families of comparable losses with fewer training runs get no model."""

@@ -215,7 +215,10 @@ def load(path: Path | str) -> LanguageBundle:
     except (OSError, ValueError) as error:
         raise BundleError(f"{folder} holds no bundle with a readable {CARD}: {error}") from error
     if card.get("format") != FORMAT:
-        raise BundleError(f"{folder}: format is {card.get('format')!r}, expected {FORMAT!r}")
+        raise BundleError(
+            f"{folder}: format is {card.get('format')!r}, expected {FORMAT!r}; train it again with "
+            "this version: ncpl-train"
+        )
     try:
         return _of_card(folder, card)
     except (KeyError, TypeError) as error:

@@ -1,14 +1,17 @@
 """Bundles: what is saved is what is loaded, and a mismatch is refused."""
 
 import dataclasses
+import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import ncpl
 from ncpl.bundle import Bundle
@@ -128,6 +131,48 @@ def test_a_mismatch_is_refused(copy: Path, change: dict[str, Any], message: str)
     card.write_text(json.dumps(json.loads(card.read_text()) | change))
     with pytest.raises(BundleError, match=message):
         ncpl.load(copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda card: card.pop("families"), "card.json: 'families' is missing; train the bundle"),
+        (lambda card: card["families"][0].pop("encoder"), "the files do not fit the card"),
+        (lambda card: card["families"][0]["seeds"].append(7), "the files do not fit the card"),
+        (lambda card: card["families"].append({}), "the files do not fit the card"),
+        (lambda card: card["families"][0].update(family=["a"]), "the files do not fit the card"),
+    ],
+)
+def test_a_card_of_other_contents_is_refused(
+    copy: Path, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    card = copy / "card.json"
+    found = json.loads(card.read_text())
+    change(found)
+    card.write_text(json.dumps(found))
+    with pytest.raises(BundleError, match=message) as refused:
+        ncpl.load(copy)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_card_that_is_no_object_is_refused(copy: Path) -> None:
+    (copy / "card.json").write_text("[1, 2]")
+    with pytest.raises(BundleError, match="holds no JSON object"):
+        ncpl.load(copy)
+
+
+def test_weights_of_another_architecture_are_refused(copy: Path) -> None:
+    """The card names their hash, but a tensor has another shape."""
+    file, card = copy / "weights.safetensors", copy / "card.json"
+    tensors = load_file(file)
+    name = next(name for name, tensor in tensors.items() if tensor.ndim == 2)
+    save_file(tensors | {name: tensors[name][:-1].contiguous()}, file)
+    found = json.loads(card.read_text())
+    found["weights_sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    card.write_text(json.dumps(found))
+    with pytest.raises(BundleError, match="the files do not fit the card") as refused:
+        ncpl.load(copy)
+    assert "\n" not in str(refused.value)
 
 
 def test_no_bundle_is_one_sentence(tmp_path: Path) -> None:

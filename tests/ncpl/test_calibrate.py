@@ -9,6 +9,7 @@ import pytest
 
 from ncpl.bundle import Bundle
 from ncpl.calibrate import (
+    BEND,
     FACTORS,
     MIN_SLOPE,
     Missed,
@@ -33,7 +34,7 @@ def generated(rng: np.random.Generator, growth: float) -> tuple[Missed, Array]:
     """Return generated errors whose true scale is known, and that scale."""
     spread = np.exp(rng.normal(-5, 0.5, 4000))
     above = rng.exponential(0.05, 4000)
-    scale = spread**0.5 * np.exp(growth * np.sqrt(above)) * 0.1
+    scale = spread**0.5 * np.exp(growth * above**BEND) * 0.1
     return Missed(rng.exponential(scale), spread, above, np.zeros(4000), np.ones(4000)), scale
 
 
@@ -64,7 +65,7 @@ def test_intervals_are_wider_where_the_prediction_lies_higher(bundle: Bundle, ru
     assert above[1] > above[0] >= 0
     factors = FACTORS | {"power": 0.0, "growth": 3.0}
     _, half = half_width(read, np.zeros(2), factors)
-    expected = factors["inside"] * np.exp(3.0 * np.sqrt(above))
+    expected = factors["inside"] * np.exp(3.0 * above**BEND)
     assert half == pytest.approx(expected)
     assert loss == pytest.approx(read.loss.numpy().mean(0))
     assert (spread > 0).all()
