@@ -92,8 +92,8 @@ def calibrate(
         part = Missed(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
         found[f"{where}_left_out_mae"] = float(part.error.mean())
         if where == "inside":
-            found |= fit_scale(part) | {"typical": typical_spread(fit, train)}
-        scale = error_scale(part.spread, part.above, found | {"typical": 1.0})
+            found |= fit_scale(part)
+        scale = error_scale(part.spread, part.above, found)
         if where == "inside":
             found[where] = weighted_quantile(part.error / scale, part.weight, LEVEL)
         else:
@@ -101,6 +101,8 @@ def calibrate(
             lacking = part.error - found["inside"] * scale - unmeasured(part.distance)
             lacking = lacking[far] / part.distance[far]
             found[where] = max(MIN_SLOPE, weighted_quantile(lacking, part.weight[far], LEVEL))
+    if "inside_left_out_mae" in found:  # until here spreads were in units of a fold's typical one
+        found["typical"] = typical_spread(fit, train)
     return found
 
 

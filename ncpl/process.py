@@ -95,6 +95,11 @@ class Process(nn.Module):
         """Return whether training runs differ in their optimizer: else nothing is one's own."""
         return bool((self.place != self.place[0]).any())
 
+    @property
+    def known(self) -> Features:
+        """Return the features of the training runs: none lies beyond the border."""
+        return Features(self.x, self.drift, self.place, self.drift)
+
     @classmethod
     def columns_of(cls, encoder: Encoder) -> list[int]:
         """Return the columns of encoded numbers that are compared: the recipe outside the law."""
@@ -155,7 +160,7 @@ class Process(nn.Module):
 
     def left_over(self, asked: Features) -> Tensor:
         """Return the process's mean at runs asked for (B,), in units of the residual."""
-        known = Features(self.x, self.drift, self.place, self.drift)
+        known = self.known
         far = self.scaled_distance(asked, known, self.logs)
         left = self.shared(far, asked, known, self.logs) @ self.solved
         for rows, columns in self.same_optimizer(asked, known):
@@ -188,8 +193,7 @@ class Process(nn.Module):
         optimizer come after all of the same one.
         """
         asked = self.features(*inputs, surface)
-        known = Features(self.x, self.drift, self.place, self.drift)
-        far = self.scaled_distance(asked, known, self.logs)
+        far = self.scaled_distance(asked, self.known, self.logs)
         other = asked.place[:, None] != self.place[None]
         order = (far + 1e3 * other).topk(min(count, far.shape[1]), largest=False).indices
         return order, far.gather(1, order)
