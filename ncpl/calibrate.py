@@ -11,11 +11,11 @@ same fit: members trained longer call all errors smaller. High learning rates ar
 so the scale grows with what the prediction lies above that of the best tenth of its size and data,
 by the law. The half width of an interval is the scale times a factor, the 90% quantile of |error| /
 scale on left-out groups, plus a slope times the distance from what training has seen
-(`Encoder.distance`): the 90% quantile of what is missing then, by distance, on the left-out size.
-Where no left-out run lies, the width grows by the square of the distance. Errors of one group go
-together, and it is a new group that an interval is asked for: each left-out group counts the same,
-however many runs it has (Dunn, Wasserman and Ramdas 2022, Distribution-free prediction sets for
-two-layer hierarchical models).
+(`Encoder.distance`): the 90% quantile of what is missing then, by distance, on the left-out size,
+of all its runs or of those near the best, whichever lack more. Where no left-out run lies, the
+width grows by the square of the distance. Errors of one group go together, and it is a new group
+that an interval is asked for: each left-out group counts the same, however many runs it has (Dunn,
+Wasserman and Ramdas 2022, Distribution-free prediction sets for two-layer hierarchical models).
 
 A configuration that leaves the learning rate or the batch size open reaches further up: by the 90%
 quantile of what training runs lie above the best of their group. The ID and OOD parts are never
@@ -57,6 +57,13 @@ FALLBACK = FACTORS | {"open_learning_rate": 0.3, "open_batch": 0.3, "open_both":
 """The same, with nats above the best for what is left open, for a bundle that measured none: openly
 wide. In the widest of StepLaw's 24 training groups 90% of the runs are within 0.193 nats of the
 best."""
+NEAR_BEST = 0.01
+"""Nats above the best within which a plan looks. Beyond the sizes these runs err together, by what
+the law misses: StepLaw's lack 1.2 to 1.5 times what all do (LOG.md)."""
+ONE_SIZE = 0.65
+"""Share of the slope to keep where the fold kept one size only, which tells nothing of how losses
+fall with the size. StepLaw's five sizes: a fit of two lacks .66 times what a fit of one does on the
+same larger size (geometric mean of six pairs, .25 to 1.2), and a third size changes little."""
 MIN_LEFT_OUT = 20
 SCALE_PENALTY = 1e-2
 """Price of the squared weights of the scale, in standard deviations of what they weigh."""
@@ -93,14 +100,10 @@ def calibrate(
         found[f"{where}_left_out_mae"] = float(part.error.mean())
         if where == "inside":
             found |= fit_scale(part)
-        scale = error_scale(part.spread, part.above, found)
-        if where == "inside":
-            found[where] = weighted_quantile(part.error / scale, part.weight, LEVEL)
+            scale = error_scale(part.spread, part.above, found)
+            found["inside"] = weighted_quantile(part.error / scale, part.weight, LEVEL)
         else:
-            far = part.distance > 0
-            lacking = part.error - found["inside"] * scale - unmeasured(part.distance)
-            lacking = lacking[far] / part.distance[far]
-            found[where] = max(MIN_SLOPE, weighted_quantile(lacking, part.weight[far], LEVEL))
+            found["outside"] = fit_slope(part, found, n_sizes=len(distinct_sizes(train)) - 1)
     if "inside_left_out_mae" in found:  # until here spreads were in units of a fold's typical one
         found["typical"] = typical_spread(fit, train)
     return found
@@ -139,6 +142,23 @@ def fit_scale(part: Missed) -> dict[str, float]:
     return {"power": float(power), "growth": float(growth / unit)}
 
 
+def fit_slope(part: Missed, factors: Mapping[str, float], *, n_sizes: int) -> float:
+    """Return what half widths lack for each unit of distance, nats, on a left-out size.
+
+    `n_sizes` is how many sizes the fold kept.
+    """
+    scale = error_scale(part.spread, part.above, factors)
+    far = part.distance > 0
+    near_best = far & (part.above <= NEAR_BEST)
+    lacking = part.error - factors["inside"] * scale - unmeasured(part.distance)
+    slope = max(
+        weighted_quantile(lacking[some] / part.distance[some], part.weight[some], LEVEL)
+        for some in (far, near_best)
+        if some is far or some.sum() >= MIN_LEFT_OUT
+    )
+    return max(MIN_SLOPE, slope * (ONE_SIZE if n_sizes == 1 else 1.0))
+
+
 def excess_of_open(train: Runs) -> dict[str, float]:
     """Return the nats that 90% of runs stay within above the best, by what was left open.
 
@@ -169,10 +189,15 @@ def folds(train: Runs, n_folds: int) -> list[tuple[str, npt.NDArray[np.bool_]]]:
     for i in range(min(n_folds, len(names))):
         left_out = np.isin([group or "" for group in train.group], names[i::n_folds])
         found.append(("inside", left_out))
-    params, _ = sizes(train)
-    if len(np.unique(params[np.isfinite(params)])) > 1:
-        found.append(("outside", params == np.nanmax(params)))
+    if len(distinct_sizes(train)) > 1:
+        found.append(("outside", sizes(train)[0] == distinct_sizes(train)[-1]))
     return found
+
+
+def distinct_sizes(train: Runs) -> Array:
+    """Return the sizes of the runs, each once, in non-embedding parameters, smallest first."""
+    params, _ = sizes(train)
+    return np.unique(params[np.isfinite(params)])
 
 
 class Missed(NamedTuple):

@@ -12,10 +12,12 @@ from ncpl.calibrate import (
     BEND,
     FACTORS,
     MIN_SLOPE,
+    ONE_SIZE,
     Missed,
     calibrate,
     error_scale,
     fit_scale,
+    fit_slope,
     folds,
     half_width,
     left_out_errors,
@@ -117,3 +119,15 @@ def test_widths_cover_the_groups_they_were_measured_on(
             weight.append(part.weight)
     share = np.average(np.concatenate(covered), weights=np.concatenate(weight))
     assert share == pytest.approx(0.9, abs=0.002)
+
+
+def test_the_slope_is_that_of_the_runs_that_lack_most() -> None:
+    """Runs far above the best lack .01 nats a unit, those near it .02; one kept size tells less."""
+    above = np.repeat([0.0, 0.1], 50)
+    factors = FACTORS | {"power": 0.0, "growth": 0.0, "inside": 0.005}
+    error = 0.005 + 0.5 * np.where(above > 0, 0.01, 0.02)
+    part = Missed(error, np.ones(100), above, np.full(100, 0.5), np.ones(100))
+    assert fit_slope(part, factors, n_sizes=2) == pytest.approx(0.02)
+    assert fit_slope(part, factors, n_sizes=1) == pytest.approx(ONE_SIZE * 0.02)
+    rare = Missed(*(column[46:] for column in part))  # four runs near the best say nothing
+    assert fit_slope(rare, factors, n_sizes=2) == MIN_SLOPE
