@@ -133,16 +133,11 @@ def _checked(field: Field, value: Any, where: str) -> Any:
 
 
 def derive(config: Config) -> dict[str, Any]:
-    """Return the configuration with derived fields: model size, data, batch and warm-up share.
-
-    Non-embedding size is layers x (4 hidden^2 + 3 hidden ffn), the count of the published split.
-    """
+    """Return the configuration with derived fields: model size, data, batch and warm-up share."""
     full = dict(config)
     get = full.get
-    if get("params_non_embedding") is None and all(get(k) for k in ("n_layers", "d_model", "d_ff")):
-        full["params_non_embedding"] = full["n_layers"] * (
-            4 * full["d_model"] ** 2 + 3 * full["d_model"] * full["d_ff"]
-        )
+    if get("params_non_embedding") is None and (size := size_of_shape(config)) is not None:
+        full["params_non_embedding"] = size
     batch, length, steps = get("batch_size_sequences"), get("sequence_length"), get("train_steps")
     if batch and length:
         full["batch_tokens"] = batch * length
@@ -167,6 +162,15 @@ def derive(config: Config) -> dict[str, Any]:
         if name in EXTRA:
             full[EXTRA[name]] = value
     return full
+
+
+def size_of_shape(config: Config) -> float | None:
+    """Return layers x (4 hidden^2 + 3 hidden ffn), None where one of them is not given.
+
+    Non-embedding parameters as the published split counts them.
+    """
+    layers, width, ffn = (config.get(name) for name in ("n_layers", "d_model", "d_ff"))
+    return layers * (4 * width**2 + 3 * width * ffn) if layers and width and ffn else None
 
 
 def extra_of(config: Config, *, where: str = "configuration") -> dict[str, float]:

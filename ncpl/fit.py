@@ -23,6 +23,7 @@ from ncpl.known import Known, KnownRuns
 from ncpl.laws.chinchilla import Chinchilla
 from ncpl.model import NCPL, sized
 from ncpl.process import Process
+from ncpl.process_mean import ProcessMean
 from ncpl.risk import Risk
 from ncpl.stacked import Stacked
 from ncpl.surface import Surface
@@ -58,6 +59,11 @@ class Fit:
         """Return the members side by side; made once, from the weights as they then are."""
         return Stacked(self.members)
 
+    @cached_property
+    def process_mean(self) -> ProcessMean | None:
+        """Return what the process says; made once, from its numbers as they then are."""
+        return None if self.process is None else ProcessMean(self.process)
+
     @torch.inference_mode()
     def read(self, encoded: Encoded, batch_size: int = 128) -> Readings:
         """Return what every member says about the runs."""
@@ -79,9 +85,9 @@ class Fit:
         loss_MB, log_scale_MB, hidden_MWB = self.stacked(numbers_BF, codes_BF, law_B6)
         law_B6 = sized(law_B6)
         coefficients_BK = self.surface.coefficients(law_B6)
-        if self.process is not None and self.process_share:
+        if self.process_mean is not None and self.process_share:
             law_B = self.surface.value(coefficients_BK, law_B6)
-            left_B = self.process(numbers_BF, codes_BF, law_B6, self.surface)
+            left_B = self.process_mean((numbers_BF, codes_BF, law_B6), self.surface)
             loss_MB = loss_MB.lerp((law_B + left_B).expand_as(loss_MB), self.process_share)
         return loss_MB, log_scale_MB, hidden_MWB, coefficients_BK[:, 0] + self.surface.lowest
 

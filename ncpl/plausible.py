@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from ncpl.errors import ConfigError
-from ncpl.features import FIELDS, KNOWN, Config, check_config, derive
+from ncpl.features import FIELDS, KNOWN, Config, check_config, derive, size_of_shape
 
 MAX_BATCH_TOKENS = 2**27
 """Tokens of one step beyond any published run: a batch counted in tokens looks like this."""
@@ -45,6 +45,8 @@ def checked_row(
     for name, value in config.items():
         if name not in KNOWN:
             raise ConfigError(f"{where}: unknown field {name!r}{_hint(name, value)}")
+        if type(value) in (float, str):  # the common case, first
+            continue
         if isinstance(value, dict | list) and name in FIELDS:
             kind = "an object" if isinstance(value, dict) else "a list"
             raise ConfigError(f"{where}: {name} is {kind}; expected one value, fields are flat")
@@ -199,7 +201,7 @@ def _shape(config: Config) -> str | None:
     size, total = config.get("params_non_embedding"), config.get("params_total")
     if size and isinstance(total, int | float) and total < size:
         return f"params_total is {total:.4g}, below params_non_embedding of {size:.4g}"
-    of_shape = derive({**config, "params_non_embedding": None}).get("params_non_embedding")
+    of_shape = size_of_shape(config)
     is_dense = not config.get("n_experts")
     if size and of_shape and is_dense and not 1 / SHAPE_FACTOR < size / of_shape < SHAPE_FACTOR:
         return (

@@ -18,7 +18,6 @@ Legend: n training runs, m runs asked for, F features, K local coefficients.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -122,8 +121,12 @@ class Process(nn.Module):
     def kernel(self, a: Features, b: Features, logs: Tensor) -> Tensor:
         """Return the covariance (n, m) of two sets of runs, in units of the residual squared."""
         far = self.scaled_distance(a, b, logs)
-        covariance = self.shared(far, a, b, logs)
-        for rows, columns in self.same_optimizer(a, b):
+        scale = logs[a.x.shape[1]].exp()
+        covariance: Tensor = scale**2 * matern(far) + DRIFT**2 * (a.drift @ b.drift.T + 1)
+        if not self.has_own:
+            return covariance
+        for place in torch.unique(a.place[a.place >= 0]).tolist():
+            rows, columns = ((runs.place == place).nonzero()[:, 0] for runs in (a, b))
             own = self.own(far, a, b, logs, rows, columns)
             covariance = covariance.index_put((rows[:, None], columns), own, accumulate=True)
         return covariance
@@ -132,19 +135,6 @@ class Process(nn.Module):
         """Return how far runs are apart (n, m), in length scales."""
         length = logs[: a.x.shape[1]].exp()
         return distance(a.x / length, b.x / length)
-
-    def shared(self, far_nm: Tensor, a: Features, b: Features, logs: Tensor) -> Tensor:
-        """Return what all runs have in common (n, m)."""
-        scale = logs[a.x.shape[1]].exp()
-        covariance: Tensor = scale**2 * matern(far_nm) + DRIFT**2 * (a.drift @ b.drift.T + 1)
-        return covariance
-
-    def same_optimizer(self, a: Features, b: Features) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the rows of a and of b that have one optimizer; none where nothing is one's own."""
-        if not self.has_own:
-            return
-        for place in torch.unique(a.place[a.place >= 0]).tolist():
-            yield (a.place == place).nonzero()[:, 0], (b.place == place).nonzero()[:, 0]
 
     def own(
         self, far_nm: Tensor, a: Features, b: Features, logs: Tensor, rows: Tensor, columns: Tensor
@@ -157,31 +147,6 @@ class Process(nn.Module):
         covariance: Tensor = own_scale**2 * near + slope**2 * drift + level**2
         covariance += cell**2 * one_cell
         return covariance
-
-    def left_over(self, asked: Features) -> Tensor:
-        """Return the process's mean at runs asked for (B,), in units of the residual."""
-        known = self.known
-        far = self.scaled_distance(asked, known, self.logs)
-        left = self.shared(far, asked, known, self.logs) @ self.solved
-        for rows, columns in self.same_optimizer(asked, known):
-            own = self.own(far, asked, known, self.logs, rows, columns)
-            left[rows] += own @ self.solved[columns]
-        return left
-
-    @torch.no_grad()
-    def forward(
-        self, numbers_BF: Tensor, codes_BF: Tensor, law_B6: Tensor, surface: Surface
-    ) -> Tensor:
-        """Return what the law leaves over (B,), nats."""
-        asked = self.features(numbers_BF, codes_BF, law_B6, surface)
-        left = self.left_over(asked)
-        beyond = asked.sizes[:, 0] > self.high[0]
-        if not self.carries_level and beyond.any():
-            sizes_B2 = asked.drift[beyond]
-            x = torch.cat([sizes_B2, self.typical.expand(len(sizes_B2), -1)], dim=1)
-            typical = Features(x, *(column[beyond] for column in asked[1:]))
-            left[beyond] -= self.left_over(typical)
-        return (left * self.unit).float()
 
     @torch.no_grad()
     def nearest(

@@ -75,6 +75,9 @@ class Stacked:
         context_B2F = torch.cat([t[:, : first.n_context].float() for t in (inputs_BF, codes_BF)], 1)
         contexts, place_B = torch.unique(context_B2F, dim=0, return_inverse=True)
         one_U = place_B.new_empty(len(contexts)).scatter_(0, place_B, torch.arange(len(place_B)))
+        of_run: Tensor | slice = place_B
+        if 2 * len(contexts) > len(place_B):  # then copying to the runs costs more than it saves
+            one_U, of_run = torch.arange(len(place_B)), slice(None)
         x_MWTU = self.tokens(inputs_BF[one_U], codes_BF[one_U], is_prefix=True)
         x_MWTB = self.tokens(inputs_BF, codes_BF, is_prefix=False)
         n_shared, n_tokens = x_MWTU.shape[2], x_MWTU.shape[2] + x_MWTB.shape[2]
@@ -83,10 +86,10 @@ class Stacked:
             at = range(n_shared - 1 if is_last else 0, n_shared)
             x_MWTU, heard = layer(x_MWTU, self.rotary, at)
             at = range(n_tokens - 1 if is_last else n_shared, n_tokens)
-            heard_B = (heard[0][..., place_B], heard[1][..., place_B])
+            heard_B = (heard[0][..., of_run], heard[1][..., of_run])
             x_MWTB, _ = layer(x_MWTB, self.rotary, at, heard_B)
         law_MWU, last_MWB = (normed(x, self.epsilon)[:, :, 0] for x in (x_MWTU, x_MWTB))
-        correction_MBK = (self.law_weight @ law_MWU + self.law_bias).mT[:, place_B]
+        correction_MBK = (self.law_weight @ law_MWU + self.law_bias).mT[:, of_run]
         residual_MB, log_scale_MB = (self.last_weight @ last_MWB + self.last_bias).unbind(1)
         coefficients_MBK = first.surface.coefficients(law_B6) + first.scale * correction_MBK
         loss_MB = first.surface.value(

@@ -28,6 +28,7 @@ from ncpl.known import KnownRuns
 from ncpl.laws import chinchilla
 from ncpl.model import NCPL, sized
 from ncpl.process import fit_process
+from ncpl.process_mean import ProcessMean
 from ncpl.risk import Risk, fit_risk
 from ncpl.surface import MIN_KEPT, Surface, choose_floor, fit_surface, pseudo_huber
 from ncpl.warm import warm_start
@@ -150,17 +151,16 @@ def level_carries(
         out = size_B >= first_out
         if (~out).sum() < MIN_KEPT:
             continue
-        (numbers, codes, law), left_out = (tuple(t[rows] for t in inputs) for rows in (~out, out))
+        numbers, codes, law = (t[~out] for t in inputs)
         surface = fit_surface(law, target_B[~out], floor=floor, **settings)
         with torch.no_grad():
             law_B = surface.value(surface.coefficients(inputs[2]), inputs[2])
         residual_B = target_B - law_B
-        kept = (numbers, codes, law)
-        process = fit_process(kept, residual_B[~out], surface, encoder, seed=seed)
+        process = fit_process((numbers, codes, law), residual_B[~out], surface, encoder, seed=seed)
         for carries in errors:
             process.carries_level.fill_(carries)
-            missed = process(*left_out, surface) - residual_B[out]
-            errors[carries] += float(missed.abs().mean())
+            missed = ProcessMean(process)(inputs, surface) - residual_B
+            errors[carries] += float(missed[out].abs().mean())
     return errors[True] <= errors[False]
 
 

@@ -200,7 +200,7 @@ def test_far_outside_is_told_and_the_interval_widens_with_the_distance(
         assert any(warning.split()[0] in names for warning in p.warnings)
         assert p.high - p.low > 0.8 * (near.high - near.low)
     widths = [p.high - p.low for p in found]
-    assert (np.diff(widths) >= -1e-9).all()
+    assert (np.diff(widths) >= -1e-5).all()  # nats; rounding of single precision
 
 
 @pytest.mark.parametrize(
