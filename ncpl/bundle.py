@@ -21,12 +21,13 @@ from safetensors.torch import load_file, save_file
 from ncpl import fit_state
 from ncpl.calibrate import FALLBACK, half_width
 from ncpl.config import FitConfig
+from ncpl.data import Family
 from ncpl.encoder import Encoded, column
 from ncpl.errors import BundleError, ConfigError
 from ncpl.features import Config, derive
 from ncpl.fit import Fit, answering
 from ncpl.known import Known, read_known, write_known
-from ncpl.plausible import checked_row
+from ncpl.plausible import check_prediction, checked_row
 
 FORMAT = "ncpl-bundle/4"
 WEIGHTS, CARD, KNOWN = "weights.safetensors", "card.json", "known.parquet"
@@ -89,12 +90,16 @@ class Bundle:
     def predict(self, configs: Sequence[Config], *, nearest: int = 0) -> list[Prediction]:
         """Return one prediction for each configuration, given by the flat names of the schema.
 
-        With `nearest`, each names that many training runs most like it. Raises ConfigError for an
-        unknown field, a value out of range, or a missing size or data.
+        A recipe field left out counts as what all training runs had, where they had one value. With
+        `nearest`, each names that many training runs most like it. Raises ConfigError for an
+        unknown field, a value out of range, a missing size or data, or a loss no run can reach.
         """
         found: dict[int, Prediction] = {}
         for fit, places, rows in self._by_fit(configs):
             found |= zip(places, self._predict(fit, rows, nearest), strict=True)
+        for i, prediction in found.items():
+            doubt = check_prediction(vars(prediction), where=f"configuration {i + 1}")
+            prediction.warnings[:0] = [doubt] if doubt else []
         return [found[i] for i in range(len(configs))]
 
     def curves(self, configs: Sequence[Config], fractions: Sequence[float]) -> Array:
@@ -118,9 +123,7 @@ class Bundle:
         shapes_MBP = fit.shapes(rows, encoded, read.hidden, frac_BP)
         return np.asarray((read.loss[:, :, None] + shapes_MBP).mean(0))
 
-    def _by_fit(
-        self, configs: Sequence[Config]
-    ) -> Iterator[tuple[Fit, list[int], list[dict[str, Any]]]]:
+    def _by_fit(self, configs: Sequence[Config]) -> Iterator[tuple[Fit, list[int], list[Config]]]:
         """Yield each fit with the places and derived configurations it answers for."""
         rows = [
             checked_row(config, where=f"configuration {i}")[1]
@@ -130,7 +133,7 @@ class Bundle:
         for fit in self.fits:
             places = [i for i, of in enumerate(fits) if of is fit]
             if places:
-                yield fit, places, [rows[i] for i in places]
+                yield fit, places, [fit.encoder.completed(rows[i]) for i in places]
 
     def fit_for(self, row: Config, number: int = 1) -> Fit:
         """Return the fit that answers for a derived configuration: its source's, else the largest.
@@ -151,7 +154,9 @@ class Bundle:
         columns = (found.loss, found.low, found.high, baseline)
         numbers = [values.tolist() for values in columns]
         notes = [
-            _assumed(row, fit.calibration) + (fit.encoder.outside(row) if is_outside else [])
+            _assumed(row, fit.calibration)
+            + _other_data(row, fit.family)
+            + (fit.encoder.outside(row) if is_outside else [])
             for row, is_outside in zip(rows, found.outside, strict=True)
         ]
         return [
@@ -279,6 +284,19 @@ def _assumed(row: Config, calibration: Mapping[str, float]) -> list[str]:
     return [
         f"no {what} given: the prediction is for the best choice, and the interval reaches "
         f"{above:.3f} nats further up for any other ({basis})"
+    ]
+
+
+def _other_data(row: Config, family: Family) -> list[str]:
+    """Return what makes losses of this row others than those the fit knows."""
+    if not (row.get("dataset") or row.get("tokenizer")):
+        return []
+    source, _, dataset, tokenizer, _ = family
+    return [
+        f"{name} is {row[name]!r}, that of {source} is {known or 'not stated'}: the loss given is "
+        f"{source}'s, and losses of other data or tokens are not comparable"
+        for name, known in (("dataset", dataset), ("tokenizer", tokenizer))
+        if row.get(name) not in (None, "", known)
     ]
 
 

@@ -34,7 +34,6 @@ from ncpl.plan_space import (
     WHOLE,
     Axis,
     axes_of,
-    constants_of,
     not_searched,
     restrict,
     unread,
@@ -113,7 +112,7 @@ def recommend(
     """
     fixed, ranges = dict(fixed or {}), dict(ranges or {})
     sizes, fit, fixed = read_request(bundle, params_non_embedding, train_tokens, flop, fixed)
-    constants = {k: v for k, v in constants_of(fit).items() if k not in fixed}
+    constants = {k: v for k, v in fit.encoder.constants.items() if k not in fixed}
     train = training_runs(runs, fit)
     length = fixed.get("sequence_length") or constants["sequence_length"]
     if "batch_tokens" in ranges:

@@ -12,7 +12,7 @@ from ncpl.errors import ConfigError
 from ncpl.features import Config, check_config, derive
 from ncpl.fit import Fit
 from ncpl.plan_search import Support
-from ncpl.plan_space import Axis, constants_of
+from ncpl.plan_space import Axis
 
 FLOP_PER_PARAMETER_TOKEN = 6.0
 
@@ -70,12 +70,12 @@ def read_request(
         raise ConfigError(
             "this kind of bundle does not say what it knows to vary; plan with another"
         )
-    if "sequence_length" not in {**fixed, **constants_of(fit)}:
+    if "sequence_length" not in {**fixed, **fit.encoder.constants}:
         seen = fit.encoder.ranges.get("sequence_length")
         known_at = f" (in training {seen[0]:g} to {seen[1]:g} tokens)" if seen else ""
         raise ConfigError(f"give --sequence-length{known_at}: batches are counted in sequences")
     if batch_tokens is not None:
-        length = fixed.get("sequence_length") or constants_of(fit)["sequence_length"]
+        length = fixed.get("sequence_length") or fit.encoder.constants["sequence_length"]
         fixed["batch_size_sequences"] = max(1, round(batch_tokens / length))
     return sizes, fit, check_config(fixed, where="the request")
 

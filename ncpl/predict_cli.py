@@ -75,16 +75,12 @@ def predict(
         raise click.UsageError("give --json or --csv, not both")
     from ncpl.bundle import load
     from ncpl.configurations import check_all, read_configs
-    from ncpl.plausible import check_prediction
 
     bundle: Any = load(folder)
     found: dict[str, Any] = {}
     if file is not None:
         configs = check_all(read_configs(file, kind), bundle)
         predictions = [vars(p) for p in bundle.predict(configs, nearest=nearest)]
-        for i, p in enumerate(predictions, start=1):
-            doubt = check_prediction(p, where=f"configuration {i}")
-            p["warnings"] = [*([doubt] if doubt else []), *p["warnings"]]
     else:
         predictions, configs, refused = known_runs(bundle, str(snapshot), catalog)
         found["left_out"] = len(refused)

@@ -57,6 +57,56 @@ def test_outside_the_hull_is_told_and_wider(bundle: Bundle) -> None:
 
 
 @pytest.mark.parametrize(
+    "odd", [{"optimizer": "sgd"}, {"schedule": "constant"}, {"weight_decay": 5.0}]
+)
+def test_what_no_training_run_had_is_never_told_with_confidence(odd: dict[str, Any]) -> None:
+    (found,) = ncpl.load().predict([CONFIG | odd])
+    assert found.high - found.low > 0.4
+    assert found.warnings
+
+
+def test_what_all_training_runs_had_may_be_left_out() -> None:
+    """A plan states these fields, a user leaves them out: both are told the same."""
+    bundle = ncpl.load()
+    constants = bundle.fits[0].encoder.constants
+    assert constants["weight_decay"] == 0.1
+    assert constants["optimizer"] == "adamw"
+    short, stated = bundle.predict([CONFIG, constants | CONFIG])
+    assert short == stated
+    assert (bundle.curves([CONFIG], [0.5]) == bundle.curves([constants | CONFIG], [0.5])).all()
+
+
+def test_what_can_not_be_is_not_filled_in() -> None:
+    encoder = ncpl.load().fits[0].encoder
+    row = encoder.completed({"train_steps": 100, "learning_rate": 1e-6})
+    assert row["weight_decay"] == 0.1
+    assert "warmup_steps" not in row
+    assert "min_learning_rate" not in row
+
+
+@pytest.mark.parametrize(
+    ("source", "dataset", "told"),
+    [
+        ("steplaw", "c4", "dataset is 'c4', that of steplaw is not stated"),
+        ("marin", "c4", "dataset is 'c4', that of marin is dclm_baseline"),
+        ("marin", "dclm_baseline+starcoderdata+proofpile_2", None),
+    ],
+)
+def test_losses_of_other_data_are_not_comparable(
+    source: str, dataset: str, told: str | None
+) -> None:
+    config = CONFIG | {"sequence_length": 4096, "source": source, "dataset": dataset}
+    (found,) = ncpl.load().predict([config])
+    assert any((told or "dataset") in warning for warning in found.warnings) == bool(told)
+
+
+def test_python_doubts_what_the_command_doubts() -> None:
+    far = {"params_non_embedding": 1e5, "train_tokens": 1e6}
+    (found,) = ncpl.load().predict([far])
+    assert "nats below the law of size and data alone" in found.warnings[0]
+
+
+@pytest.mark.parametrize(
     ("missing", "name", "what"),
     [
         (["learning_rate"], "open_learning_rate", "learning rate"),
