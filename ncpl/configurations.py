@@ -31,8 +31,12 @@ def read_configs(file: Path, kind: str | None = None) -> list[dict[str, Any]]:
         else:
             with file.open(encoding="utf-8-sig") as stream:
                 text = stream.read(MAX_CHARACTERS + 1)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} cannot be read: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{file} is no UTF-8 text; expected JSON, JSONL or CSV, not compressed"
+        ) from error
     if len(text) > MAX_CHARACTERS:
         raise ConfigError(
             f"{file} has more than {MAX_CHARACTERS:,} characters; predict it in parts"
@@ -101,6 +105,8 @@ def parse_csv(text: str, where: str) -> list[dict[str, Any]]:
     configs = []
     try:
         names = [name.strip() for name in reader.fieldnames or ()]
+        if len(names) == 1 and (marks := [m for m in ";\t|" if m in names[0]]):
+            raise ConfigError(f"{where} line 1: cells are separated by {marks[0]!r}; expected ','")
         for name in names:
             if names.count(name) > 1:
                 raise ConfigError(f"{where} line 1: {name} is named twice")

@@ -263,7 +263,9 @@ def restrict(
             continue
         if name not in found:
             known = ", ".join(found) or "nothing"
-            why = "it is fixed" if name in fixed else "it never varied in training"
+            why = "it never varied in training"
+            if name in fixed:
+                why = "it is fixed, or had one value in all training runs"
             raise ConfigError(f"--range {name}: {why}; what can be searched: {known}")
         axis = found[name]
         positive = low if low > 0 else max(high / 10**DECADES_ABOVE_ZERO, 1e-30)

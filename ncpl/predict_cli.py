@@ -73,6 +73,8 @@ def predict(
         raise click.UsageError("give FILE or --snapshot, one of the two")
     if as_csv and as_json:
         raise click.UsageError("give --json or --csv, not both")
+    if as_csv and points and curve_out is None:
+        raise click.UsageError("--csv has a line a configuration: write curves by --curve-out FILE")
     from ncpl.bundle import load
     from ncpl.configurations import check_all, read_configs
 

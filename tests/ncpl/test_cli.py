@@ -59,6 +59,7 @@ def test_training_prints_the_score_table(snapshot: Snapshot, tmp_path: Path) -> 
         (["--preset", "huge"], 1, "unknown preset 'huge'"),
         (["--preset", "tiny", "--config", "x.toml"], 2, "not both"),
         (["--seeds", "0"], 2, "--seeds"),
+        (["--plot", "fit.txt"], 1, "expected a file that ends in .png"),
     ],
 )
 def test_a_wrong_training_command_is_one_sentence(
@@ -188,6 +189,7 @@ def test_predict_takes_a_file_or_a_snapshot(arguments: list[str]) -> None:
         ("n_layers\n", "expected a line of field names and a line for each run"),
         ("", "expected a line of field names and a line for each run"),
         ("lr\n1e-3\n", "configuration 1: unknown field 'lr'"),
+        ("lr;n_layers\n1e-3;8\n", "line 1: cells are separated by ';'; expected ','"),
     ],
 )
 def test_a_wrong_table_is_one_sentence(
@@ -198,6 +200,33 @@ def test_a_wrong_table_is_one_sentence(
     result = CliRunner().invoke(main, ["predict", str(file), "--bundle", str(folder)])
     assert result.exit_code == 1
     assert message in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "configs.json cannot be read: No such file or directory\n"),
+     (b"\x1f\x8b\x08\x00", "is no UTF-8 text; expected JSON, JSONL or CSV, not compressed")],
+)  # fmt: skip
+def test_a_file_that_is_no_text_is_one_sentence(
+    tmp_path: Path, content: bytes | None, message: str
+) -> None:
+    file = tmp_path / "configs.json"
+    if content is not None:
+        file.write_bytes(content)
+    result = CliRunner().invoke(main, ["predict", str(file)])
+    assert result.exit_code == 1
+    assert message in result.stderr
+
+
+def test_curves_have_no_place_in_a_table_of_predictions(tmp_path: Path) -> None:
+    arguments = ["predict", "-", "--csv", "--curve", "3", "--nearest", "0"]
+    result = CliRunner().invoke(main, arguments, input=CONFIG)
+    assert result.exit_code == 2
+    assert "write curves by --curve-out FILE" in result.stderr
+    out = tmp_path / "curves.csv"
+    result = CliRunner().invoke(main, [*arguments, "--curve-out", str(out)], input=CONFIG)
+    assert result.exit_code == 0
+    assert len(out.read_text().splitlines()) == 4
 
 
 def test_configurations_come_from_standard_input(bundle: Bundle, folder: Path) -> None:
