@@ -20,9 +20,10 @@ from safetensors.torch import load_file, save_file
 
 from ncpl import fit_state
 from ncpl.calibrate import FALLBACK, half_width
+from ncpl.columns import column
 from ncpl.config import FitConfig
 from ncpl.data import Family
-from ncpl.encoder import Encoded, column
+from ncpl.encoder import Encoded
 from ncpl.errors import BundleError, ConfigError
 from ncpl.features import Config, derive
 from ncpl.fit import Fit, answering

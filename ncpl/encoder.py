@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ncpl.columns import centres_of, column, lr_shift_of, scaled_by
 from ncpl.errors import ConfigError
-from ncpl.features import FIELDS, KNOWN, Config, Field, derive
+from ncpl.features import FIELDS, KNOWN, Config, derive
 
 
 @dataclass(frozen=True)
@@ -173,9 +174,9 @@ class Encoder:
             tuple(filter(varies, compared)),
             ranges,
             categories,
-            _lr_shift(rows),
+            lr_shift_of(rows),
             {
-                name: _centres(name, rows)
+                name: centres_of(name, rows)
                 for name in (*recipe, *compared)
                 if varies(name) and FIELDS[name].kind == "number"
             },
@@ -195,13 +196,13 @@ class Encoder:
             if FIELDS[name].kind == "category":
                 codes[:, j] = [vocabulary.get((name, str(row.get(name))), 0) for row in rows]
                 continue
-            scaled = _scaled(FIELDS[name], column(rows, name))
+            scaled = scaled_by(FIELDS[name], column(rows, name))
             if name in self.centres:
                 centre = self.centres[name]
                 scaled -= [centre.get(optimizer, centre[""]) for optimizer in optimizers]
             codes[:, j] = np.isfinite(scaled)
             numbers[:, j] = np.nan_to_num(scaled)
-        law = np.stack([_scaled(FIELDS[name], column(rows, name)) for name in LAW_FIELDS], axis=1)
+        law = np.stack([scaled_by(FIELDS[name], column(rows, name)) for name in LAW_FIELDS], axis=1)
         if self.lr_shift:
             shifts = [self.lr_shift.get(optimizer, 0.0) for optimizer in optimizers]
             law[:, LAW_FIELDS.index("learning_rate")] -= shifts
@@ -243,7 +244,7 @@ class Encoder:
         odd = (values < ends[0] - slack) | (values > ends[1] + slack)
         if name in COUNTED_ONCE or not odd.any():
             return np.where(odd, 0.5, 0.0)
-        scaled, (low, high) = (_scaled(FIELDS[name], v) for v in (values, ends))
+        scaled, (low, high) = (scaled_by(FIELDS[name], v) for v in (values, ends))
         away = np.maximum(scaled - high, low - scaled)
         if FIELDS[name].transform == "log":  # zero has no place on it
             away[(values == 0) | (ends[1] == 0)] = AT_ZERO
@@ -292,37 +293,3 @@ class Encoder:
             dict(raw["lr_shift"]),
             {name: dict(values) for name, values in raw["centres"].items()},
         )
-
-
-def column(rows: Sequence[Config], name: str) -> npt.NDArray[np.float64]:
-    """Return a number of every row (B); NaN where it is absent."""
-    return np.array([row.get(name) for row in rows], dtype=np.float64)
-
-
-def _scaled(entry: Field, values_B: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return scaled values; zero on a log scale counts as the smallest positive step."""
-    if entry.transform == "linear":
-        return (values_B - entry.centre) / entry.scale
-    return (np.log(np.maximum(values_B, 1e-12)) - math.log(entry.centre)) / entry.scale
-
-
-def _centres(name: str, rows: Sequence[Config]) -> dict[str, float]:
-    scaled = _scaled(FIELDS[name], column(rows, name))
-    optimizers = np.array([str(row.get("optimizer") or "") for row in rows])
-    known = np.isfinite(scaled)
-    found = {"": float(np.median(scaled[known]))}
-    for optimizer in sorted(set(optimizers[known].tolist()) - {""}):
-        found[optimizer] = float(np.median(scaled[known & (optimizers == optimizer)]))
-    return found
-
-
-def _lr_shift(rows: Sequence[Config]) -> dict[str, float]:
-    rates: dict[str, list[float]] = {}
-    for row in rows:
-        if row.get("optimizer") and row.get("learning_rate"):
-            rates.setdefault(row["optimizer"], []).append(math.log(row["learning_rate"]))
-    if not rates:
-        return {}
-    medians = {name: float(np.median(values)) for name, values in rates.items()}
-    common = max(sorted(rates), key=lambda name: len(rates[name]))
-    return {name: median - medians[common] for name, median in sorted(medians.items())}
