@@ -22,13 +22,12 @@ from ncpl import fit_state
 from ncpl.calibrate import FALLBACK, half_width
 from ncpl.columns import column
 from ncpl.config import FitConfig
-from ncpl.data import Family
 from ncpl.encoder import Encoded
 from ncpl.errors import BundleError, ConfigError
 from ncpl.features import Config, derive
 from ncpl.fit import Fit, answering
 from ncpl.known import Known, read_known, write_known
-from ncpl.plausible import check_prediction, checked_row
+from ncpl.plausible import check_prediction, checked_row, other_data
 
 FORMAT = "ncpl-bundle/4"
 WEIGHTS, CARD, KNOWN = "weights.safetensors", "card.json", "known.parquet"
@@ -44,6 +43,8 @@ OPEN = {
     "open_both": "learning rate and batch size",
 }
 """What a configuration may leave open, by its key in the calibration."""
+BLOCK = 4096
+"""Configurations predicted at once: comparing each with every training run takes memory."""
 Array = npt.NDArray[np.float64]
 
 
@@ -125,15 +126,16 @@ class Bundle:
         return np.asarray((read.loss[:, :, None] + shapes_MBP).mean(0))
 
     def _by_fit(self, configs: Sequence[Config]) -> Iterator[tuple[Fit, list[int], list[Config]]]:
-        """Yield each fit with the places and derived configurations it answers for."""
+        """Yield fits with places and derived configurations they answer for, BLOCK at a time."""
         rows = [
             checked_row(config, where=f"configuration {i}")[1]
             for i, config in enumerate(configs, start=1)
         ]
         fits = [self.fit_for(row, i) for i, row in enumerate(rows, start=1)]
         for fit in self.fits:
-            places = [i for i, of in enumerate(fits) if of is fit]
-            if places:
+            own = [i for i, of in enumerate(fits) if of is fit]
+            for begin in range(0, len(own), BLOCK):
+                places = own[begin : begin + BLOCK]
                 yield fit, places, [fit.encoder.completed(rows[i]) for i in places]
 
     def fit_for(self, row: Config, number: int = 1) -> Fit:
@@ -156,7 +158,7 @@ class Bundle:
         numbers = [values.tolist() for values in columns]
         notes = [
             _assumed(row, fit.calibration)
-            + _other_data(row, fit.family)
+            + other_data(row, fit.family)
             + (fit.encoder.outside(row) if is_outside else [])
             for row, is_outside in zip(rows, found.outside, strict=True)
         ]
@@ -285,19 +287,6 @@ def _assumed(row: Config, calibration: Mapping[str, float]) -> list[str]:
     return [
         f"no {what} given: the prediction is for the best choice, and the interval reaches "
         f"{above:.3f} nats further up for any other ({basis})"
-    ]
-
-
-def _other_data(row: Config, family: Family) -> list[str]:
-    """Return what makes losses of this row others than those the fit knows."""
-    if not (row.get("dataset") or row.get("tokenizer")):
-        return []
-    source, _, dataset, tokenizer, _ = family
-    return [
-        f"{name} is {row[name]!r}, that of {source} is {known or 'not stated'}: the loss given is "
-        f"{source}'s, and losses of other data or tokens are not comparable"
-        for name, known in (("dataset", dataset), ("tokenizer", tokenizer))
-        if row.get(name) not in (None, "", known)
     ]
 
 

@@ -35,7 +35,7 @@ def read_configs(file: Path, kind: str | None = None) -> list[dict[str, Any]]:
         raise ConfigError(f"{file} cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(
-            f"{file} is no UTF-8 text; expected JSON, JSONL or CSV, not compressed"
+            f"{file} cannot be read: expected JSON, JSONL or CSV as UTF-8 text, not compressed"
         ) from error
     if len(text) > MAX_CHARACTERS:
         raise ConfigError(

@@ -82,7 +82,7 @@ def predict(
     found: dict[str, Any] = {}
     if file is not None:
         configs = check_all(read_configs(file, kind), bundle)
-        predictions = [vars(p) for p in bundle.predict(configs, nearest=nearest)]
+        predictions = [vars(p) for p in bundle.predict(configs, nearest=0 if as_csv else nearest)]
     else:
         predictions, configs, refused = known_runs(bundle, str(snapshot), catalog)
         found["left_out"] = len(refused)

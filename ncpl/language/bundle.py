@@ -30,7 +30,7 @@ from ncpl.language.sequence import Query, Sequencer
 from ncpl.language.settings import LanguageConfig
 from ncpl.language.vocabulary import Vocabulary
 from ncpl.laws.chinchilla import Chinchilla
-from ncpl.plausible import check_prediction, checked_row
+from ncpl.plausible import check_prediction, checked_row, other_data
 
 FORMAT = "ncpl-language/1"
 WEIGHTS, CARD, TOKENIZER, SHAPE = (
@@ -129,7 +129,7 @@ class LanguageBundle:
             law, low, high = _law(fit, row), max(float(loss) - half, 0.0), float(loss) + half
             told = LanguagePrediction(float(loss), low, high, law, fit.family[0], notes)
             doubt = check_prediction(vars(told), where=f"configuration {i}")
-            notes[:0] = [doubt] if doubt else []
+            notes[:0] = [*([doubt] if doubt else []), *other_data(row, fit.family)]
             found.append(told)
         return found
 

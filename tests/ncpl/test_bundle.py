@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import ncpl
-from ncpl.bundle import Bundle
+from ncpl.bundle import BLOCK, Bundle
 from ncpl.calibrate import excess_of_open
 from ncpl.data import Runs
 from ncpl.errors import BundleError, ConfigError
@@ -98,6 +98,13 @@ def test_losses_of_other_data_are_not_comparable(
     config = CONFIG | {"sequence_length": 4096, "source": source, "dataset": dataset}
     (found,) = ncpl.load().predict([config])
     assert any((told or "dataset") in warning for warning in found.warnings) == bool(told)
+
+
+def test_many_configurations_are_told_as_single_ones_are(bundle: Bundle) -> None:
+    many = [CONFIG | {"learning_rate": 1e-3 + i * 1e-6} for i in range(BLOCK + 2)]
+    found = bundle.predict(many, nearest=1)
+    assert found[-1].loss == pytest.approx(bundle.predict(many[-1:])[0].loss, abs=1e-6)
+    assert found[-1].nearest == bundle.predict(many[-1:], nearest=1)[0].nearest
 
 
 def test_python_doubts_what_the_command_doubts() -> None:

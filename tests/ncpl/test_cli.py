@@ -205,7 +205,7 @@ def test_a_wrong_table_is_one_sentence(
 @pytest.mark.parametrize(
     ("content", "message"),
     [(None, "configs.json cannot be read: No such file or directory\n"),
-     (b"\x1f\x8b\x08\x00", "is no UTF-8 text; expected JSON, JSONL or CSV, not compressed")],
+     (b"\x1f\x8b\x08\x00", "expected JSON, JSONL or CSV as UTF-8 text, not compressed")],
 )  # fmt: skip
 def test_a_file_that_is_no_text_is_one_sentence(
     tmp_path: Path, content: bytes | None, message: str
