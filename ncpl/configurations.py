@@ -13,7 +13,7 @@ from typing import Any
 from ncpl.bundle import Bundle
 from ncpl.data import Runs
 from ncpl.errors import ConfigError
-from ncpl.features import FIELDS, check_config, derive
+from ncpl.features import COUNTS, FIELDS, check_config, derive
 from ncpl.plausible import checked
 
 MAX_CHARACTERS = 2**28
@@ -101,7 +101,7 @@ def parse_csv(text: str, where: str) -> list[dict[str, Any]]:
     Raises ConfigError for a row of another length, a cell that is no number where the field is
     one, or a table without rows.
     """
-    reader = csv.DictReader(io.StringIO(text, newline=""))
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     configs = []
     try:
         names = [name.strip() for name in reader.fieldnames or ()]
@@ -130,7 +130,8 @@ def parse_csv(text: str, where: str) -> list[dict[str, Any]]:
 
 
 def _cell(name: str, text: str, place: str) -> Any:
-    if name not in FIELDS or FIELDS[name].kind == "category":
+    is_number = name in COUNTS or (name in FIELDS and FIELDS[name].kind == "number")
+    if not is_number:
         return text
     try:
         return float(text)

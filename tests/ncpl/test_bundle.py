@@ -107,6 +107,12 @@ def test_many_configurations_are_told_as_single_ones_are(bundle: Bundle) -> None
     assert found[-1].nearest == bundle.predict(many[-1:], nearest=1)[0].nearest
 
 
+@pytest.mark.parametrize("value", ["1000", -5, True, float("nan")])
+def test_a_count_that_is_no_number_is_refused(bundle: Bundle, value: Any) -> None:
+    with pytest.raises(ConfigError, match=r"decay_steps is .+; expected a number, 0 or more"):
+        bundle.predict([CONFIG | {"decay_steps": value}])
+
+
 def test_python_doubts_what_the_command_doubts() -> None:
     far = {"params_non_embedding": 1e5, "train_tokens": 1e6}
     (found,) = ncpl.load().predict([far])

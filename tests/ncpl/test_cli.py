@@ -189,6 +189,9 @@ def test_predict_takes_a_file_or_a_snapshot(arguments: list[str]) -> None:
         ("n_layers\n", "expected a line of field names and a line for each run"),
         ("", "expected a line of field names and a line for each run"),
         ("lr\n1e-3\n", "configuration 1: unknown field 'lr'"),
+        ('n_layers,optimizer\n8,"adamw\n8,adamw\n', "not CSV (unexpected end of data)"),
+        ("params_total\nfew\n", "line 2: params_total is 'few'; expected a number"),
+        ("params_non_embedding,train_tokens,n_experts\n3e8,1e10,8\n", "knows dense runs only"),
         ("lr;n_layers\n1e-3;8\n", "line 1: cells are separated by ';'; expected ','"),
     ],
 )
@@ -216,6 +219,19 @@ def test_a_file_that_is_no_text_is_one_sentence(
     result = CliRunner().invoke(main, ["predict", str(file)])
     assert result.exit_code == 1
     assert message in result.stderr
+
+
+def test_a_table_and_an_object_say_the_same() -> None:
+    config = {"params_non_embedding": 3e8, "train_tokens": 1e10, "learning_rate": 8e-3,
+              "batch_size_sequences": 128, "sequence_length": 4096, "decay_steps": 1000,
+              "optimizer": "muon", "source": "marin", "weight_decay": 0.1}  # fmt: skip
+    table = ",".join(config) + "\n" + ",".join(map(str, config.values())) + "\n"
+    told = [
+        CliRunner().invoke(main, ["predict", "-", "--json", "--format", kind], input=text).stdout
+        for kind, text in (("csv", table), ("json", json.dumps(config)))
+    ]
+    assert told[0] == told[1]
+    assert json.loads(told[0])["predictions"][0]["source"] == "marin"
 
 
 def test_curves_have_no_place_in_a_table_of_predictions(tmp_path: Path) -> None:
