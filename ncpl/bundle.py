@@ -159,7 +159,7 @@ class Bundle:
         notes = [
             _assumed(row, fit.calibration)
             + other_data(row, fit.family)
-            + (fit.encoder.outside(row) if is_outside else [])
+            + (fit.encoder.outside(row) + self._elsewhere(row, fit) if is_outside else [])
             for row, is_outside in zip(rows, found.outside, strict=True)
         ]
         return [
@@ -168,6 +168,14 @@ class Bundle:
                 *numbers, risks, known, notes, strict=True
             )
         ]
+
+    def _elsewhere(self, row: Config, fit: Fit) -> list[str]:
+        """Return which source knows the optimizer of a row that names no source."""
+        name = row.get("optimizer")
+        if row.get("source") or name in (None, *fit.encoder.optimizers):
+            return []
+        others = [o.family[0] for o in self.fits if name in o.encoder.optimizers]
+        return [f"runs of {name}: give the source {other}" for other in others]
 
     def intervals(self, fit: Fit, configs: Sequence[Config]) -> Intervals:
         """Return losses and 90% intervals of checked configurations of one family."""

@@ -82,7 +82,9 @@ def predict(
     found: dict[str, Any] = {}
     if file is not None:
         configs = check_all(read_configs(file, kind), bundle)
-        predictions = [vars(p) for p in bundle.predict(configs, nearest=0 if as_csv else nearest)]
+        told = bundle.predict(configs, nearest=0 if as_csv else nearest)
+        own = [{"run_id": str(c["run_id"])} if "run_id" in c else {} for c in configs]
+        predictions = [name | vars(p) for name, p in zip(own, told, strict=True)]
     else:
         predictions, configs, refused = known_runs(bundle, str(snapshot), catalog)
         found["left_out"] = len(refused)
@@ -93,6 +95,9 @@ def predict(
     if curve_out is not None:
         curve_out.parent.mkdir(parents=True, exist_ok=True)
         curve_out.write_text(curve_table(predictions), encoding="utf-8")
+        if points is None:  # asked for in the file alone
+            for p in predictions:
+                del p["curve"]
     if as_json:
         plain = [{k: _plain(v) for k, v in p.items()} for p in predictions]
         click.echo(json.dumps({"predictions": plain} | found))
@@ -147,10 +152,11 @@ def lines_of(predictions: Sequence[dict[str, Any]], nearest: int) -> list[str]:
     from ncpl.text_table import aligned
 
     is_named = any(p.get("run_id") for p in predictions)
+    is_measured = any("final_loss" in p for p in predictions)
     has_risk = any(p.get("divergence_risk") is not None for p in predictions)
     head = ["run" if is_named else "#", "source", "loss", "90% interval", "Chinchilla"]
     head += ["diverges"] if has_risk else []
-    head += ["measured"] if is_named else []
+    head += ["measured"] if is_measured else []
     rows = [head]
     for i, p in enumerate(predictions, start=1):
         row = [
@@ -160,7 +166,7 @@ def lines_of(predictions: Sequence[dict[str, Any]], nearest: int) -> list[str]:
         if has_risk:
             risk = p.get("divergence_risk")
             row.append("" if risk is None else f"{100 * risk:.0f}%")
-        if is_named:
+        if is_measured:
             measured = p.get("final_loss")
             row.append("" if measured is None else f"{measured:.4f}")
         rows.append(row)
@@ -171,7 +177,7 @@ def lines_of(predictions: Sequence[dict[str, Any]], nearest: int) -> list[str]:
         if p.get("curve"):
             curve = ", ".join(f"{c['percent']:.3g}% {c['loss']:.4f}" for c in p["curve"])
             lines.append(f"curve of {name}: {curve}")
-        if not is_named:
+        if not is_measured:
             lines += [f"near {name}: {_near(run)}" for run in (p.get("nearest") or [])[:nearest]]
     return lines
 

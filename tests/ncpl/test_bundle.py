@@ -113,6 +113,15 @@ def test_a_count_that_is_no_number_is_refused(bundle: Bundle, value: Any) -> Non
         bundle.predict([CONFIG | {"decay_steps": value}])
 
 
+def test_the_source_that_knows_the_optimizer_is_named() -> None:
+    muon, sgd, told = ncpl.load().predict(
+        [CONFIG | {"optimizer": name} for name in ("muon", "sgd")]
+        + [CONFIG | {"optimizer": "muon", "source": "steplaw"}]
+    )
+    hint = "runs of muon: give the source marin"
+    assert [hint in p.warnings for p in (muon, sgd, told)] == [True, False, False]
+
+
 def test_python_doubts_what_the_command_doubts() -> None:
     far = {"params_non_embedding": 1e5, "train_tokens": 1e6}
     (found,) = ncpl.load().predict([far])

@@ -234,6 +234,18 @@ def test_a_table_and_an_object_say_the_same() -> None:
     assert json.loads(told[0])["predictions"][0]["source"] == "marin"
 
 
+def test_a_run_keeps_its_name() -> None:
+    table = "params_non_embedding,train_tokens,run_id\n3e8,1e10,größer\n3e8,1e10,\n"
+    given = ["predict", "-", "--format", "csv"]
+    lines = CliRunner().invoke(main, given, input=table).stdout.splitlines()
+    assert lines[0].split()[:2] == ["run", "source"]
+    assert "measured" not in lines[0]
+    assert [line.split()[0] for line in lines[2:4]] == ["größer", "2"]
+    assert any(line.startswith("near größer: steplaw/") for line in lines)
+    rows = CliRunner().invoke(main, [*given, "--csv"], input=table).stdout.splitlines()
+    assert rows[1].startswith("1,größer,steplaw,")
+
+
 def test_curves_have_no_place_in_a_table_of_predictions(tmp_path: Path) -> None:
     arguments = ["predict", "-", "--csv", "--curve", "3", "--nearest", "0"]
     result = CliRunner().invoke(main, arguments, input=CONFIG)
@@ -243,6 +255,9 @@ def test_curves_have_no_place_in_a_table_of_predictions(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, [*arguments, "--curve-out", str(out)], input=CONFIG)
     assert result.exit_code == 0
     assert len(out.read_text().splitlines()) == 4
+    arguments = ["predict", "-", "--curve-out", str(out)]
+    assert "curve of" not in CliRunner().invoke(main, arguments, input=CONFIG).stdout
+    assert len(out.read_text().splitlines()) == 31
 
 
 def test_configurations_come_from_standard_input(bundle: Bundle, folder: Path) -> None:
