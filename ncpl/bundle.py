@@ -20,13 +20,14 @@ from safetensors.torch import load_file, save_file
 
 from ncpl import fit_state
 from ncpl.calibrate import FALLBACK, half_width
+from ncpl.columns import column
 from ncpl.config import FitConfig
-from ncpl.encoder import Encoded, column
+from ncpl.encoder import Encoded
 from ncpl.errors import BundleError, ConfigError
 from ncpl.features import Config, derive
 from ncpl.fit import Fit, answering
 from ncpl.known import Known, read_known, write_known
-from ncpl.plausible import checked_row
+from ncpl.plausible import check_prediction, checked_row, other_data
 
 FORMAT = "ncpl-bundle/4"
 WEIGHTS, CARD, KNOWN = "weights.safetensors", "card.json", "known.parquet"
@@ -42,6 +43,8 @@ OPEN = {
     "open_both": "learning rate and batch size",
 }
 """What a configuration may leave open, by its key in the calibration."""
+BLOCK = 4096
+"""Configurations predicted at once: comparing each with every training run takes memory."""
 Array = npt.NDArray[np.float64]
 
 
@@ -89,12 +92,16 @@ class Bundle:
     def predict(self, configs: Sequence[Config], *, nearest: int = 0) -> list[Prediction]:
         """Return one prediction for each configuration, given by the flat names of the schema.
 
-        With `nearest`, each names that many training runs most like it. Raises ConfigError for an
-        unknown field, a value out of range, or a missing size or data.
+        A recipe field left out counts as what all training runs had, where they had one value. With
+        `nearest`, each names that many training runs most like it. Raises ConfigError for an
+        unknown field, a value out of range, a missing size or data, or a loss no run can reach.
         """
         found: dict[int, Prediction] = {}
         for fit, places, rows in self._by_fit(configs):
             found |= zip(places, self._predict(fit, rows, nearest), strict=True)
+        for i, prediction in found.items():
+            doubt = check_prediction(vars(prediction), where=f"configuration {i + 1}")
+            prediction.warnings[:0] = [doubt] if doubt else []
         return [found[i] for i in range(len(configs))]
 
     def curves(self, configs: Sequence[Config], fractions: Sequence[float]) -> Array:
@@ -118,19 +125,18 @@ class Bundle:
         shapes_MBP = fit.shapes(rows, encoded, read.hidden, frac_BP)
         return np.asarray((read.loss[:, :, None] + shapes_MBP).mean(0))
 
-    def _by_fit(
-        self, configs: Sequence[Config]
-    ) -> Iterator[tuple[Fit, list[int], list[dict[str, Any]]]]:
-        """Yield each fit with the places and derived configurations it answers for."""
+    def _by_fit(self, configs: Sequence[Config]) -> Iterator[tuple[Fit, list[int], list[Config]]]:
+        """Yield fits with places and derived configurations they answer for, BLOCK at a time."""
         rows = [
             checked_row(config, where=f"configuration {i}")[1]
             for i, config in enumerate(configs, start=1)
         ]
         fits = [self.fit_for(row, i) for i, row in enumerate(rows, start=1)]
         for fit in self.fits:
-            places = [i for i, of in enumerate(fits) if of is fit]
-            if places:
-                yield fit, places, [rows[i] for i in places]
+            own = [i for i, of in enumerate(fits) if of is fit]
+            for begin in range(0, len(own), BLOCK):
+                places = own[begin : begin + BLOCK]
+                yield fit, places, [fit.encoder.completed(rows[i]) for i in places]
 
     def fit_for(self, row: Config, number: int = 1) -> Fit:
         """Return the fit that answers for a derived configuration: its source's, else the largest.
@@ -151,7 +157,9 @@ class Bundle:
         columns = (found.loss, found.low, found.high, baseline)
         numbers = [values.tolist() for values in columns]
         notes = [
-            _assumed(row, fit.calibration) + (fit.encoder.outside(row) if is_outside else [])
+            _assumed(row, fit.calibration)
+            + other_data(row, fit.family)
+            + (fit.encoder.outside(row) + self._elsewhere(row, fit) if is_outside else [])
             for row, is_outside in zip(rows, found.outside, strict=True)
         ]
         return [
@@ -160,6 +168,14 @@ class Bundle:
                 *numbers, risks, known, notes, strict=True
             )
         ]
+
+    def _elsewhere(self, row: Config, fit: Fit) -> list[str]:
+        """Return which source knows the optimizer of a row that names no source."""
+        name = row.get("optimizer")
+        if row.get("source") or name in (None, *fit.encoder.optimizers):
+            return []
+        others = [o.family[0] for o in self.fits if name in o.encoder.optimizers]
+        return [f"runs of {name}: give the source {other}" for other in others]
 
     def intervals(self, fit: Fit, configs: Sequence[Config]) -> Intervals:
         """Return losses and 90% intervals of checked configurations of one family."""

@@ -140,6 +140,11 @@ def train_main(
     )
     if seeds is not None:
         config = dataclasses.replace(config, members=seeds)
+    if plot_file is not None:
+        from ncpl.figures.style import check_suffix, pyplot
+
+        check_suffix(plot_file)
+        pyplot()  # a missing package is told before the training, not after it
     found = find_snapshot(snapshot, catalog)
     runs = found.runs()
     bundle = train_bundle(

@@ -13,7 +13,7 @@ from typing import Any
 from ncpl.bundle import Bundle
 from ncpl.data import Runs
 from ncpl.errors import ConfigError
-from ncpl.features import FIELDS, check_config, derive
+from ncpl.features import COUNTS, FIELDS, check_config, derive
 from ncpl.plausible import checked
 
 MAX_CHARACTERS = 2**28
@@ -31,8 +31,12 @@ def read_configs(file: Path, kind: str | None = None) -> list[dict[str, Any]]:
         else:
             with file.open(encoding="utf-8-sig") as stream:
                 text = stream.read(MAX_CHARACTERS + 1)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} cannot be read: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{file} cannot be read: expected JSON, JSONL or CSV as UTF-8 text, not compressed"
+        ) from error
     if len(text) > MAX_CHARACTERS:
         raise ConfigError(
             f"{file} has more than {MAX_CHARACTERS:,} characters; predict it in parts"
@@ -97,10 +101,12 @@ def parse_csv(text: str, where: str) -> list[dict[str, Any]]:
     Raises ConfigError for a row of another length, a cell that is no number where the field is
     one, or a table without rows.
     """
-    reader = csv.DictReader(io.StringIO(text, newline=""))
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     configs = []
     try:
         names = [name.strip() for name in reader.fieldnames or ()]
+        if len(names) == 1 and (marks := [m for m in ";\t|" if m in names[0]]):
+            raise ConfigError(f"{where} line 1: cells are separated by {marks[0]!r}; expected ','")
         for name in names:
             if names.count(name) > 1:
                 raise ConfigError(f"{where} line 1: {name} is named twice")
@@ -124,7 +130,8 @@ def parse_csv(text: str, where: str) -> list[dict[str, Any]]:
 
 
 def _cell(name: str, text: str, place: str) -> Any:
-    if name not in FIELDS or FIELDS[name].kind == "category":
+    is_number = name in COUNTS or (name in FIELDS and FIELDS[name].kind == "number")
+    if not is_number:
         return text
     try:
         return float(text)

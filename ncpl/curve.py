@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ncpl.encoder import column
+from ncpl.columns import column
 from ncpl.features import Config
 from ncpl.surface import pseudo_huber
 

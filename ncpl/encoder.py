@@ -8,13 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ncpl.columns import centres_of, column, lr_shift_of, scaled_by
 from ncpl.errors import ConfigError
-from ncpl.features import FIELDS, Config, Field, derive
+from ncpl.features import FIELDS, KNOWN, Config, derive
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,18 @@ TOLD_BY_OTHERS = frozenset(
 """Fields whose range says nothing that the range of another does not."""
 SHAPE = frozenset(("n_layers", "d_model", "d_ff", "n_heads"))
 """Fields that grow with the size: where the size itself lies outside, they say it again."""
+COUNTED_ONCE = SHAPE | {"batch_size_sequences"}
+"""Fields that count the same however odd: a shape matters little beside the size, and how odd a
+batch is its tokens tell."""
+UNSEEN_NAME = 3.0
+"""Distance of a name that training has not seen: Marin's optimizers, left out one at a time, are
+missed by up to three times what the left-out largest size is (the card tells both)."""
+RISING = 3.0
+"""The same for each log of a learning rate above the highest: somewhere there runs diverge."""
+LEFT_OPEN = frozenset(("learning_rate", "batch_size_sequences", "sequence_length"))
+"""Fields whose absence a prediction tells, and so never fills in."""
+AT_ZERO, MOST_ODD = 1.0, 4.0
+"""How odd a number is at zero, where no training run had it, and at most: openly wide."""
 TOLERANCE = 1e-6
 """Relative slack of a range."""
 
@@ -97,6 +111,35 @@ class Encoder:
         ]
         return {pair: code for code, pair in enumerate(pairs, start=2)}
 
+    @cached_property
+    def constants(self) -> dict[str, Any]:
+        """Return the recipe fields that had one value in all training runs, with that value."""
+        skipped = TOLD_BY_OTHERS | SHAPE | {"params_non_embedding"}
+        numbers = {
+            name: int(low) if low.is_integer() else low
+            for name, (low, high) in self.ranges.items()
+            if low == high and name in KNOWN and name not in skipped
+        }
+        names = {name: values[0] for name, values in self.categories.items() if len(values) == 1}
+        return numbers | names
+
+    @cached_property
+    def _usual(self) -> dict[str, Any]:
+        return {name: value for name, value in self.constants.items() if name not in LEFT_OPEN}
+
+    def completed(self, row: Config) -> Config:
+        """Return a row whose absent fields have the value they had in all training runs, if one.
+
+        What the network says of an absent field is then no guess of its own. A warm-up longer than
+        the run or a final learning rate above the peak is left out.
+        """
+        lacking = {name: v for name, v in self._usual.items() if row.get(name) is None}
+        if lacking.get("warmup_steps", 0) > (row.get("train_steps") or math.inf):
+            del lacking["warmup_steps"]
+        if lacking.get("min_learning_rate", 0) > (row.get("learning_rate") or math.inf):
+            del lacking["min_learning_rate"]
+        return derive({**row, **lacking}) if lacking else row
+
     @classmethod
     def fit(
         cls,
@@ -131,9 +174,9 @@ class Encoder:
             tuple(filter(varies, compared)),
             ranges,
             categories,
-            _lr_shift(rows),
+            lr_shift_of(rows),
             {
-                name: _centres(name, rows)
+                name: centres_of(name, rows)
                 for name in (*recipe, *compared)
                 if varies(name) and FIELDS[name].kind == "number"
             },
@@ -153,13 +196,13 @@ class Encoder:
             if FIELDS[name].kind == "category":
                 codes[:, j] = [vocabulary.get((name, str(row.get(name))), 0) for row in rows]
                 continue
-            scaled = _scaled(FIELDS[name], column(rows, name))
+            scaled = scaled_by(FIELDS[name], column(rows, name))
             if name in self.centres:
                 centre = self.centres[name]
                 scaled -= [centre.get(optimizer, centre[""]) for optimizer in optimizers]
             codes[:, j] = np.isfinite(scaled)
             numbers[:, j] = np.nan_to_num(scaled)
-        law = np.stack([_scaled(FIELDS[name], column(rows, name)) for name in LAW_FIELDS], axis=1)
+        law = np.stack([scaled_by(FIELDS[name], column(rows, name)) for name in LAW_FIELDS], axis=1)
         if self.lr_shift:
             shifts = [self.lr_shift.get(optimizer, 0.0) for optimizer in optimizers]
             law[:, LAW_FIELDS.index("learning_rate")] -= shifts
@@ -170,28 +213,42 @@ class Encoder:
     def distance(self, rows: Sequence[Config]) -> npt.NDArray[np.float64]:
         """Return how far each row (B) lies outside what training has seen; 0 inside.
 
-        Logs of size, data, learning rate and batch beyond their range, summed; one more for each
-        name, and half one more if any other number, that training has not seen. A shape counts
-        only where the size is within its range: a larger model is deeper or wider.
+        Logs of size, data, learning rate and batch beyond their range, summed; more for each name
+        that training has not seen, and if any other number is outside, half one more and how odd it
+        is in units of its field. A shape counts only where the size is within its range: a larger
+        model is deeper or wider.
         """
         far = np.zeros(len(rows))
-        other = np.zeros(len(rows), dtype=bool)
+        other = np.zeros(len(rows))
         sized = self._beyond("params_non_embedding", rows) > 0
         given = set().union(*rows)
-        for name, (low, high) in self.ranges.items():
+        for name in self.ranges:
             if name not in given or name in TOLD_BY_OTHERS:
                 continue
             if name in LAW_FIELDS:
                 far += self._beyond(name, rows)
                 continue
-            values = np.nan_to_num(column(rows, name), nan=low)
-            slack = TOLERANCE * np.abs(values)
-            odd = (values < low - slack) | (values > high + slack)
-            other |= odd & ~sized if name in SHAPE else odd
+            odd = self._odd(name, rows)
+            other = np.maximum(other, np.where(sized, 0.0, odd) if name in SHAPE else odd)
         for name in given & set(self.categories):
             known = {None, *self.categories[name]}
-            far += np.fromiter((row.get(name) not in known for row in rows), bool, len(rows))
-        return far + 0.5 * other
+            unseen = np.fromiter((row.get(name) not in known for row in rows), bool, len(rows))
+            far += UNSEEN_NAME * unseen
+        return far + other
+
+    def _odd(self, name: str, rows: Sequence[Config]) -> npt.NDArray[np.float64]:
+        """Return half one, and more where it is counted, for a number outside its range (B)."""
+        ends = np.array(self.ranges[name])
+        values = np.nan_to_num(column(rows, name), nan=ends[0])
+        slack = TOLERANCE * np.abs(values)
+        odd = (values < ends[0] - slack) | (values > ends[1] + slack)
+        if name in COUNTED_ONCE or not odd.any():
+            return np.where(odd, 0.5, 0.0)
+        scaled, (low, high) = (scaled_by(FIELDS[name], v) for v in (values, ends))
+        away = np.maximum(scaled - high, low - scaled)
+        if FIELDS[name].transform == "log":  # zero has no place on it
+            away[(values == 0) | (ends[1] == 0)] = AT_ZERO
+        return np.where(odd, 0.5 + np.minimum(away, MOST_ODD), 0.0)
 
     def _beyond(self, name: str, rows: Sequence[Config]) -> npt.NDArray[np.float64]:
         """Return the logs by which a number lies beyond its range (B); 0 where it is absent."""
@@ -199,7 +256,8 @@ class Encoder:
             return np.zeros(len(rows))
         low, high = np.log(self.ranges[name])
         logs = np.log(np.maximum(np.nan_to_num(column(rows, name), nan=np.exp(low)), 1e-300))
-        beyond = np.maximum(logs - high, 0) + np.maximum(low - logs, 0)
+        above = RISING if name == "learning_rate" else 1.0
+        beyond = above * np.maximum(logs - high, 0) + np.maximum(low - logs, 0)
         return np.where(beyond < TOLERANCE, 0.0, beyond)
 
     def outside(self, row: Config) -> list[str]:
@@ -212,7 +270,7 @@ class Encoder:
             if value is None or low * (1 - TOLERANCE) <= value <= high * (1 + TOLERANCE):
                 continue
             seen = f"always {low:g}" if low == high else f"{low:g} to {high:g}"
-            effect = "" if name in LAW_FIELDS else "; the prediction does not follow it there"
+            effect = "" if name in LAW_FIELDS else "; no training run shows its effect there"
             found.append(f"{name} is {value:g}, in training it was {seen}{effect}")
         for name, values in self.categories.items():
             if row.get(name) is not None and row[name] not in values:
@@ -235,37 +293,3 @@ class Encoder:
             dict(raw["lr_shift"]),
             {name: dict(values) for name, values in raw["centres"].items()},
         )
-
-
-def column(rows: Sequence[Config], name: str) -> npt.NDArray[np.float64]:
-    """Return a number of every row (B); NaN where it is absent."""
-    return np.array([row.get(name) for row in rows], dtype=np.float64)
-
-
-def _scaled(entry: Field, values_B: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return scaled values; zero on a log scale counts as the smallest positive step."""
-    if entry.transform == "linear":
-        return (values_B - entry.centre) / entry.scale
-    return (np.log(np.maximum(values_B, 1e-12)) - math.log(entry.centre)) / entry.scale
-
-
-def _centres(name: str, rows: Sequence[Config]) -> dict[str, float]:
-    scaled = _scaled(FIELDS[name], column(rows, name))
-    optimizers = np.array([str(row.get("optimizer") or "") for row in rows])
-    known = np.isfinite(scaled)
-    found = {"": float(np.median(scaled[known]))}
-    for optimizer in sorted(set(optimizers[known].tolist()) - {""}):
-        found[optimizer] = float(np.median(scaled[known & (optimizers == optimizer)]))
-    return found
-
-
-def _lr_shift(rows: Sequence[Config]) -> dict[str, float]:
-    rates: dict[str, list[float]] = {}
-    for row in rows:
-        if row.get("optimizer") and row.get("learning_rate"):
-            rates.setdefault(row["optimizer"], []).append(math.log(row["learning_rate"]))
-    if not rates:
-        return {}
-    medians = {name: float(np.median(values)) for name, values in rates.items()}
-    common = max(sorted(rates), key=lambda name: len(rates[name]))
-    return {name: median - medians[common] for name, median in sorted(medians.items())}

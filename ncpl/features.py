@@ -85,10 +85,14 @@ DERIVED = (
     "data_tokens", "batch_tokens", "warmup_frac", "ffn_ratio", "decay_frac", "timescale_frac",
     *dict.fromkeys(EXTRA.values()),
 )  # fmt: skip
+COUNTS = (
+    "n_kv_heads", "head_dim", "vocab_size", "n_experts", "experts_per_token", "params_total",
+    "params_active", "decay_steps",
+)  # fmt: skip
+"""Numbers that no model reads as they are: others are derived from them, or checked by them."""
 SILENT = (
-    "run_id", "source", "source_run", "status", "model_family", "n_kv_heads", "head_dim",
-    "vocab_size", "n_experts", "experts_per_token", "params_total", "params_active",
-    "optimizer_extra", "decay_steps", "dataset", "tokenizer", "precision",
+    "run_id", "source", "source_run", "status", "model_family", "optimizer_extra", "dataset",
+    "tokenizer", "precision", *COUNTS,
 )  # fmt: skip
 """Fields a configuration may carry although no model reads them as they are."""
 KNOWN = frozenset((*FIELDS, *SILENT)) - frozenset(DERIVED)
@@ -110,6 +114,8 @@ def check_config(config: Config, *, where: str = "configuration") -> dict[str, A
             raise ConfigError(f"{where}: unknown field {name!r}{hint}")
         if value is None:
             continue
+        if name in COUNTS and not (type(value) in NUMBERS and 0 <= value < math.inf):
+            raise ConfigError(f"{where}: {name} is {value!r}; expected a number, 0 or more")
         kept[name] = _checked(FIELDS[name], value, where) if name in FIELDS else value
     extra_of(kept, where=where)
     return kept

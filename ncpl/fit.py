@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ncpl.columns import column
 from ncpl.curve import Array, CurveHead, Schedules
 from ncpl.data import Family, Runs
-from ncpl.encoder import Encoded, Encoder, column
+from ncpl.encoder import Encoded, Encoder
 from ncpl.errors import ConfigError
 from ncpl.features import Config, derive
 from ncpl.known import Known, KnownRuns

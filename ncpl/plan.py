@@ -21,6 +21,7 @@ from ncpl.laws.steplaw import PUBLISHED
 from ncpl.plan_request import (
     FLOP_PER_PARAMETER_TOKEN,
     Sizes,
+    check_ranges,
     finisher,
     optimizers_of,
     read_request,
@@ -34,11 +35,11 @@ from ncpl.plan_space import (
     WHOLE,
     Axis,
     axes_of,
-    constants_of,
     not_searched,
     restrict,
     unread,
 )
+from ncpl.plausible import MAX_BATCH_TOKENS
 
 NEAR_FRAC = 0.02
 """Candidates above the best by more than this share are never asked whether they are tied."""
@@ -80,6 +81,7 @@ class Recommendation:
     """The same with the learning rate and batch size of the published Step Law."""
     step_law_prediction: Prediction
     step_law_is_tied: bool
+    """It is not told to be worse than the choice; it may be better, where it was not searched."""
     flop: float
     """6 x parameters x tokens."""
     candidates: int
@@ -113,7 +115,8 @@ def recommend(
     """
     fixed, ranges = dict(fixed or {}), dict(ranges or {})
     sizes, fit, fixed = read_request(bundle, params_non_embedding, train_tokens, flop, fixed)
-    constants = {k: v for k, v in constants_of(fit).items() if k not in fixed}
+    constants = {k: v for k, v in fit.encoder.constants.items() if k not in fixed}
+    check_ranges(ranges, sizes)
     train = training_runs(runs, fit)
     length = fixed.get("sequence_length") or constants["sequence_length"]
     if "batch_tokens" in ranges:
@@ -139,8 +142,8 @@ def recommend(
             on_optimizer(str(name))
     if not pools:
         raise ConfigError(
-            "no candidate is consistent and near a training run; fix fewer fields, give a --range, "
-            "or leave --snapshot out"
+            "no candidate fits: a run must be one batch long at least, and near training runs; ask "
+            "for more tokens or FLOP, fix fewer fields, or give a --range"
         )
     pools.sort(key=lambda pool: pool.rank[pool.best()])
     found = _told(bundle, fit, pools, fixed, constants, sizes, bool(train))
@@ -193,6 +196,13 @@ def _told(
     if flat:
         notes.append(f"no effect that could be told from noise: {', '.join(flat)}")
     edge = [s.name for s in settings if s.matters and _is_at_edge(s)]
+    asked_for = [name for name in edge if pool.space.axes[name].is_asked]
+    if asked_for:
+        notes.append(
+            f"best at the end of the range asked for: {', '.join(asked_for)}; better values may "
+            "lie beyond"
+        )
+    edge = [name for name in edge if name not in asked_for]
     if edge:
         notes.append(
             f"best at the end of what was searched: {', '.join(edge)}; better values may lie "
@@ -222,11 +232,13 @@ def _clean(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _step_law(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the published law's settings, as far as they are those of a sane run."""
     rate, batch = PUBLISHED.optimum(chosen["params_non_embedding"], chosen["train_tokens"])
+    length = chosen["sequence_length"]
     return {
         **chosen,
         "learning_rate": min(float(rate), 1.0),
-        "batch_size_sequences": max(1, round(float(batch) / chosen["sequence_length"])),
+        "batch_size_sequences": max(1, round(min(float(batch), MAX_BATCH_TOKENS) / length)),
     }
 
 

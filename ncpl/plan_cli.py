@@ -31,9 +31,11 @@ def plan() -> None:
 
 
 @plan.command(epilog=EXAMPLES)
-@click.option("--params", type=float, help="Non-embedding parameters.")
-@click.option("--tokens", type=float, help="Training tokens.")
-@click.option("--flop", type=float, help="Compute budget: 6 x parameters x tokens.")
+@click.option("--params", type=NumberRange(0, min_open=True), help="Non-embedding parameters.")
+@click.option("--tokens", type=NumberRange(0, min_open=True), help="Training tokens.")
+@click.option(
+    "--flop", type=NumberRange(0, min_open=True), help="Compute budget: 6 x parameters x tokens."
+)
 @click.option(
     "--fix", multiple=True, metavar="NAME=VALUE", help="Keep a field at a value; may be repeated."
 )
@@ -95,12 +97,15 @@ def recommend(
     predicted loss cannot be told from the best: of one field alone, or together with others.
     """
     from ncpl.bundle import load
+    from ncpl.figures.style import check_suffix
     from ncpl.plan import recommend as search
     from ncpl.plan_report import as_dict, as_text, device_hours
     from ncpl.plan_space import parse_fixed, parse_ranges
     from ncpl.snapshots import find_snapshot
 
     device_hours(1.0, flops_per_device, mfu)  # one without the other, before the search
+    if plot_file is not None:
+        check_suffix(plot_file)
     fixed = parse_fixed(fix)
     for name, value in (
         ("sequence_length", sequence_length),
@@ -119,7 +124,7 @@ def recommend(
             fixed=fixed,
             ranges=parse_ranges(ranges),
             runs=runs,
-            optimizers=[] if optimizer in (None, "all") else str(optimizer).split(","),
+            optimizers=[] if optimizer in (None, "all") else _names(str(optimizer)),
             cautious=not mean,
             on_optimizer=lambda name: bar.set_postfix_str(name) or bar.update(1),
         )
@@ -135,6 +140,10 @@ def recommend(
     click.echo(as_text(found, hours))
     if plot_file is not None:
         click.echo(f"plot: {plot_file}")
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _bar(no_progress: bool) -> Any:

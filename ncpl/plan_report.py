@@ -8,6 +8,7 @@ from typing import Any
 
 from ncpl.errors import ConfigError
 from ncpl.plan import CHOSEN, Recommendation, Setting
+from ncpl.plan_search import TIE_FRAC
 from ncpl.text_table import aligned
 
 SECONDS_PER_HOUR = 3600
@@ -36,13 +37,15 @@ def as_dict(found: Recommendation, hours: float | None) -> dict[str, Any]:
 def as_text(found: Recommendation, hours: float | None) -> str:
     """Return the recommendation as tables and notes."""
     p, config = found.prediction, found.config
+    chosen = [HEAD, *map(_row, [s for s in found.settings if s.role == CHOSEN])]
+    table = aligned(chosen) if len(chosen) > 1 else ["nothing is left to search"]
     cost = f"{found.flop:.3g} FLOP" + (f", {hours:.3g} device-hours" if hours is not None else "")
     lines = [
         f"{found.source}: {config['params_non_embedding']:.4g} non-embedding parameters, "
         f"{config['train_tokens']:.4g} tokens: {cost}",
         f"loss {p.loss:.4f} nats per token, 90% {p.low:.4f} to {p.high:.4f}{_risk(p)}",
         "",
-        *aligned([HEAD, *map(_row, [s for s in found.settings if s.role == CHOSEN])]),
+        *table,
     ]
     for role in dict.fromkeys(s.role for s in found.settings if s.role != CHOSEN):
         shown = [f"{s.name} {value_text(s.value)}" for s in found.settings if s.role == role]
@@ -94,6 +97,8 @@ def value_text(value: Any) -> str:
 def _step_law(found: Recommendation) -> list[str]:
     law, p = found.step_law, found.step_law_prediction
     verdict = "tied with the choice" if found.step_law_is_tied else "not tied with the choice"
+    if p.loss < found.prediction.loss * (1 - TIE_FRAC):
+        verdict = "below the choice, but outside what was searched or less certain"
     optimizer = law.get("optimizer")
     about = "" if optimizer in (None, "adamw") else f" (a law of AdamW runs, not of {optimizer})"
     return [

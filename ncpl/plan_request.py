@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from ncpl.errors import ConfigError
 from ncpl.features import Config, check_config, derive
 from ncpl.fit import Fit
 from ncpl.plan_search import Support
-from ncpl.plan_space import Axis, constants_of
+from ncpl.plan_space import SIZE_FIELDS, Axis
 
 FLOP_PER_PARAMETER_TOKEN = 6.0
 
@@ -70,14 +70,24 @@ def read_request(
         raise ConfigError(
             "this kind of bundle does not say what it knows to vary; plan with another"
         )
-    if "sequence_length" not in {**fixed, **constants_of(fit)}:
+    if "sequence_length" not in {**fixed, **fit.encoder.constants}:
         seen = fit.encoder.ranges.get("sequence_length")
         known_at = f" (in training {seen[0]:g} to {seen[1]:g} tokens)" if seen else ""
         raise ConfigError(f"give --sequence-length{known_at}: batches are counted in sequences")
     if batch_tokens is not None:
-        length = fixed.get("sequence_length") or constants_of(fit)["sequence_length"]
+        length = fixed.get("sequence_length") or fit.encoder.constants["sequence_length"]
         fixed["batch_size_sequences"] = max(1, round(batch_tokens / length))
     return sizes, fit, check_config(fixed, where="the request")
+
+
+def check_ranges(ranges: Collection[str], sizes: Sizes) -> None:
+    """Raise ConfigError for a range of size or data that would not be searched."""
+    for name in SIZE_FIELDS:
+        if name in ranges and not (sizes.is_free and name == "params_non_embedding"):
+            raise ConfigError(
+                f"--range {name}: of size and data only params_non_embedding can be searched, and "
+                "only for a budget (flop) alone"
+            )
 
 
 def training_runs(runs: Runs | None, fit: Fit) -> list[Config]:

@@ -184,23 +184,6 @@ def _shifted(values: Sequence[float], fit: Fit, optimizer: str | None) -> list[f
     return [max(low, low * factor), min(high, high * factor)]
 
 
-def constants_of(fit: Fit) -> dict[str, Any]:
-    """Return the recipe fields that had one value in all training runs, with that value."""
-    skipped = {*SIZE_FIELDS, *SHAPE_FIELDS, *HANDLES, "data_tokens"}
-    found: dict[str, Any] = {
-        name: low
-        for name, (low, high) in fit.encoder.ranges.items()
-        if low == high and name in KNOWN and name not in skipped
-    }
-    for name, values in fit.encoder.categories.items():
-        if len(values) == 1:
-            found[name] = values[0]
-    return {
-        name: int(value) if isinstance(value, float) and value.is_integer() else value
-        for name, value in found.items()
-    }
-
-
 def unread(fit: Fit) -> list[str]:
     """Return one sentence for each name that varied in training and that the model ignores."""
     return [
@@ -280,7 +263,9 @@ def restrict(
             continue
         if name not in found:
             known = ", ".join(found) or "nothing"
-            why = "it is fixed" if name in fixed else "it never varied in training"
+            why = "it never varied in training"
+            if name in fixed:
+                why = "it is fixed, or had one value in all training runs"
             raise ConfigError(f"--range {name}: {why}; what can be searched: {known}")
         axis = found[name]
         positive = low if low > 0 else max(high / 10**DECADES_ABOVE_ZERO, 1e-30)

@@ -7,7 +7,7 @@ published run passes.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -78,6 +78,19 @@ def check_prediction(prediction: Mapping[str, Any], *, where: str) -> str | None
             "not rely on this prediction"
         )
     return None
+
+
+def other_data(row: Config, family: Sequence[str]) -> list[str]:
+    """Return what makes losses of this row others than those of a family of comparable losses."""
+    if not (row.get("dataset") or row.get("tokenizer")):
+        return []
+    source, _, dataset, tokenizer, _ = family
+    return [
+        f"{name} is {row[name]!r}, that of {source} is {known or 'not stated'}: the loss given is "
+        f"{source}'s, and losses of other data or tokens are not comparable"
+        for name, known in (("dataset", dataset), ("tokenizer", tokenizer))
+        if row.get(name) not in (None, "", known)
+    ]
 
 
 def _hint(name: str, value: Any) -> str:

@@ -73,18 +73,18 @@ def predict(
         raise click.UsageError("give FILE or --snapshot, one of the two")
     if as_csv and as_json:
         raise click.UsageError("give --json or --csv, not both")
+    if as_csv and points and curve_out is None:
+        raise click.UsageError("--csv has a line a configuration: write curves by --curve-out FILE")
     from ncpl.bundle import load
     from ncpl.configurations import check_all, read_configs
-    from ncpl.plausible import check_prediction
 
     bundle: Any = load(folder)
     found: dict[str, Any] = {}
     if file is not None:
         configs = check_all(read_configs(file, kind), bundle)
-        predictions = [vars(p) for p in bundle.predict(configs, nearest=nearest)]
-        for i, p in enumerate(predictions, start=1):
-            doubt = check_prediction(p, where=f"configuration {i}")
-            p["warnings"] = [*([doubt] if doubt else []), *p["warnings"]]
+        told = bundle.predict(configs, nearest=0 if as_csv else nearest)
+        own = [{"run_id": str(c["run_id"])} if "run_id" in c else {} for c in configs]
+        predictions = [name | vars(p) for name, p in zip(own, told, strict=True)]
     else:
         predictions, configs, refused = known_runs(bundle, str(snapshot), catalog)
         found["left_out"] = len(refused)
@@ -95,6 +95,9 @@ def predict(
     if curve_out is not None:
         curve_out.parent.mkdir(parents=True, exist_ok=True)
         curve_out.write_text(curve_table(predictions), encoding="utf-8")
+        if points is None:  # asked for in the file alone
+            for p in predictions:
+                del p["curve"]
     if as_json:
         plain = [{k: _plain(v) for k, v in p.items()} for p in predictions]
         click.echo(json.dumps({"predictions": plain} | found))
@@ -149,10 +152,11 @@ def lines_of(predictions: Sequence[dict[str, Any]], nearest: int) -> list[str]:
     from ncpl.text_table import aligned
 
     is_named = any(p.get("run_id") for p in predictions)
+    is_measured = any("final_loss" in p for p in predictions)
     has_risk = any(p.get("divergence_risk") is not None for p in predictions)
     head = ["run" if is_named else "#", "source", "loss", "90% interval", "Chinchilla"]
     head += ["diverges"] if has_risk else []
-    head += ["measured"] if is_named else []
+    head += ["measured"] if is_measured else []
     rows = [head]
     for i, p in enumerate(predictions, start=1):
         row = [
@@ -162,7 +166,7 @@ def lines_of(predictions: Sequence[dict[str, Any]], nearest: int) -> list[str]:
         if has_risk:
             risk = p.get("divergence_risk")
             row.append("" if risk is None else f"{100 * risk:.0f}%")
-        if is_named:
+        if is_measured:
             measured = p.get("final_loss")
             row.append("" if measured is None else f"{measured:.4f}")
         rows.append(row)
@@ -173,7 +177,7 @@ def lines_of(predictions: Sequence[dict[str, Any]], nearest: int) -> list[str]:
         if p.get("curve"):
             curve = ", ".join(f"{c['percent']:.3g}% {c['loss']:.4f}" for c in p["curve"])
             lines.append(f"curve of {name}: {curve}")
-        if not is_named:
+        if not is_measured:
             lines += [f"near {name}: {_near(run)}" for run in (p.get("nearest") or [])[:nearest]]
     return lines
 

@@ -158,7 +158,8 @@ class Process(nn.Module):
         optimizer come after all of the same one.
         """
         asked = self.features(*inputs, surface)
-        far = self.scaled_distance(asked, self.known, self.logs)
+        free = asked._replace(x=torch.cat([asked.sizes, asked.x[:, 2:]], dim=1))  # as they are
+        far = self.scaled_distance(free, self.known, self.logs)
         other = asked.place[:, None] != self.place[None]
         order = (far + 1e3 * other).topk(min(count, far.shape[1]), largest=False).indices
         return order, far.gather(1, order)

@@ -50,7 +50,7 @@ def save(plt: Any, figure: Any, path: Path) -> None:
     """Write a figure as PNG, SVG or PDF by the file's ending, the same bytes each time."""
     check_suffix(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    undated = {"Date": None} if path.suffix.lower() == ".svg" else None
+    undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower())
     figure.savefig(path, dpi=DPI, metadata=undated)
     plt.close(figure)
 

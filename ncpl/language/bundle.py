@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from ncpl.data import Family
 from ncpl.errors import BundleError, ConfigError
-from ncpl.features import Config, check_config, derive
+from ncpl.features import Config
 from ncpl.fit import answering
 from ncpl.language.base import new_backbone, read_shape, write_shape
 from ncpl.language.checkpoint import replace
@@ -30,6 +30,7 @@ from ncpl.language.sequence import Query, Sequencer
 from ncpl.language.settings import LanguageConfig
 from ncpl.language.vocabulary import Vocabulary
 from ncpl.laws.chinchilla import Chinchilla
+from ncpl.plausible import check_prediction, checked_row, other_data
 
 FORMAT = "ncpl-language/1"
 WEIGHTS, CARD, TOKENIZER, SHAPE = (
@@ -122,15 +123,14 @@ class LanguageBundle:
         rows, fits = self._checked(configs)
         losses = self.losses(rows, fits, [(1.0,)] * len(rows))
         found = []
-        for row, fit, (loss,) in zip(rows, fits, losses, strict=True):
+        for i, (row, fit, (loss,)) in enumerate(zip(rows, fits, losses, strict=True), start=1):
             notes = fit.outside(row)
             half = fit.half_width * (OUTSIDE_FACTOR if notes else 1.0)
-            below = _law(fit, row)
-            found.append(
-                LanguagePrediction(
-                    float(loss), float(loss) - half, float(loss) + half, below, fit.family[0], notes
-                )
-            )
+            law, low, high = _law(fit, row), max(float(loss) - half, 0.0), float(loss) + half
+            told = LanguagePrediction(float(loss), low, high, law, fit.family[0], notes)
+            doubt = check_prediction(vars(told), where=f"configuration {i}")
+            notes[:0] = [*([doubt] if doubt else []), *other_data(row, fit.family)]
+            found.append(told)
         return found
 
     def intervals(self, fit: FamilyFit, configs: Sequence[Config]) -> Intervals:
@@ -175,8 +175,8 @@ class LanguageBundle:
         rows: list[Config] = []
         fits = []
         for i, config in enumerate(configs, start=1):
-            checked = check_config(config, where=f"configuration {i}")
-            fit = self.fit_for(derive(checked), i)
+            checked, derived = checked_row(config, where=f"configuration {i}")
+            fit = self.fit_for(derived, i)
             fits.append(fit)
             rows.append(row_of(checked, fit.family[0]))
         return rows, fits

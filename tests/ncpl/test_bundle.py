@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import ncpl
-from ncpl.bundle import Bundle
+from ncpl.bundle import BLOCK, Bundle
 from ncpl.calibrate import excess_of_open
 from ncpl.data import Runs
 from ncpl.errors import BundleError, ConfigError
@@ -54,6 +54,78 @@ def test_outside_the_hull_is_told_and_wider(bundle: Bundle) -> None:
     near, far = bundle.predict([CONFIG, CONFIG | {"params_non_embedding": 7e9}])
     assert "params_non_embedding is 7e+09" in far.warnings[0]
     assert far.high - far.low > 1.5 * (near.high - near.low)
+
+
+@pytest.mark.parametrize(
+    "odd", [{"optimizer": "sgd"}, {"schedule": "constant"}, {"weight_decay": 5.0}]
+)
+def test_what_no_training_run_had_is_never_told_with_confidence(odd: dict[str, Any]) -> None:
+    (found,) = ncpl.load().predict([CONFIG | odd])
+    assert found.high - found.low > 0.4
+    assert found.warnings
+
+
+def test_what_all_training_runs_had_may_be_left_out() -> None:
+    """A plan states these fields, a user leaves them out: both are told the same."""
+    bundle = ncpl.load()
+    constants = bundle.fits[0].encoder.constants
+    assert constants["weight_decay"] == 0.1
+    assert constants["optimizer"] == "adamw"
+    short, stated = bundle.predict([CONFIG, constants | CONFIG])
+    assert short == stated
+    assert (bundle.curves([CONFIG], [0.5]) == bundle.curves([constants | CONFIG], [0.5])).all()
+
+
+def test_what_can_not_be_is_not_filled_in() -> None:
+    encoder = ncpl.load().fits[0].encoder
+    row = encoder.completed({"train_steps": 100, "learning_rate": 1e-6})
+    assert row["weight_decay"] == 0.1
+    assert "warmup_steps" not in row
+    assert "min_learning_rate" not in row
+
+
+@pytest.mark.parametrize(
+    ("source", "dataset", "told"),
+    [
+        ("steplaw", "c4", "dataset is 'c4', that of steplaw is not stated"),
+        ("marin", "c4", "dataset is 'c4', that of marin is dclm_baseline"),
+        ("marin", "dclm_baseline+starcoderdata+proofpile_2", None),
+    ],
+)
+def test_losses_of_other_data_are_not_comparable(
+    source: str, dataset: str, told: str | None
+) -> None:
+    config = CONFIG | {"sequence_length": 4096, "source": source, "dataset": dataset}
+    (found,) = ncpl.load().predict([config])
+    assert any((told or "dataset") in warning for warning in found.warnings) == bool(told)
+
+
+def test_many_configurations_are_told_as_single_ones_are(bundle: Bundle) -> None:
+    many = [CONFIG | {"learning_rate": 1e-3 + i * 1e-6} for i in range(BLOCK + 2)]
+    found = bundle.predict(many, nearest=1)
+    assert found[-1].loss == pytest.approx(bundle.predict(many[-1:])[0].loss, abs=1e-6)
+    assert found[-1].nearest == bundle.predict(many[-1:], nearest=1)[0].nearest
+
+
+@pytest.mark.parametrize("value", ["1000", -5, True, float("nan")])
+def test_a_count_that_is_no_number_is_refused(bundle: Bundle, value: Any) -> None:
+    with pytest.raises(ConfigError, match=r"decay_steps is .+; expected a number, 0 or more"):
+        bundle.predict([CONFIG | {"decay_steps": value}])
+
+
+def test_the_source_that_knows_the_optimizer_is_named() -> None:
+    muon, sgd, told = ncpl.load().predict(
+        [CONFIG | {"optimizer": name} for name in ("muon", "sgd")]
+        + [CONFIG | {"optimizer": "muon", "source": "steplaw"}]
+    )
+    hint = "runs of muon: give the source marin"
+    assert [hint in p.warnings for p in (muon, sgd, told)] == [True, False, False]
+
+
+def test_python_doubts_what_the_command_doubts() -> None:
+    far = {"params_non_embedding": 1e5, "train_tokens": 1e6}
+    (found,) = ncpl.load().predict([far])
+    assert "nats below the law of size and data alone" in found.warnings[0]
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,7 @@ def test_training_prints_the_score_table(snapshot: Snapshot, tmp_path: Path) -> 
         (["--preset", "huge"], 1, "unknown preset 'huge'"),
         (["--preset", "tiny", "--config", "x.toml"], 2, "not both"),
         (["--seeds", "0"], 2, "--seeds"),
+        (["--plot", "fit.txt"], 1, "expected a file that ends in .png"),
     ],
 )
 def test_a_wrong_training_command_is_one_sentence(
@@ -188,6 +189,10 @@ def test_predict_takes_a_file_or_a_snapshot(arguments: list[str]) -> None:
         ("n_layers\n", "expected a line of field names and a line for each run"),
         ("", "expected a line of field names and a line for each run"),
         ("lr\n1e-3\n", "configuration 1: unknown field 'lr'"),
+        ('n_layers,optimizer\n8,"adamw\n8,adamw\n', "not CSV (unexpected end of data)"),
+        ("params_total\nfew\n", "line 2: params_total is 'few'; expected a number"),
+        ("params_non_embedding,train_tokens,n_experts\n3e8,1e10,8\n", "knows dense runs only"),
+        ("lr;n_layers\n1e-3;8\n", "line 1: cells are separated by ';'; expected ','"),
     ],
 )
 def test_a_wrong_table_is_one_sentence(
@@ -198,6 +203,61 @@ def test_a_wrong_table_is_one_sentence(
     result = CliRunner().invoke(main, ["predict", str(file), "--bundle", str(folder)])
     assert result.exit_code == 1
     assert message in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "configs.json cannot be read: No such file or directory\n"),
+     (b"\x1f\x8b\x08\x00", "expected JSON, JSONL or CSV as UTF-8 text, not compressed")],
+)  # fmt: skip
+def test_a_file_that_is_no_text_is_one_sentence(
+    tmp_path: Path, content: bytes | None, message: str
+) -> None:
+    file = tmp_path / "configs.json"
+    if content is not None:
+        file.write_bytes(content)
+    result = CliRunner().invoke(main, ["predict", str(file)])
+    assert result.exit_code == 1
+    assert message in result.stderr
+
+
+def test_a_table_and_an_object_say_the_same() -> None:
+    config = {"params_non_embedding": 3e8, "train_tokens": 1e10, "learning_rate": 8e-3,
+              "batch_size_sequences": 128, "sequence_length": 4096, "decay_steps": 1000,
+              "optimizer": "muon", "source": "marin", "weight_decay": 0.1}  # fmt: skip
+    table = ",".join(config) + "\n" + ",".join(map(str, config.values())) + "\n"
+    told = [
+        CliRunner().invoke(main, ["predict", "-", "--json", "--format", kind], input=text).stdout
+        for kind, text in (("csv", table), ("json", json.dumps(config)))
+    ]
+    assert told[0] == told[1]
+    assert json.loads(told[0])["predictions"][0]["source"] == "marin"
+
+
+def test_a_run_keeps_its_name() -> None:
+    table = "params_non_embedding,train_tokens,run_id\n3e8,1e10,größer\n3e8,1e10,\n"
+    given = ["predict", "-", "--format", "csv"]
+    lines = CliRunner().invoke(main, given, input=table).stdout.splitlines()
+    assert lines[0].split()[:2] == ["run", "source"]
+    assert "measured" not in lines[0]
+    assert [line.split()[0] for line in lines[2:4]] == ["größer", "2"]
+    assert any(line.startswith("near größer: steplaw/") for line in lines)
+    rows = CliRunner().invoke(main, [*given, "--csv"], input=table).stdout.splitlines()
+    assert rows[1].startswith("1,größer,steplaw,")
+
+
+def test_curves_have_no_place_in_a_table_of_predictions(tmp_path: Path) -> None:
+    arguments = ["predict", "-", "--csv", "--curve", "3", "--nearest", "0"]
+    result = CliRunner().invoke(main, arguments, input=CONFIG)
+    assert result.exit_code == 2
+    assert "write curves by --curve-out FILE" in result.stderr
+    out = tmp_path / "curves.csv"
+    result = CliRunner().invoke(main, [*arguments, "--curve-out", str(out)], input=CONFIG)
+    assert result.exit_code == 0
+    assert len(out.read_text().splitlines()) == 4
+    arguments = ["predict", "-", "--curve-out", str(out)]
+    assert "curve of" not in CliRunner().invoke(main, arguments, input=CONFIG).stdout
+    assert len(out.read_text().splitlines()) == 31
 
 
 def test_configurations_come_from_standard_input(bundle: Bundle, folder: Path) -> None:

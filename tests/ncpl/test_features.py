@@ -70,12 +70,12 @@ def test_an_unseen_value_is_told(runs: Runs) -> None:
     seen = dict(train.configs[0])
     assert encoder.outside(seen) == []
     larger = seen | {"params_non_embedding": math.e * 429_260_800}
-    rows = [seen, seen | {"weight_decay": 0.3}, seen | {"optimizer": "muon"}, larger]
-    assert encoder.distance(rows).tolist() == pytest.approx([0, 0.5, 1, 1])
+    rows = [seen, seen | {"optimizer": "muon"}, larger, seen | {"learning_rate": 0.01562 * math.e}]
+    assert encoder.distance(rows).tolist() == pytest.approx([0, 3, 1, 3])
     unseen = seen | {"optimizer": "muon", "weight_decay": 0.3}
     told = encoder.outside(unseen)
     assert told == [
-        "weight_decay is 0.3, in training it was always 0.1; the prediction does not follow it "
+        "weight_decay is 0.3, in training it was always 0.1; no training run shows its effect "
         "there",
         "optimizer is 'muon', in training it was adamw",
     ]
@@ -87,8 +87,18 @@ def test_a_larger_models_shape_is_no_distance_of_its_own(runs: Runs) -> None:
     seen = dict(train.configs[0])
     odd_shape = {"d_model": 9999}
     larger = {"params_non_embedding": math.e * 429_260_800}
-    rows = [seen | odd_shape, seen | larger | odd_shape, seen | larger | {"weight_decay": 0.3}]
-    assert encoder.distance(rows).tolist() == pytest.approx([0.5, 1, 1.5])
+    rows = [seen | odd_shape, seen | larger | odd_shape, seen | larger | {"weight_decay": 0.2}]
+    assert encoder.distance(rows).tolist() == pytest.approx([0.5, 1, 2.5])
+
+
+def test_a_number_counts_by_how_odd_it_is(runs: Runs) -> None:
+    train = runs.where(split="train")
+    encoder = Encoder.fit(train.configs, ("params_non_embedding",), ("learning_rate",))
+    seen = dict(train.configs[0])
+    odd = [{"weight_decay": 0.2}, {"weight_decay": 9.0}, {"warmup_steps": 2000 * math.e},
+           {"warmup_steps": 0}, {"weight_decay": 0.2, "warmup_steps": 0}]  # fmt: skip
+    rows = [seen | config for config in odd]
+    assert encoder.distance(rows).tolist() == pytest.approx([1.5, 4.5, 1.5, 1.5, 1.5])
 
 
 def test_absent_fields_are_code_zero_and_nan(runs: Runs) -> None:

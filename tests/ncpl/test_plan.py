@@ -15,7 +15,7 @@ from ncpl.data import Runs, Snapshot
 from ncpl.errors import ConfigError
 from ncpl.plan import recommend
 from ncpl.plan_check import choice_gap, choices
-from ncpl.plan_report import device_hours
+from ncpl.plan_report import as_text, device_hours
 from ncpl.plan_search import MIN_NEAR, Support, tied
 from ncpl.plan_space import Axis, parse_fixed, parse_ranges
 
@@ -88,7 +88,7 @@ def test_a_range_beyond_training_is_searched_when_asked_and_said(bundle: Bundle)
     assert "learning_rate is" in found.prediction.warnings[0]
     # The optimum lies above that range, so the best is its end, and the plan says so.
     assert found.config["learning_rate"] == pytest.approx(1e-4)
-    assert any("at the end of what was searched: learning_rate" in n for n in found.notes)
+    assert any("at the end of the range asked for: learning_rate" in n for n in found.notes)
     inside = recommend(bundle, **SIZE)
     assert inside.prediction.warnings == []
     assert not any("at the end" in note for note in inside.notes)
@@ -182,6 +182,9 @@ def test_axes_step_evenly_on_their_own_scale(axis: Axis, expected: list[Any]) ->
         (SIZE | {"ranges": {"weight_decay": (0.0, 1.0)}}, "--range weight_decay: it is fixed"),
         (SIZE | {"ranges": {"momentum": (0.5, 0.9)}}, "--range momentum: it never varied"),
         (SIZE | {"fixed": {"train_tokens": 3.0}}, "train_tokens is given twice"),
+        (SIZE | {"ranges": {"params_non_embedding": (1e8, 2e8)}}, "only for a budget"),
+        ({"flop": 2e19, "ranges": {"train_tokens": (1e9, 2e9)}}, "only for a budget"),
+        ({"flop": 1e12}, "ask for more tokens or FLOP"),
     ],
 )
 def test_a_wrong_request_is_one_sentence(
@@ -206,6 +209,28 @@ def test_a_wrong_request_is_one_sentence(
 def test_a_wrong_option_is_one_sentence(parse: Any, text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse([text])
+
+
+def test_a_choice_bound_by_the_request_is_told_so(bundle: Bundle) -> None:
+    """Runs are known beyond the range asked for, and the Step Law's settings lie there."""
+    found = recommend(bundle, **SIZE, ranges={"learning_rate": (1e-4, 1e-3)})
+    (note,) = [note for note in found.notes if note.startswith("best at the end")]
+    assert note.startswith("best at the end of the range asked for: learning_rate")
+    assert "no runs are known" not in note
+    assert "below the choice, but outside what was searched" in as_text(found, None)
+
+
+def test_nothing_left_to_search_is_no_empty_table(bundle: Bundle) -> None:
+    fixed = {"learning_rate": 1e-3, "batch_size_sequences": 64}
+    text = as_text(recommend(bundle, **SIZE, fixed=fixed), None)
+    assert "nothing is left to search" in text
+    assert "tied, alone" not in text
+
+
+def test_a_batch_of_the_step_law_beyond_any_run_is_no_error(bundle: Bundle) -> None:
+    found = recommend(bundle, params_non_embedding=1e12, train_tokens=1e15)
+    assert found.step_law["batch_size_sequences"] == 2**27 / 2048
+    assert found.prediction.high - found.prediction.low > 1
 
 
 def test_device_hours_are_never_guessed() -> None:

@@ -170,6 +170,13 @@ def test_a_training_run_is_its_own_nearest(bundle: Bundle, runs: Runs) -> None:
     assert bundle.predict(train.configs[:1])[0].nearest == []
 
 
+def test_no_run_is_near_a_far_larger_model() -> None:
+    config = {"params_non_embedding": 4.3e8, "train_tokens": 5e10, "learning_rate": 5e-4}
+    near, far = ncpl.load().predict([config, config | {"params_non_embedding": 7e9}], nearest=1)
+    assert near.nearest[0].distance < 0.5
+    assert far.nearest[0].distance > 1.5
+
+
 def test_too_few_diverged_runs_say_nothing(bundle: Bundle, fit: Fit, runs: Runs) -> None:
     inputs = inputs_of(fit, runs.where(split="train"))
     label = torch.zeros(1517)

@@ -52,6 +52,8 @@ def test_predictions_carry_an_interval_that_widens_outside(language_bundle: Lang
     assert not inside.warnings
     assert any("params_non_embedding is 7e+10" in note for note in outside.warnings)
     assert outside.high - outside.low == pytest.approx(3 * (inside.high - inside.low))
+    (elsewhere,) = language_bundle.predict([CONFIG | {"dataset": "c4"}])
+    assert "losses of other data or tokens are not comparable" in elsewhere.warnings[0]
 
 
 def test_the_final_loss_is_the_point_at_fraction_one(language_bundle: LanguageBundle) -> None:
@@ -66,6 +68,7 @@ def test_the_final_loss_is_the_point_at_fraction_one(language_bundle: LanguageBu
     [
         ({"lr": 1}, "unknown field 'lr'"),
         (CONFIG | {"learning_rate": 300}, "learning_rate is 300"),
+        (CONFIG | {"train_steps": 3}, "but batch x sequence x steps is"),
         ({"learning_rate": 1e-3}, "params_non_embedding is missing"),
         (CONFIG | {"source": "pythia"}, "knows no source 'pythia'; it has steplaw"),
     ],
