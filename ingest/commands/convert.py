@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,12 @@ def convert(
         problems += list(finding.as_dicts())
     if not documents:
         raise InputError(f"{path} holds no run that {layout} logs: no metric with a step")
+    names = Counter(document["run_id"] for document in documents)
+    if repeated := [run_id for run_id, times in names.items() if times > 1]:
+        raise InputError(
+            f'{path}: {names[repeated[0]]} runs would be called "{repeated[0]}"; convert them one '
+            "at a time, each with a --run of its own"
+        )
     for problem in problems:
         console.note(
             f"{problem['run_id']} {problem['pointer']}: found {problem['found']}; "

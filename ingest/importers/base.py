@@ -14,6 +14,7 @@ from ncpl_data.ingest.documents import set_value
 from ncpl_data.ingest.importers.spelling import (
     WORDS,
     flattened,
+    is_zero,
     jsonable,
     metric_name,
     number_of,
@@ -86,11 +87,13 @@ class Draft:
             raise InputError(
                 f'no aliases are called "{program}"; there are: {", ".join(alias_tables())}'
             )
+        given = [a for a in table if flat.get(a.name) is not None]
+        # Of two names of one field a zero means "see the other": warmup_steps beside warmup_ratio.
+        nonzero = {a.pointer for a in given if not is_zero(flat[a.name])}
+        given = [a for a in given if a.pointer not in nonzero or not is_zero(flat[a.name])]
         # Ratios need the steps, the peak rate and the sequence length: these come first.
-        plain = [a for a in table if a.transform not in NEEDS]
-        for alias in (*plain, *(a for a in table if a.transform in NEEDS)):
-            if flat.get(alias.name) is not None:
-                self.apply_alias(alias, flat[alias.name])
+        for alias in sorted(given, key=lambda a: a.transform in NEEDS):
+            self.apply_alias(alias, flat[alias.name])
 
     def apply_alias(self, alias: Alias, value: Any) -> None:
         """Take one value of another program, in our unit."""

@@ -61,6 +61,11 @@ def number_of(value: Any) -> Any:
     return int(value) if re.fullmatch(r"[-+]?\d+", value.strip()) else number
 
 
+def is_zero(value: Any) -> bool:
+    """Return whether a value is zero, as a number or as text."""
+    return number_of(value) == 0 and not isinstance(value, bool)
+
+
 def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return a nested configuration as dotted paths; list items by their number."""
     found: dict[str, Any] = {}

@@ -250,6 +250,10 @@ def test_a_batch_counts_only_with_its_unit(comment: str, batch: int | None, tmp_
         ("Step 00250 | Validation bpb: 1.2345", "validation/bpb", 250, 1.2345, "bits_per_byte"),
         ("iter 100: loss 3.2101, time 10ms", "train/loss", 100, 3.2101, NATS),
         ("step 500: train loss 3.2000, val loss 3.3001", "validation/loss", 500, 3.3001, NATS),
+        ("step    2/99 | loss 8.1234 (+nanz)| norm 9.1", "train/loss", 2, 8.1234, NATS),
+        ("s:2 trl:8.1234 lr:0.000001 norm:15.20", "train/loss", 2, 8.1234, NATS),
+        ("s:250 tel:6.4321", "validation/loss", 250, 6.4321, NATS),
+        ("iter 100: loss 3.2101.", "train/loss", 100, 3.2101, NATS),
     ],
 )  # fmt: skip
 def test_the_lines_of_four_programs_are_known(
@@ -260,6 +264,64 @@ def test_the_lines_of_four_programs_are_known(
     (curve,) = document["curves"]
     assert (curve["metric"], curve["step"], curve["value"]) == (metric, [step], [value])
     assert document["outcome"]["metrics"][0]["unit"] == unit
+
+
+@pytest.mark.parametrize("lines", ["iter {}: loss {}, time 10ms", "step {}/900 | loss {} (+nanz)|"])
+@pytest.mark.parametrize("lost", ["nan", "-nan", "inf"])
+def test_a_log_that_ends_as_nan_diverged(lines: str, lost: str, tmp_path: Path) -> None:
+    values = ((100, "5.5"), (200, lost), (300, lost))
+    (tmp_path / "run.log").write_text("".join(f"{lines.format(*v)}\n" for v in values))
+    (document,) = convert("log", tmp_path / "run.log")
+    assert document["outcome"]["status"] == "diverged"
+    assert "final_loss" not in document["outcome"]
+
+
+def test_logs_of_one_name_in_two_folders_are_two_runs(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "log.txt").write_text("iter 100: loss 3.2, time 10ms\n")
+    assert [d["run_id"] for d in convert("log", tmp_path)] == ["lab/a-log", "lab/b-log"]
+    call = ["convert", "log", str(tmp_path), "--source", "lab", "--run", "one"]
+    result = CliRunner().invoke(main, [*call, "--out", str(tmp_path / "runs.jsonl")])
+    assert result.exit_code == 1
+    assert '2 runs would be called "lab/one"' in result.stderr
+    assert not (tmp_path / "runs.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("warmup", "steps"),
+    [
+        ({"warmup_steps": 0, "warmup_ratio": 0.1}, 40),
+        ({"warmup_steps": 50, "warmup_ratio": 0.1}, 50),
+        ({"warmup_steps": 50, "warmup_ratio": 0.0}, 50),
+        ({"warmup_steps": 0, "warmup_ratio": 0.0}, 0),
+    ],
+)
+def test_no_warmup_steps_beside_a_ratio_means_the_ratio(
+    warmup: dict, steps: int, tmp_path: Path
+) -> None:
+    """Trainer: "warmup_steps: overrides any effect of warmup_ratio", where it is not zero."""
+    state = (LOGS / "huggingface" / "trainer_state.json").read_text()
+    (tmp_path / "trainer_state.json").write_text(state)
+    (tmp_path / "training_args.json").write_text(json.dumps(warmup))
+    (document,) = convert("hf", tmp_path)
+    assert document["schedule"]["train_steps"] == 400
+    assert document["schedule"]["warmup_steps"] == steps
+
+
+@pytest.mark.parametrize("key", ["train/global_step", "trainer/global_step"])
+def test_training_steps_are_told_from_wandbs_count_of_log_calls(key: str, tmp_path: Path) -> None:
+    rows = [
+        {"_step": 0, "table/note": 1.0},  # a call that names no training step has no place
+        {"_step": 1, key: 100, "train/loss": 5.0},
+        {"_step": 2, key: 200, "train/loss": 4.5},
+    ]
+    (tmp_path / "history.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    (document,) = convert("wandb", tmp_path)
+    assert document["curves"] == [
+        {"metric": "train/loss", "step": [100, 200], "value": [5.0, 4.5]},
+    ]
+    assert document["outcome"]["final_step"] == 200
 
 
 def test_nothing_of_a_logged_script_is_run(tmp_path: Path) -> None:
