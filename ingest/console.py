@@ -109,7 +109,8 @@ def output_options(command: Command) -> Command:
 def fail(console: Console, message: str, code: int) -> None:
     """Print an error and leave with its exit code."""
     if console.as_json:
-        click.echo(json.dumps({"error": message, "exit_code": code}, ensure_ascii=False))
+        with contextlib.suppress(OSError):  # that stdout can not be written may be the error
+            click.echo(json.dumps({"error": message, "exit_code": code}, ensure_ascii=False))
     click.echo(f"error: {message}", err=True)
     sys.exit(code)
 
