@@ -7,7 +7,10 @@ import re
 from typing import Any
 
 RATIO_FIELDS = ("warmup_steps", "decay_steps")
-COUNT = re.compile(r"([-+]?[0-9][0-9_,]*(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)\s*([kKmMbBgGtT]?)")
+COUNT = re.compile(
+    r"([-+]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9][0-9_]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)"
+    r"\s*([kKmMbBgGtT]?)"
+)
 SUFFIXES = {"k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
 
 SPELLINGS = {

@@ -52,6 +52,9 @@ TWIN = {
 """The real run, written by hand: what the converters of its three logs must find."""
 
 
+FIELD = 'lr = { field = "/optimizer/learning_rate", %s }'
+
+
 def convert(layout: str, path: Path, **options: object) -> list[dict]:
     found = list(importer(layout)(str(path), Options(source="lab", **options)))
     for document in found:
@@ -183,6 +186,98 @@ def test_a_table_with_a_mapping_gives_its_runs() -> None:
     assert "final_loss" not in documents[1]["outcome"]
     assert "weight_decay" not in documents[2]["optimizer"]
     assert documents[0]["provenance"]["origins"]["dataset"] == "declared"
+
+
+TABLE = """
+[run]
+id = "name"
+final_loss_metric = "train/loss"
+[columns]
+lr = "/optimizer/learning_rate"
+[metrics]
+"train/loss" = { unit = "nats_per_token" }
+[curves]
+file = "curves.csv"
+id = "name"
+step = "it"
+columns = { loss = "train/loss", lr = "train/learning_rate" }
+"""
+
+
+def table(
+    folder: Path,
+    mapping: str = TABLE,
+    runs: str = "name,lr\na,1e-3\n",
+    curves: str = "name,it,loss,lr\na,1,3.5,1e-3\n",
+) -> list[dict]:
+    """Return the runs of a small table."""
+    (folder / "mapping.toml").write_text(mapping)
+    (folder / "runs.csv").write_text(runs)
+    (folder / "curves.csv").write_text(curves)
+    return convert("csv", folder / "runs.csv", mapping=folder / "mapping.toml")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ('id = "name"\nstep = "it"', 'step = "it"', "curves: 'id' is a required property"),
+        ('id = "name"\nfinal', "id = 3\nfinal", "run.id: 3 is not of type 'string'"),
+        ('lr = "/opt', 'lr = 3\nx = "/opt', "columns.lr: 3 is not of type 'object'"),
+        ('lr = "/optimizer/learning_rate"', FIELD % 'as = "share"', "'share' is not one of"),
+        ('lr = "/optimizer/learning_rate"', FIELD % 'times = "x"', "'x' is not of type 'number'"),
+        ('lr = "/optimizer/learning_rate"', FIELD % "tims = 3", "'tims' was unexpected"),
+        ('lr = "/optimizer/learning_rate"', FIELD % "values = 3", "3 is not of type 'object'"),
+        ("optimizer/learning_rate", "optimizer/lr", '"/optimizer/lr" is not a field'),
+        ('{ unit = "nats_per_token" }', "3", "metrics.train/loss: 3 is not of type 'object'"),
+        ("[metrics]", "[metric]", "'metric' was unexpected"),
+    ],
+)
+def test_what_is_wrong_with_a_mapping_is_said_with_its_place(
+    before: str, after: str, words: str, tmp_path: Path
+) -> None:
+    """A misspelt `times` was passed over, and the value stood in another unit."""
+    with pytest.raises(InputError) as caught:
+        table(tmp_path, TABLE.replace(before, after))
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"runs": "name,lr,lr\na,1e-3,2e-3\n"}, 'two columns are called "lr"'),
+        ({"runs": "name,lr\na,fast\n"}, 'line 2: lr is "fast"'),
+        ({"runs": 'name,lr\na,"0,001"\n'}, "is the comma a decimal mark"),
+        ({"curves": "name,it,loss,lr\na,2.5,3.4,1\n"}, "it is 2.5; expected a whole number"),
+        ({"curves": 'name,it,loss,lr\na,1,"3,21",1\n'}, 'loss is "3,21"'),
+        ({"curves": 'name,it,loss,lr\na,1,"3,210",1\n'}, "is the comma a decimal mark"),
+    ],
+)
+def test_a_cell_that_may_mean_something_else_is_refused(
+    files: dict, words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError) as caught:
+        table(tmp_path, **files)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("losses", "status", "steps"),
+    [
+        (("3.5", "3.4", "nan", "NaN"), "diverged", [1, 2]),
+        (("3.5", "3.4", "inf", "-inf"), "diverged", [1, 2]),
+        (("nan", "3.4", "nan", "3.3"), None, [2, 4]),  # nan is where nothing was logged
+        (("3.5", "nan", "3.4", "nan"), None, [1, 3]),
+        (("3.5", "3.4", "", ""), None, [1, 2]),
+    ],
+)
+def test_a_table_whose_losses_end_as_nan_tells_a_diverged_run(
+    losses: tuple, status: str | None, steps: list, tmp_path: Path
+) -> None:
+    rows = "".join(f"a,{step},{loss},1e-3\n" for step, loss in enumerate(losses, start=1))
+    (document,) = table(tmp_path, curves=f"name,it,loss,lr\n{rows}")
+    (curve,) = (c for c in document["curves"] if c["metric"] == "train/loss")
+    assert (document["outcome"].get("status"), curve["step"]) == (status, steps)
+    assert ("final_loss" in document["outcome"]) == (status is None)
 
 
 def test_a_wandb_export_gives_its_twin_without_secrets() -> None:
