@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from typing import Any
 
@@ -106,12 +107,13 @@ def number_hint(name: str, value: Any) -> str | None:
 
 
 def count_of(text: str) -> float | None:
-    """Return the number a text such as "1.5B" means, or None."""
+    """Return the finite number a text such as "1.5B" means, or None."""
     match = COUNT.fullmatch(text.strip())
     if match is None or len(text) > 40:
         return None
     number = float(match[1].replace(",", "").replace("_", ""))
-    return number * SUFFIXES.get(match[2].lower(), 1.0)
+    number *= SUFFIXES.get(match[2].lower(), 1.0)
+    return number if math.isfinite(number) else None
 
 
 def pattern_hint(name: str, value: str, pattern: str) -> str | None:

@@ -14,6 +14,7 @@ from ncpl_data.ingest.documents import set_value
 from ncpl_data.ingest.importers.spelling import (
     WORDS,
     flattened,
+    is_finite,
     is_zero,
     jsonable,
     metric_name,
@@ -28,7 +29,7 @@ from ncpl_data.ingest.secrets import scrubbed
 from ncpl_data.schema.aliases import Alias, alias_tables
 from ncpl_data.schema.fields import run_fields
 from ncpl_data.schema.load import SCHEMA_VERSION
-from ncpl_data.schema.text import TextError, decode
+from ncpl_data.schema.text import TextError, check_characters, decode
 from ncpl_data.schema.yaml_text import parse_yaml
 
 
@@ -117,7 +118,7 @@ class Draft:
             return whole(alias.pointer, value), "logged"
         base_pointer, rule = NEEDS[kind]
         base = self.get(base_pointer)
-        if base is None:
+        if not (is_finite(base) and base and is_finite(value)):
             return None, None
         if kind == "tokens_to_sequences":
             converted: Any = value / base
@@ -172,11 +173,11 @@ class Draft:
 
     def derive(self) -> None:
         """State what follows from what is stated: the tokens of the whole run."""
-        batch, length = self.get("/schedule/batch_size_sequences"), self.get(SEQUENCE_LENGTH)
-        steps = self.get(TRAIN_STEPS)
-        if batch and length and steps:
+        sizes = ("/schedule/batch_size_sequences", SEQUENCE_LENGTH, TRAIN_STEPS)
+        factors = [self.get(pointer) for pointer in sizes]
+        if all(is_finite(factor) and factor for factor in factors):
             rule = {"kind": "derived", "rule": "batch x sequence x steps"}
-            self.set("/schedule/train_tokens", batch * length * steps, rule)
+            self.set("/schedule/train_tokens", math.prod(factors), rule)
 
     def finish_outcome(self, primary: Iterable[str]) -> None:
         """State the final loss and step, and what each metric is."""
@@ -231,6 +232,7 @@ def read_config(path: Path) -> dict[str, Any]:
             found = next(iter(parse_yaml(text)), (1, {}))[1]
         else:
             found = json.loads(text)  # programs log NaN; what is not finite is left out later
+            check_characters(found)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist") from error
     except (TextError, ValueError, OSError) as error:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ncpl_data.catalog.errors import InputError
 from ncpl_data.ingest.importers.base import TRAIN_STEPS, Draft, Options, read_config
+from ncpl_data.ingest.importers.spelling import is_finite
 
 STATE, ARGUMENTS, MODEL = "trainer_state.json", "training_args.json", "config.json"
 NOT_CURVES = {
@@ -78,7 +79,7 @@ def set_batch(draft: Draft, arguments: dict[str, Any], state: dict[str, Any]) ->
     per_device = arguments.get("per_device_train_batch_size") or state.get("train_batch_size")
     accumulation = arguments.get("gradient_accumulation_steps")
     devices = draft.get("/system/n_devices")
-    if per_device and accumulation and devices:
+    if all(is_finite(n) and n > 0 for n in (per_device, accumulation, devices)):
         rule = {"kind": "derived", "rule": "per device x accumulation x devices"}
         batch = per_device * accumulation * devices
         draft.set("/schedule/batch_size_sequences", batch, rule)
@@ -87,7 +88,7 @@ def set_batch(draft: Draft, arguments: dict[str, Any], state: dict[str, Any]) ->
 def read_history(draft: Draft, state: dict[str, Any], arguments: dict[str, Any]) -> None:
     """Take the curves of the log and the summary at its end."""
     for entry in state["log_history"]:
-        step = entry.get("step")
+        step = entry.get("step") if isinstance(entry, dict) else None
         if not isinstance(step, int):
             continue
         for key, value in entry.items():

@@ -120,6 +120,48 @@ def test_a_run_that_ends_as_nan_diverged(tmp_path: Path) -> None:
     assert "final_loss" not in document["outcome"]
 
 
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("trainer_state.json", {"max_steps": float("nan")}),
+        ("trainer_state.json", {"max_steps": "", "log_history": [1, None, {"step": 1, "loss": 2}]}),
+        ("training_args.json", {"per_device_train_batch_size": {"a": 1}}),
+        ("training_args.json", {"warmup_steps": "1e999"}),
+    ],
+)
+def test_odd_values_of_a_log_are_left_out_or_told(file: str, change: dict, tmp_path: Path) -> None:
+    for path in (LOGS / "huggingface").iterdir():
+        (tmp_path / path.name).write_text(path.read_text())
+    odd = json.loads((tmp_path / file).read_text()) | change
+    (tmp_path / file).write_text(json.dumps(odd))
+    call = ["convert", "hf", str(tmp_path), "--source", "lab", "--set", "system/n_devices=8"]
+    result = CliRunner().invoke(main, call, catch_exceptions=False)
+    assert result.exit_code in (0, 1)
+    assert json.loads(result.stdout)["system"]["n_devices"] == 8
+
+
+def test_half_a_character_in_a_log_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "trainer_state.json").write_text('{"log_history": [{"step": 1, "\\ud800": 1}]}')
+    with pytest.raises(InputError, match="half a character"):
+        convert("hf", tmp_path)
+
+
+def test_a_unit_of_no_metric_is_refused() -> None:
+    """A misspelt name was passed over, and the loss stood in nats."""
+    call = ["convert", "hf", str(LOGS / "huggingface"), "--source", "lab"]
+    result = CliRunner().invoke(main, [*call, "--unit", "eval_loss=bits_per_byte"])
+    assert result.exit_code == 1
+    assert 'no metric "eval_loss" was logged; there are: eval/loss' in result.stderr
+
+
+def test_a_declared_value_stands_with_and_without_its_first_slash() -> None:
+    call = ["convert", "hf", str(LOGS / "huggingface"), "--source", "lab"]
+    result = CliRunner().invoke(main, [*call, "--set", "schedule/train_steps=500"])
+    document = json.loads(result.stdout)
+    assert document["schedule"]["train_steps"] == 500
+    assert document["provenance"]["origins"]["train_steps"] == "declared"
+
+
 def test_the_last_checkpoint_of_an_output_folder_is_read(tmp_path: Path) -> None:
     state = json.loads((LOGS / "huggingface" / "trainer_state.json").read_text())
     for step in (80, 400):
