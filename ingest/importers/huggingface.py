@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,10 +80,10 @@ def set_batch(draft: Draft, arguments: dict[str, Any], state: dict[str, Any]) ->
     per_device = arguments.get("per_device_train_batch_size") or state.get("train_batch_size")
     accumulation = arguments.get("gradient_accumulation_steps")
     devices = draft.get("/system/n_devices")
-    if all(is_finite(n) and n > 0 for n in (per_device, accumulation, devices)):
+    factors: tuple[Any, ...] = (per_device, accumulation, devices)
+    if all(is_finite(factor) and factor > 0 for factor in factors):
         rule = {"kind": "derived", "rule": "per device x accumulation x devices"}
-        batch = per_device * accumulation * devices
-        draft.set("/schedule/batch_size_sequences", batch, rule)
+        draft.set("/schedule/batch_size_sequences", math.prod(factors), rule)
 
 
 def read_history(draft: Draft, state: dict[str, Any], arguments: dict[str, Any]) -> None:
