@@ -25,7 +25,7 @@ from ncpl_data.ingest.importers.spelling import (
     unit_of,
     whole,
 )
-from ncpl_data.ingest.secrets import scrubbed
+from ncpl_data.ingest.secrets import scrubbed, without_homes
 from ncpl_data.schema.aliases import Alias, alias_tables
 from ncpl_data.schema.fields import run_fields
 from ncpl_data.schema.load import SCHEMA_VERSION
@@ -160,7 +160,8 @@ class Draft:
         if origins:
             set_value(document, "/provenance/origins", origins)
         if self.raw_config:
-            set_value(document, "/provenance/raw_config", jsonable(scrubbed(self.raw_config)))
+            kept = without_homes(scrubbed(self.raw_config))
+            set_value(document, "/provenance/raw_config", jsonable(kept))
         return document
 
     def curve(self, metric: str) -> dict[str, Any]:

@@ -322,6 +322,26 @@ def test_a_table_whose_losses_end_as_nan_tells_a_diverged_run(
     assert ("final_loss" in document["outcome"]) == (status is None)
 
 
+@pytest.mark.parametrize(
+    ("path", "kept"),
+    [
+        ("/home/ada/runs/out", "~/runs/out"),
+        ("/mnt/lustre/homes/ada", "~"),
+        ("--out=/home/ada/x /home/ada/y", "--out=~/x ~/y"),
+        ("C:\\Users\\ada\\out", "~\\out"),
+        ("https://example.org/home/page", "https://example.org/home/page"),
+        ("s3://bucket/home/data", "s3://bucket/home/data"),
+        ("data/home/fineweb", "data/home/fineweb"),
+        ("/data/fineweb", "/data/fineweb"),
+    ],
+)
+def test_home_folders_are_not_given_away(path: str, kept: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"paths": {"out": [path]}}))
+    (tmp_path / "history.jsonl").write_text('{"_step": 1, "train/loss": 5.0}\n')
+    (document,) = convert("wandb", tmp_path)
+    assert document["provenance"]["raw_config"] == {"paths": {"out": [kept]}}
+
+
 def test_a_wandb_export_gives_its_twin_without_secrets() -> None:
     (document,) = convert("wandb", LOGS / "wandb")
     agrees(document, TWIN)
