@@ -37,7 +37,7 @@ class Console:
         if self.as_json:
             click.echo(json.dumps(data, ensure_ascii=False, default=str))
         elif text:
-            click.echo(text)
+            click.echo(visible(text))
 
     @contextlib.contextmanager
     def progress(
@@ -56,7 +56,15 @@ class Console:
     def note(self, message: str) -> None:
         """Print a remark on stderr."""
         if self.verbosity >= 0:
-            click.echo(message, err=True)
+            click.echo(visible(message), err=True)
+
+
+UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def visible(text: str) -> str:
+    """Return a text with control characters spelt out: those of others could rewrite a terminal."""
+    return UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -109,8 +117,9 @@ def output_options(command: Command) -> Command:
 def fail(console: Console, message: str, code: int) -> None:
     """Print an error and leave with its exit code."""
     if console.as_json:
-        click.echo(json.dumps({"error": message, "exit_code": code}, ensure_ascii=False))
-    click.echo(f"error: {message}", err=True)
+        with contextlib.suppress(OSError):  # that stdout can not be written may be the error
+            click.echo(json.dumps({"error": message, "exit_code": code}, ensure_ascii=False))
+    click.echo(visible(f"error: {message}"), err=True)
     sys.exit(code)
 
 
@@ -245,5 +254,5 @@ def cell_text(value: Any, limit: int = 60) -> str:
     if isinstance(value, (list, tuple, dict)):
         text = json.dumps(value, ensure_ascii=False, default=str)
     else:
-        text = str(value)
+        text = visible(str(value)).replace("\n", "\\n")
     return text if len(text) <= limit else f"{text[: limit - 3]}..."

@@ -5,12 +5,18 @@ from __future__ import annotations
 import csv
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ncpl_data.schema.validate import Problem
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 MAX_BYTES = 256 << 20
 MAX_ROWS = 20_000_000
+MAX_METRICS = 1_000
+"""As many curves as the schema allows a run."""
+
 COLUMNS = ("metric", "step", "tokens", "value")
 POINTER = "/curves/file"
 
@@ -83,7 +89,9 @@ def csv_points(path: Path, name: str) -> Curves:
 
 def check_header(header: list[str], name: str) -> None:
     """Raise CurveFileError if a column is missing or unknown."""
-    if set(header) - set(COLUMNS) or {"metric", "step", "value"} - set(header):
+    columns = set(header)
+    is_whole = {"metric", "step", "value"} <= columns <= set(COLUMNS)
+    if not is_whole or len(header) > len(columns):  # a column given twice would be lost
         raise CurveFileError(
             "columns",
             f'"{name}" has the columns {", ".join(header)[:200] or "none"}',
@@ -119,30 +127,62 @@ def finite(text: str | None, place: str) -> float:
 
 def parquet_points(path: Path, name: str) -> Curves:
     """Return the curves of a Parquet file, metrics in order of appearance."""
+    import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(path)
-        check_header(file.schema_arrow.names, name)
+        schema = pq.read_schema(path)
+        check_header(schema.names, name)
+        check_types(schema, name)
+        # As a dictionary, a name stands once: a few bytes can not repeat a long one endlessly.
+        file = pq.ParquetFile(path, read_dictionary=["metric"])
         if file.metadata.num_rows > MAX_ROWS:
             raise CurveFileError(
                 "size", f"{file.metadata.num_rows:,} rows", f"at most {MAX_ROWS:,}"
             )
         table = file.read()
-        types = {"metric": pa.string(), "step": pa.int64(), "tokens": pa.int64()}
-        table = table.cast(pa.schema([(n, types.get(n, pa.float64())) for n in table.column_names]))
+        metrics = table["metric"].unify_dictionaries().combine_chunks()
+        names = metrics.dictionary.cast(pa.string())
+        types = {"step": pa.int64(), "tokens": pa.int64(), "value": pa.float64()}
+        table = table.select([n for n in table.column_names if n != "metric"])
+        table = table.cast(pa.schema([(n, types[n]) for n in table.column_names]))
     except (pa.ArrowException, OSError) as error:
         raise CurveFileError(
             "format", f'"{name}": {str(error)[:200]}', "a Parquet file of points"
         ) from error
-    if any(table[n].null_count for n in table.column_names if n != "tokens"):
+    if metrics.null_count or any(table[n].null_count for n in ("step", "value")):
         raise CurveFileError("type", f'"{name}" holds empty values', "a value in every row")
-    curves: Curves = []
-    for metric in dict.fromkeys(table["metric"].to_pylist()):
-        rows = table.filter(pa.compute.equal(table["metric"], metric))
-        curve = {"metric": metric, "step": rows["step"].to_pylist()}
+    if not table.num_rows:
+        return []
+    codes = np.asarray(metrics.indices)
+    order = np.argsort(codes, kind="stable")
+    found, starts = np.unique(codes[order], return_index=True)
+    if len(found) > MAX_METRICS:
+        raise CurveFileError("size", f"{len(found):,} metrics", f"at most {MAX_METRICS:,}")
+    table = table.take(pa.array(order))
+    ends = [*starts[1:], len(codes)]
+    curves: dict[int, dict[str, Any]] = {}
+    for code, start, end in zip(found, starts, ends, strict=True):
+        rows = table.slice(start, end - start)
+        curve = {"metric": names[code].as_py(), "step": rows["step"].to_pylist()}
         if "tokens" in rows.column_names and rows["tokens"].null_count < rows.num_rows:
             curve["tokens"] = rows["tokens"].to_pylist()
-        curves.append({**curve, "value": rows["value"].to_pylist()})
-    return curves
+        curves[order[start]] = {**curve, "value": rows["value"].to_pylist()}
+    return [curves[first] for first in sorted(curves)]
+
+
+def check_types(schema: pa.Schema, name: str) -> None:
+    """Raise CurveFileError if names are no text or numbers no numbers."""
+    from pyarrow import types
+
+    for field in schema:
+        kind = field.type
+        if field.name == "metric":
+            kind = kind.value_type if types.is_dictionary(kind) else kind
+            is_fit = any(is_text(kind) for is_text in (types.is_string, types.is_large_string))
+        else:
+            is_fit = types.is_integer(kind) or types.is_floating(kind) or types.is_null(kind)
+        if not is_fit:
+            wanted = "text" if field.name == "metric" else "numbers"
+            raise CurveFileError("type", f'"{name}": {field.name} of type {kind}', wanted)

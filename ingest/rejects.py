@@ -7,6 +7,7 @@ was refused ever changes a byte of the catalog.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -16,6 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import platformdirs
+
+from ncpl_data.catalog.bucket import is_bucket
 from ncpl_data.catalog.errors import InputError, IntegrityError
 from ncpl_data.ingest.documents import Document, canonical
 from ncpl_data.ingest.secrets import scrubbed, without_secrets
@@ -79,7 +83,11 @@ class Rejects:
 
     def __init__(self, catalog_root: Path) -> None:
         """Take the catalog's folder; neither folder need exist yet."""
-        root = catalog_root.resolve()
+        if is_bucket(catalog_root):  # nothing lies beside a bucket: the user's own data folder
+            address = hashlib.sha256(str(catalog_root).encode()).hexdigest()[:16]
+            root = platformdirs.user_data_path("ncpl-data") / "buckets" / address
+        else:
+            root = catalog_root.resolve()
         self.folder = root.with_name(f"{root.name}-rejects")
 
     def keep(self, document: Document, problems: Sequence[Problem]) -> Reject:
@@ -117,14 +125,15 @@ class Rejects:
 
     def write(self, reject: Reject) -> None:
         """Write one file, whole or not at all."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{reject.id}.json"
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             temporary.write_text(json.dumps(reject.as_dict(), indent=1), "utf-8")
             temporary.replace(path)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
             raise InputError(
                 f"could not keep a refused document in {self.folder}: {error.strerror}"
             ) from error

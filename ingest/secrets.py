@@ -1,4 +1,4 @@
-"""Keys and passwords that training scripts leave in logged configurations."""
+"""Keys, passwords and home folders that training scripts leave in logged configurations."""
 
 from __future__ import annotations
 
@@ -18,6 +18,12 @@ VALUES = re.compile(
     r"|-----BEGIN [A-Z ]*PRIVATE KEY|://[^/\s:@]+:[^/\s:@]+@"
 )
 REMOVED = "[removed]"
+
+HOMES = re.compile(
+    r"(?<![\w:/.-])/(?:[\w.-]+/)*(?:home|homes|Users)/[^/\s:,;\"']+"
+    r"|\b[A-Za-z]:\\(?:[^\\\s]+\\)*Users\\[^\\\s:,;\"']+"
+)
+"""The home folder of somebody at the start of a path; of an address (https://) nothing."""
 
 
 def is_secret(name: str, value: Any) -> bool:
@@ -46,6 +52,15 @@ def scrubbed(value: Any, name: str = "") -> Any:
     if isinstance(value, (list, tuple)):
         return [scrubbed(item, name) for item in value]
     return REMOVED if is_secret(name, value) else value
+
+
+def without_homes(value: Any) -> Any:
+    """Return a configuration whose paths begin with ~ in place of somebody's home folder."""
+    if isinstance(value, dict):
+        return {key: without_homes(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_homes(item) for item in value]
+    return HOMES.sub("~", value) if isinstance(value, str) else value
 
 
 def without_secrets(text: str) -> str:

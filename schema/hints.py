@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from typing import Any
 
 RATIO_FIELDS = ("warmup_steps", "decay_steps")
-COUNT = re.compile(r"([-+]?[0-9][0-9_,]*(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)\s*([kKmMbBgGtT]?)")
+COUNT = re.compile(
+    r"([-+]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9][0-9_]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)"
+    r"\s*([kKmMbBgGtT]?)"
+)
 SUFFIXES = {"k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
 
 SPELLINGS = {
@@ -103,12 +107,13 @@ def number_hint(name: str, value: Any) -> str | None:
 
 
 def count_of(text: str) -> float | None:
-    """Return the number a text such as "1.5B" means, or None."""
+    """Return the finite number a text such as "1.5B" means, or None."""
     match = COUNT.fullmatch(text.strip())
     if match is None or len(text) > 40:
         return None
     number = float(match[1].replace(",", "").replace("_", ""))
-    return number * SUFFIXES.get(match[2].lower(), 1.0)
+    number *= SUFFIXES.get(match[2].lower(), 1.0)
+    return number if math.isfinite(number) else None
 
 
 def pattern_hint(name: str, value: str, pattern: str) -> str | None:

@@ -11,7 +11,12 @@ FULL = Path("/dev/full")
 
 @pytest.mark.skipif(not FULL.exists(), reason="Linux only")
 @pytest.mark.parametrize(
-    ("program", "arguments"), [("ncpl-data", ["sources"]), ("ncpl", ["laws", "list"])]
+    ("program", "arguments"),
+    [
+        ("ncpl-data", ["sources"]),
+        ("ncpl-data", ["sources", "--json"]),
+        ("ncpl", ["laws", "list"]),
+    ],
 )
 def test_a_full_disk_is_one_sentence(program: str, arguments: list[str]) -> None:
     with FULL.open("w") as full:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,9 @@ def convert(
         run=run_name,
         metric=metric,
         units=dict(pair(text, "--unit") for text in units),
-        values={key: value_of(text) for key, text in (pair(v, "--set") for v in values)},
+        values={
+            "/" + key.strip("/"): value_of(text) for key, text in (pair(v, "--set") for v in values)
+        },
         mapping=mapping,
         config=config,
         aliases=aliases,
@@ -103,6 +106,17 @@ def convert(
         problems += list(finding.as_dicts())
     if not documents:
         raise InputError(f"{path} holds no run that {layout} logs: no metric with a step")
+    known = sorted({m["name"] for d in documents for m in d.get("outcome", {}).get("metrics", ())})
+    if unknown := [name for name in options.units if name not in known]:
+        raise InputError(
+            f'--unit: no metric "{unknown[0]}" was logged; there are: {", ".join(known)}'
+        )
+    names = Counter(document["run_id"] for document in documents)
+    if repeated := [run_id for run_id, times in names.items() if times > 1]:
+        raise InputError(
+            f'{path}: {names[repeated[0]]} runs would be called "{repeated[0]}"; convert them one '
+            "at a time, each with a --run of its own"
+        )
     for problem in problems:
         console.note(
             f"{problem['run_id']} {problem['pointer']}: found {problem['found']}; "

@@ -16,6 +16,9 @@ from ncpl_data.ingest.console import (
     table_text,
 )
 
+MAX_SEED = 2**53 - 1
+"""The largest whole number that every reader of JSON keeps."""
+
 EPILOG = """\b
 Examples:
   ncpl-data snapshot
@@ -33,7 +36,7 @@ compute:FLOP, source:NAME.
 @click.group(invoke_without_command=True, epilog=EPILOG)
 @click.option("--where", help="SQL condition over the view runs. Default: all runs.")
 @click.option("--split", "policy", default="ncpl", show_default=True, help="Split policy.")
-@click.option("--seed", type=click.IntRange(min=0), help="Seed of a policy that draws.")
+@click.option("--seed", type=click.IntRange(0, MAX_SEED), help="Seed of a policy that draws.")
 @click.option("--name", help="Label in front of the id in the folder's name.")
 @click.option(
     "--out",

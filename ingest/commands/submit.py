@@ -45,6 +45,7 @@ def submit(
     A document that is wrong, repeats a run or changes a stored one is refused, kept whole with
     the reasons (ncpl-data rejects list), and makes the exit code 1.
     """
+    from ncpl_data.catalog.errors import InputError
     from ncpl_data.catalog.store import Catalog
     from ncpl_data.ingest import submit as submission
     from ncpl_data.ingest.documents import read_documents
@@ -61,10 +62,14 @@ def submit(
             contributor=contributor,
             licence=licence,
         )
-    kept = []
+    kept: list[str] = []
+    not_kept = None
     if not dry_run:
-        rejects = Rejects(catalog_folder)
-        kept = [rejects.keep(f.document, f.problems).id for f in done.refused]
+        try:
+            rejects = Rejects(catalog_folder)
+            kept += [rejects.keep(f.document, f.problems).id for f in done.refused]
+        except InputError as error:  # what was done, and what is wrong, is told all the same
+            not_kept = str(error)
     result = {"catalog": str(catalog_folder), "dry_run": dry_run, **done.as_dict(), "kept": kept}
     counts = (f"{result[what]:,} {what}" for what in ("added", "updated", "unchanged", "rejected"))
     lines = [*problem_lines(result["problems"]), *change_lines(done, dry_run, console.verbosity)]
@@ -72,6 +77,8 @@ def submit(
     if kept:
         lines.append("refused documents are kept: ncpl-data rejects list")
     console.result(result, "\n".join(lines))
+    if not_kept:
+        click.echo(f"error: {not_kept}", err=True)
     return EXIT_INVALID if done.refused else 0
 
 

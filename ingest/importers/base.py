@@ -14,6 +14,8 @@ from ncpl_data.ingest.documents import set_value
 from ncpl_data.ingest.importers.spelling import (
     WORDS,
     flattened,
+    is_finite,
+    is_zero,
     jsonable,
     metric_name,
     number_of,
@@ -23,11 +25,11 @@ from ncpl_data.ingest.importers.spelling import (
     unit_of,
     whole,
 )
-from ncpl_data.ingest.secrets import scrubbed
+from ncpl_data.ingest.secrets import scrubbed, without_homes
 from ncpl_data.schema.aliases import Alias, alias_tables
 from ncpl_data.schema.fields import run_fields
 from ncpl_data.schema.load import SCHEMA_VERSION
-from ncpl_data.schema.text import TextError, decode
+from ncpl_data.schema.text import TextError, check_characters, decode
 from ncpl_data.schema.yaml_text import parse_yaml
 
 
@@ -86,11 +88,13 @@ class Draft:
             raise InputError(
                 f'no aliases are called "{program}"; there are: {", ".join(alias_tables())}'
             )
+        given = [a for a in table if flat.get(a.name) is not None]
+        # Of two names of one field a zero means "see the other": warmup_steps beside warmup_ratio.
+        nonzero = {a.pointer for a in given if not is_zero(flat[a.name])}
+        given = [a for a in given if a.pointer not in nonzero or not is_zero(flat[a.name])]
         # Ratios need the steps, the peak rate and the sequence length: these come first.
-        plain = [a for a in table if a.transform not in NEEDS]
-        for alias in (*plain, *(a for a in table if a.transform in NEEDS)):
-            if flat.get(alias.name) is not None:
-                self.apply_alias(alias, flat[alias.name])
+        for alias in sorted(given, key=lambda a: a.transform in NEEDS):
+            self.apply_alias(alias, flat[alias.name])
 
     def apply_alias(self, alias: Alias, value: Any) -> None:
         """Take one value of another program, in our unit."""
@@ -114,7 +118,7 @@ class Draft:
             return whole(alias.pointer, value), "logged"
         base_pointer, rule = NEEDS[kind]
         base = self.get(base_pointer)
-        if base is None:
+        if not (is_finite(base) and base and is_finite(value)):
             return None, None
         if kind == "tokens_to_sequences":
             converted: Any = value / base
@@ -156,7 +160,8 @@ class Draft:
         if origins:
             set_value(document, "/provenance/origins", origins)
         if self.raw_config:
-            set_value(document, "/provenance/raw_config", jsonable(scrubbed(self.raw_config)))
+            kept = without_homes(scrubbed(self.raw_config))
+            set_value(document, "/provenance/raw_config", jsonable(kept))
         return document
 
     def curve(self, metric: str) -> dict[str, Any]:
@@ -169,11 +174,11 @@ class Draft:
 
     def derive(self) -> None:
         """State what follows from what is stated: the tokens of the whole run."""
-        batch, length = self.get("/schedule/batch_size_sequences"), self.get(SEQUENCE_LENGTH)
-        steps = self.get(TRAIN_STEPS)
-        if batch and length and steps:
+        sizes = ("/schedule/batch_size_sequences", SEQUENCE_LENGTH, TRAIN_STEPS)
+        factors = [self.get(pointer) for pointer in sizes]
+        if all(is_finite(factor) and factor for factor in factors):
             rule = {"kind": "derived", "rule": "batch x sequence x steps"}
-            self.set("/schedule/train_tokens", batch * length * steps, rule)
+            self.set("/schedule/train_tokens", math.prod(factors), rule)
 
     def finish_outcome(self, primary: Iterable[str]) -> None:
         """State the final loss and step, and what each metric is."""
@@ -228,6 +233,7 @@ def read_config(path: Path) -> dict[str, Any]:
             found = next(iter(parse_yaml(text)), (1, {}))[1]
         else:
             found = json.loads(text)  # programs log NaN; what is not finite is left out later
+            check_characters(found)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist") from error
     except (TextError, ValueError, OSError) as error:

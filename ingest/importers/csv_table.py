@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ncpl_data.catalog.errors import InputError
-from ncpl_data.ingest.importers.base import NEEDS, Draft, Options, read_config
-from ncpl_data.ingest.importers.spelling import numeric_pointers, whole
+from ncpl_data.ingest.importers.base import NEEDS, Draft, Options
+from ncpl_data.ingest.importers.csv_mapping import read_mapping
+from ncpl_data.ingest.importers.spelling import count_pointers, numeric_pointers, whole
 from ncpl_data.schema.aliases import Alias
-from ncpl_data.schema.fields import run_fields
 from ncpl_data.schema.hints import count_of
 
 EMPTY = {"", "na", "n/a", "nan", "null", "none", "-"}
-TABLES = {"run", "columns", "constants", "metrics", "curves"}
+NOT_FINITE = {"nan", "inf", "-inf", "infinity", "-infinity"}
 
 
 def read(path: str, options: Options) -> Iterator[dict[str, Any]]:
@@ -42,31 +42,10 @@ def read(path: str, options: Options) -> Iterator[dict[str, Any]]:
     """
     if options.mapping is None:
         raise InputError("a CSV table needs a mapping file: --mapping mapping.toml")
-    mapping = read_config(options.mapping)
-    unknown = set(mapping) - TABLES
-    if unknown or "columns" not in mapping or "id" not in mapping.get("run", {}):
-        raise InputError(
-            f"{options.mapping}: expected [run] with id, [columns], and perhaps [constants], "
-            f"[metrics], [curves]; found {', '.join(sorted(mapping)) or 'nothing'}"
-        )
-    check_pointers(mapping, options.mapping)
+    mapping = read_mapping(options.mapping)
     points = read_points(Path(path), mapping.get("curves"))
     for line, row in rows(Path(path)):
         yield read_row(row, f"{path} line {line}", mapping, points, options)
-
-
-def check_pointers(mapping: Mapping[str, Any], path: Path) -> None:
-    """Raise InputError for a column mapped to a field that is not there."""
-    known = {f.pointer for f in run_fields()}
-    targets = [column_spec(spec)["field"] for spec in mapping["columns"].values()]
-    for pointer in (*targets, *mapping.get("constants", {})):
-        if pointer not in known:
-            raise InputError(f'{path}: "{pointer}" is not a field; all fields: schema/FIELDS.md')
-
-
-def column_spec(spec: Any) -> dict[str, Any]:
-    """Return a column's mapping with its field named."""
-    return {"field": spec} if isinstance(spec, str) else {"field": "", **spec}
 
 
 def rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
@@ -77,6 +56,9 @@ def rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
+            names = [name for name in reader.fieldnames or () if name]
+            if twice := next((name for name in names if names.count(name) > 1), None):
+                raise InputError(f'{path}: two columns are called "{twice}"; rename one')
             for row in reader:
                 if None in row or None in row.values():
                     raise InputError(
@@ -100,8 +82,8 @@ def read_row(
     draft.set("/source_run", name)
     for pointer, value in mapping.get("constants", {}).items():
         draft.set(pointer, value, "declared")
-    specs = {column: column_spec(spec) for column, spec in mapping["columns"].items()}
-    for column, spec in sorted(specs.items(), key=lambda item: item[1].get("as") in NEEDS):
+    columns = mapping["columns"].items()
+    for column, spec in sorted(columns, key=lambda item: item[1].get("as") in NEEDS):
         text = needed(row, column, place).strip()
         if text.lower() in EMPTY and text not in spec.get("values", {}):
             continue
@@ -128,9 +110,7 @@ def set_column(draft: Draft, column: str, spec: Mapping[str, Any], text: str, pl
     if pointer not in numeric_pointers():
         draft.apply_alias(Alias(column, pointer, spec.get("as")), text)
         return
-    value = count_of(text)
-    if value is None:
-        raise InputError(f'{place}: {column} is "{text[:40]}"; expected a number')
+    value = number_in(text, place, column, is_count=pointer in count_pointers())
     value = value * spec.get("times", 1)
     if not math.isfinite(value):
         raise InputError(f'{place}: {column} is "{text[:40]}"; expected a finite number')
@@ -158,13 +138,42 @@ def read_points(
     for line, row in rows(path):
         place = f"{path} line {line}"
         name = needed(row, spec["id"], place)
-        step = count_of(needed(row, spec["step"], place))
+        step = number_in(needed(row, spec["step"], place), place, spec["step"], is_count=True)
+        if step != int(step):
+            raise InputError(f"{place}: {spec['step']} is {step:g}; expected a whole number")
+        points = found.setdefault(name, [])
         for column, metric in spec["columns"].items():
-            text = needed(row, column, place)
-            value = count_of(text)
-            if text.strip().lower() in EMPTY:
-                continue
-            if step is None or value is None:
-                raise InputError(f'{place}: step or {column} is no number ("{text[:40]}")')
-            found.setdefault(name, []).append((metric, int(step), value))
-    return found
+            text = needed(row, column, place).strip()
+            if text.lower() in NOT_FINITE:
+                points.append((metric, int(step), math.nan))
+            elif text.lower() not in EMPTY:
+                points.append((metric, int(step), number_in(text, place, column)))
+    return {name: without_gaps(points) for name, points in found.items()}
+
+
+def without_gaps(points: list[tuple[str, int, float]]) -> list[tuple[str, int, float]]:
+    """Return points without the NaNs of a metric that goes on after one: nothing was logged there.
+
+    Where a metric ends as NaN and was never NaN before, the run diverged.
+    """
+    last: dict[str, int] = {}
+    for metric, step, value in points:
+        if math.isfinite(value):
+            last[metric] = max(step, last.get(metric, step))
+    gaps = {m for m, step, value in points if math.isnan(value) and step < last.get(m, -1)}
+    return [p for p in points if math.isfinite(p[2]) or p[0] not in gaps]
+
+
+def number_in(text: str, place: str, name: str, *, is_count: bool = False) -> float:
+    """Return the number of a cell.
+
+    Raises InputError for anything else, and for a comma where it may be a decimal mark.
+    """
+    value = count_of(text)
+    if value is None or not math.isfinite(value):
+        raise InputError(f'{place}: {name} is "{text[:40]}"; expected a finite number')
+    if "," in text and not is_count:
+        raise InputError(
+            f'{place}: {name} is "{text[:40]}": is the comma a decimal mark? Write a point, or none'
+        )
+    return value

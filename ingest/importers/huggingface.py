@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from ncpl_data.catalog.errors import InputError
 from ncpl_data.ingest.importers.base import TRAIN_STEPS, Draft, Options, read_config
+from ncpl_data.ingest.importers.spelling import is_finite
 
 STATE, ARGUMENTS, MODEL = "trainer_state.json", "training_args.json", "config.json"
 NOT_CURVES = {
@@ -78,16 +80,16 @@ def set_batch(draft: Draft, arguments: dict[str, Any], state: dict[str, Any]) ->
     per_device = arguments.get("per_device_train_batch_size") or state.get("train_batch_size")
     accumulation = arguments.get("gradient_accumulation_steps")
     devices = draft.get("/system/n_devices")
-    if per_device and accumulation and devices:
+    factors: tuple[Any, ...] = (per_device, accumulation, devices)
+    if all(is_finite(factor) and factor > 0 for factor in factors):
         rule = {"kind": "derived", "rule": "per device x accumulation x devices"}
-        batch = per_device * accumulation * devices
-        draft.set("/schedule/batch_size_sequences", batch, rule)
+        draft.set("/schedule/batch_size_sequences", math.prod(factors), rule)
 
 
 def read_history(draft: Draft, state: dict[str, Any], arguments: dict[str, Any]) -> None:
     """Take the curves of the log and the summary at its end."""
     for entry in state["log_history"]:
-        step = entry.get("step")
+        step = entry.get("step") if isinstance(entry, dict) else None
         if not isinstance(step, int):
             continue
         for key, value in entry.items():

@@ -61,6 +61,17 @@ def number_of(value: Any) -> Any:
     return int(value) if re.fullmatch(r"[-+]?\d+", value.strip()) else number
 
 
+def is_zero(value: Any) -> bool:
+    """Return whether a value is zero, as a number or as text."""
+    return number_of(value) == 0 and not isinstance(value, bool)
+
+
+def is_finite(value: Any) -> bool:
+    """Return whether a value is a number one can reckon with."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and math.isfinite(value)
+
+
 def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return a nested configuration as dotted paths; list items by their number."""
     found: dict[str, Any] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import operator
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from ncpl_data.ingest.importers.base import (
     read_config,
 )
 
-NUMBER = r"([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)"
+NUMBER = r"([-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|(?i:nan|inf)))"
 LINES: tuple[tuple[str, str], ...] = (
     # modded-nanogpt: step:125/3350 val_loss:4.66393 train_time:22.870s
     (rf"step:(?P<step>\d+)/(?P<of>\d+) val_loss:{NUMBER}", "validation/loss"),
@@ -26,11 +27,13 @@ LINES: tuple[tuple[str, str], ...] = (
     # nanochat: step 00010/21400 (0.05%) | loss: 8.123456 | ..., Step 00250 | Validation bpb: 1.23
     (rf"step (?P<step>\d+)/(?P<of>\d+) .*?\| loss: {NUMBER}", "train/loss_smoothed"),
     (rf"Step (?P<step>\d+) \| Validation bpb: {NUMBER}", "validation/bpb"),
-    # llm.c: step 1/19560 | loss 11.009 (..), val loss 11.0
+    # llm.c: step 1/19560 | loss 11.009 (..); its main.log: s:1 trl:11.0090 ..., s:250 tel:6.4321
     (rf"step\s+(?P<step>\d+)/(?P<of>\d+) \| (?:train )?loss {NUMBER}", "train/loss"),
+    (rf"^s:(?P<step>\d+) trl:{NUMBER}", "train/loss"),
+    (rf"^s:(?P<step>\d+) tel:{NUMBER}", "validation/loss"),
     # nanoGPT: iter 100: loss 3.21, time ..; step 500: train loss 3.2, val loss 3.3
     (rf"iter (?P<step>\d+): loss {NUMBER}", "train/loss"),
-    (rf"step (?P<step>\d+): train loss [0-9.]+, val loss {NUMBER}", "validation/loss"),
+    (rf"step (?P<step>\d+): train loss \S+, val loss {NUMBER}", "validation/loss"),
 )
 PATTERNS = tuple((re.compile(pattern), metric) for pattern, metric in LINES)
 PRIMARY = ("validation/loss", "validation/bpb", "train/loss_smoothed", "train/loss")
@@ -56,13 +59,16 @@ def read(path: str, options: Options) -> Iterator[dict[str, Any]]:
         paths = [root]
     if not paths:
         raise InputError(f"{path} holds no log; expected files that end in .txt, .log or .out")
+    stems = Counter(log.stem for log in paths)
     for log in paths:
-        yield read_log(log, options)
+        name = log.stem
+        if stems[name] > 1:  # out/a/log.txt and out/b/log.txt: the folder tells them apart
+            name = "-".join(log.relative_to(root).with_suffix("").parts)
+        yield read_log(log, Draft(options, name))
 
 
-def read_log(path: Path, options: Options) -> dict[str, Any]:
+def read_log(path: Path, draft: Draft) -> dict[str, Any]:
     """Return the run of one log."""
-    draft = Draft(options, path.stem)
     settings: dict[str, Any] = {}
     notes: dict[str, str] = {}
     try:
@@ -85,8 +91,8 @@ def read_log(path: Path, options: Options) -> dict[str, Any]:
     unsure = [name for name in BATCH_NAMES if name in settings]
     draft.apply("modded_nanogpt", {k: v for k, v in settings.items() if k not in unsure})
     draft.raw_config = settings
-    if options.config:
-        draft.apply(options.aliases, read_config(options.config))
+    if draft.options.config:
+        draft.apply(draft.options.aliases, read_config(draft.options.config))
     for name in unsure:
         set_batch(draft, settings[name], notes[name].lower())
     for metric, smoothing in SMOOTHING.items():

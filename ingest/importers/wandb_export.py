@@ -2,6 +2,7 @@
 
 One folder a run: config.json (or config.yaml), summary.json, and its history as Parquet
 (`*.runhistory.parquet`, what `run.download_history_exports` writes), history.jsonl or history.csv.
+Of a history that logs training steps beside `_step`, rows that do not name them are passed over.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ META = "run.json"
 """Name, id and state of a run, as the API download writes them."""
 
 STATES = {"finished": "finished", "crashed": "failed", "failed": "failed", "killed": "truncated"}
+STEP_KEYS = ("train/global_step", "trainer/global_step")
+"""Training steps as transformers and Lightning log them; their `_step` only counts log calls."""
+
 TOKEN_KEYS = ("throughput/total_tokens", "train/total_tokens", "total_tokens", "tokens")
 
 
@@ -73,9 +77,10 @@ def read_run(folder: Path, options: Options) -> dict[str, Any]:
     program = options.aliases if options.aliases != "common" else guess_program(config)
     draft.apply(program, config)
     draft.set("/outcome/status", STATES.get(str(meta.get("state", ""))))
+    axis = step_key(folder)
     for history in histories(folder):
         for row in history_rows(history):
-            read_point(draft, row)
+            read_point(draft, row, axis)
     summary = read_first(folder, SUMMARIES)
     runtime = summary.get("_runtime")
     if isinstance(runtime, (int, float)) and runtime > 0:
@@ -127,15 +132,22 @@ def history_rows(path: Path) -> Iterator[dict[str, Any]]:
         raise InputError(f"{path} can not be read: {error}") from error
 
 
-def read_point(draft: Draft, row: Mapping[str, Any]) -> None:
+def step_key(folder: Path) -> str:
+    """Return the key that counts training steps in the histories of one run."""
+    rows = (row for history in histories(folder) for row in history_rows(history))
+    found = (key for row in rows for key in STEP_KEYS if number(row.get(key)) is not None)
+    return next(found, "_step")
+
+
+def read_point(draft: Draft, row: Mapping[str, Any], axis: str) -> None:
     """Take the numbers of one history row; a key that starts with _ is W&B's own."""
-    step = number(row.get("_step"))
+    step = number(row.get(axis))
     if step is None or not step.is_integer():
         return
     found = (number(row.get(key)) for key in TOKEN_KEYS)
     tokens = next((int(v) for v in found if v is not None and v.is_integer()), None)
     for key, value in row.items():
-        if key.startswith(("_", "system/")) or key in TOKEN_KEYS:
+        if key.startswith(("_", "system/")) or key in {*TOKEN_KEYS, *STEP_KEYS}:
             continue
         converted = number(value)
         if converted is not None:

@@ -68,6 +68,26 @@ def test_a_flipped_byte_is_found_and_named(filled: Catalog) -> None:
         verify_snapshot(path)
 
 
+@pytest.mark.parametrize("name", ["../../etc/passwd", "a\0b", "x" * 5000, "/etc/passwd", "notes"])
+def test_checksums_that_name_no_file_of_a_snapshot_are_told(filled: Catalog, name: str) -> None:
+    path = take_snapshot(filled).path
+    with (path / "SHA256SUMS").open("a") as file:
+        file.write(f"{'0' * 64}  {name}\n")
+    with pytest.raises(IntegrityError, match="which is no file of the snapshot"):
+        verify_snapshot(path)
+
+
+def test_a_seed_that_no_manifest_can_hold_is_refused(
+    filled: Catalog, run_command: Callable[..., Result]
+) -> None:
+    """It was taken, and then no command could read the folder's latest snapshot."""
+    place = ["--catalog", str(filled.root)]
+    for seed, code in ((2**53, 2), (2**53 - 1, 0)):
+        call = ["snapshot", "--split", "group-hash", "--seed", str(seed), *place]
+        assert run_command(main, *call).exit_code == code
+    assert run_command(main, "snapshot", "verify", "latest", *place).exit_code == 0
+
+
 def test_snapshots_are_found_by_label_id_and_latest(filled: Catalog) -> None:
     first = take_snapshot(filled, name="a")
     folder = filled.root / "snapshots"

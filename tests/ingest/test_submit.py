@@ -245,6 +245,32 @@ def test_the_good_ones_of_a_mixed_submission_enter(catalog: Path, tmp_path: Path
     assert Catalog(catalog).read("runs", ["run_id"])["run_id"].to_pylist() == ["lab/a"]
 
 
+def test_what_is_wrong_is_told_where_nothing_can_be_kept(catalog: Path, tmp_path: Path) -> None:
+    (tmp_path / f"{catalog.name}-rejects").write_text("a file, where the folder should be")
+    bad = write(tmp_path / "bad.json", changed(RUN, optimizer__learning_rate="fast"))
+    call = ["submit", str(bad), "--catalog", str(catalog), "--json"]
+    result = CliRunner().invoke(main, call, catch_exceptions=False)
+    assert result.exit_code == 1
+    told = json.loads(result.stdout)
+    assert (told["problems"][0]["pointer"], told["kept"]) == ("/optimizer/learning_rate", [])
+    assert "could not keep a refused document" in result.stderr
+
+
+def test_what_a_bucket_refuses_is_kept_in_one_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not in a folder "s3:" of wherever the command was called."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    places = set()
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        places.add(Rejects(Path("s3://bucket/runs")).folder)
+    (place,) = places
+    assert place.is_relative_to(tmp_path / "ncpl-data")
+    assert place != Rejects(Path("s3://bucket/other")).folder
+
+
 def test_rejects_are_listed_shown_mended_and_dropped(catalog: Path, tmp_path: Path) -> None:
     wrong = changed(RUN, optimizer__learning_rate="1e-3")
     _, result = run("submit", write(tmp_path / "run.jsonl", wrong), "--catalog", catalog)

@@ -25,6 +25,21 @@ def show(catalog: Path, *args: str) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
+def test_what_others_wrote_can_not_rewrite_the_terminal(tmp_path: Path) -> None:
+    written = "\x1b[2J\x1b]0;title\x07 \u202egnp\nnext"
+    document = {"schema_version": "1.0", "run_id": "lab/a", "source": "lab"}
+    document |= {"provenance": {"notes": written}}
+    (tmp_path / "run.json").write_text(json.dumps(document))
+    folder = ["--catalog", str(tmp_path / "catalog")]
+    runner = CliRunner()
+    assert runner.invoke(main, ["submit", str(tmp_path / "run.json"), *folder]).exit_code == 0
+    for call in (["show", "lab/a"], ["query", "select notes from runs"]):
+        text = runner.invoke(main, [*call, *folder], color=True).stdout
+        assert r"\u001b[2J\u001b]0;title\u0007 \u202egnp\nnext" in text
+    whole = runner.invoke(main, ["show", "lab/a", "--document", *folder], color=True).stdout
+    assert json.loads(whole)["provenance"]["notes"] == written
+
+
 def test_each_value_is_shown_with_its_unit_and_origin(catalog: Path) -> None:
     code, text, _ = show(catalog, "example/extras_and_origins")
     assert code == 0

@@ -52,6 +52,9 @@ TWIN = {
 """The real run, written by hand: what the converters of its three logs must find."""
 
 
+FIELD = 'lr = { field = "/optimizer/learning_rate", %s }'
+
+
 def convert(layout: str, path: Path, **options: object) -> list[dict]:
     found = list(importer(layout)(str(path), Options(source="lab", **options)))
     for document in found:
@@ -115,6 +118,48 @@ def test_a_run_that_ends_as_nan_diverged(tmp_path: Path) -> None:
     (document,) = convert("hf", tmp_path)
     assert document["outcome"]["status"] == "diverged"
     assert "final_loss" not in document["outcome"]
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("trainer_state.json", {"max_steps": float("nan")}),
+        ("trainer_state.json", {"max_steps": "", "log_history": [1, None, {"step": 1, "loss": 2}]}),
+        ("training_args.json", {"per_device_train_batch_size": {"a": 1}}),
+        ("training_args.json", {"warmup_steps": "1e999"}),
+    ],
+)
+def test_odd_values_of_a_log_are_left_out_or_told(file: str, change: dict, tmp_path: Path) -> None:
+    for path in (LOGS / "huggingface").iterdir():
+        (tmp_path / path.name).write_text(path.read_text())
+    odd = json.loads((tmp_path / file).read_text()) | change
+    (tmp_path / file).write_text(json.dumps(odd))
+    call = ["convert", "hf", str(tmp_path), "--source", "lab", "--set", "system/n_devices=8"]
+    result = CliRunner().invoke(main, call, catch_exceptions=False)
+    assert result.exit_code in (0, 1)
+    assert json.loads(result.stdout)["system"]["n_devices"] == 8
+
+
+def test_half_a_character_in_a_log_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "trainer_state.json").write_text('{"log_history": [{"step": 1, "\\ud800": 1}]}')
+    with pytest.raises(InputError, match="half a character"):
+        convert("hf", tmp_path)
+
+
+def test_a_unit_of_no_metric_is_refused() -> None:
+    """A misspelt name was passed over, and the loss stood in nats."""
+    call = ["convert", "hf", str(LOGS / "huggingface"), "--source", "lab"]
+    result = CliRunner().invoke(main, [*call, "--unit", "eval_loss=bits_per_byte"])
+    assert result.exit_code == 1
+    assert 'no metric "eval_loss" was logged; there are: eval/loss' in result.stderr
+
+
+def test_a_declared_value_stands_with_and_without_its_first_slash() -> None:
+    call = ["convert", "hf", str(LOGS / "huggingface"), "--source", "lab"]
+    result = CliRunner().invoke(main, [*call, "--set", "schedule/train_steps=500"])
+    document = json.loads(result.stdout)
+    assert document["schedule"]["train_steps"] == 500
+    assert document["provenance"]["origins"]["train_steps"] == "declared"
 
 
 def test_the_last_checkpoint_of_an_output_folder_is_read(tmp_path: Path) -> None:
@@ -185,6 +230,118 @@ def test_a_table_with_a_mapping_gives_its_runs() -> None:
     assert documents[0]["provenance"]["origins"]["dataset"] == "declared"
 
 
+TABLE = """
+[run]
+id = "name"
+final_loss_metric = "train/loss"
+[columns]
+lr = "/optimizer/learning_rate"
+[metrics]
+"train/loss" = { unit = "nats_per_token" }
+[curves]
+file = "curves.csv"
+id = "name"
+step = "it"
+columns = { loss = "train/loss", lr = "train/learning_rate" }
+"""
+
+
+def table(
+    folder: Path,
+    mapping: str = TABLE,
+    runs: str = "name,lr\na,1e-3\n",
+    curves: str = "name,it,loss,lr\na,1,3.5,1e-3\n",
+) -> list[dict]:
+    """Return the runs of a small table."""
+    (folder / "mapping.toml").write_text(mapping)
+    (folder / "runs.csv").write_text(runs)
+    (folder / "curves.csv").write_text(curves)
+    return convert("csv", folder / "runs.csv", mapping=folder / "mapping.toml")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ('id = "name"\nstep = "it"', 'step = "it"', "curves: 'id' is a required property"),
+        ('id = "name"\nfinal', "id = 3\nfinal", "run.id: 3 is not of type 'string'"),
+        ('lr = "/opt', 'lr = 3\nx = "/opt', "columns.lr: 3 is not of type 'object'"),
+        ('lr = "/optimizer/learning_rate"', FIELD % 'as = "share"', "'share' is not one of"),
+        ('lr = "/optimizer/learning_rate"', FIELD % 'times = "x"', "'x' is not of type 'number'"),
+        ('lr = "/optimizer/learning_rate"', FIELD % "tims = 3", "'tims' was unexpected"),
+        ('lr = "/optimizer/learning_rate"', FIELD % "values = 3", "3 is not of type 'object'"),
+        ("optimizer/learning_rate", "optimizer/lr", '"/optimizer/lr" is not a field'),
+        ('{ unit = "nats_per_token" }', "3", "metrics.train/loss: 3 is not of type 'object'"),
+        ("[metrics]", "[metric]", "'metric' was unexpected"),
+    ],
+)
+def test_what_is_wrong_with_a_mapping_is_said_with_its_place(
+    before: str, after: str, words: str, tmp_path: Path
+) -> None:
+    """A misspelt `times` was passed over, and the value stood in another unit."""
+    with pytest.raises(InputError) as caught:
+        table(tmp_path, TABLE.replace(before, after))
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"runs": "name,lr,lr\na,1e-3,2e-3\n"}, 'two columns are called "lr"'),
+        ({"runs": "name,lr\na,fast\n"}, 'line 2: lr is "fast"'),
+        ({"runs": 'name,lr\na,"0,001"\n'}, "is the comma a decimal mark"),
+        ({"curves": "name,it,loss,lr\na,2.5,3.4,1\n"}, "it is 2.5; expected a whole number"),
+        ({"curves": 'name,it,loss,lr\na,1,"3,21",1\n'}, 'loss is "3,21"'),
+        ({"curves": 'name,it,loss,lr\na,1,"3,210",1\n'}, "is the comma a decimal mark"),
+    ],
+)
+def test_a_cell_that_may_mean_something_else_is_refused(
+    files: dict, words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError) as caught:
+        table(tmp_path, **files)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("losses", "status", "steps"),
+    [
+        (("3.5", "3.4", "nan", "NaN"), "diverged", [1, 2]),
+        (("3.5", "3.4", "inf", "-inf"), "diverged", [1, 2]),
+        (("nan", "3.4", "nan", "3.3"), None, [2, 4]),  # nan is where nothing was logged
+        (("3.5", "nan", "3.4", "nan"), None, [1, 3]),
+        (("3.5", "3.4", "", ""), None, [1, 2]),
+    ],
+)
+def test_a_table_whose_losses_end_as_nan_tells_a_diverged_run(
+    losses: tuple, status: str | None, steps: list, tmp_path: Path
+) -> None:
+    rows = "".join(f"a,{step},{loss},1e-3\n" for step, loss in enumerate(losses, start=1))
+    (document,) = table(tmp_path, curves=f"name,it,loss,lr\n{rows}")
+    (curve,) = (c for c in document["curves"] if c["metric"] == "train/loss")
+    assert (document["outcome"].get("status"), curve["step"]) == (status, steps)
+    assert ("final_loss" in document["outcome"]) == (status is None)
+
+
+@pytest.mark.parametrize(
+    ("path", "kept"),
+    [
+        ("/home/ada/runs/out", "~/runs/out"),
+        ("/mnt/lustre/homes/ada", "~"),
+        ("--out=/home/ada/x /home/ada/y", "--out=~/x ~/y"),
+        ("C:\\Users\\ada\\out", "~\\out"),
+        ("https://example.org/home/page", "https://example.org/home/page"),
+        ("s3://bucket/home/data", "s3://bucket/home/data"),
+        ("data/home/fineweb", "data/home/fineweb"),
+        ("/data/fineweb", "/data/fineweb"),
+    ],
+)
+def test_home_folders_are_not_given_away(path: str, kept: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"paths": {"out": [path]}}))
+    (tmp_path / "history.jsonl").write_text('{"_step": 1, "train/loss": 5.0}\n')
+    (document,) = convert("wandb", tmp_path)
+    assert document["provenance"]["raw_config"] == {"paths": {"out": [kept]}}
+
+
 def test_a_wandb_export_gives_its_twin_without_secrets() -> None:
     (document,) = convert("wandb", LOGS / "wandb")
     agrees(document, TWIN)
@@ -250,6 +407,10 @@ def test_a_batch_counts_only_with_its_unit(comment: str, batch: int | None, tmp_
         ("Step 00250 | Validation bpb: 1.2345", "validation/bpb", 250, 1.2345, "bits_per_byte"),
         ("iter 100: loss 3.2101, time 10ms", "train/loss", 100, 3.2101, NATS),
         ("step 500: train loss 3.2000, val loss 3.3001", "validation/loss", 500, 3.3001, NATS),
+        ("step    2/99 | loss 8.1234 (+nanz)| norm 9.1", "train/loss", 2, 8.1234, NATS),
+        ("s:2 trl:8.1234 lr:0.000001 norm:15.20", "train/loss", 2, 8.1234, NATS),
+        ("s:250 tel:6.4321", "validation/loss", 250, 6.4321, NATS),
+        ("iter 100: loss 3.2101.", "train/loss", 100, 3.2101, NATS),
     ],
 )  # fmt: skip
 def test_the_lines_of_four_programs_are_known(
@@ -260,6 +421,64 @@ def test_the_lines_of_four_programs_are_known(
     (curve,) = document["curves"]
     assert (curve["metric"], curve["step"], curve["value"]) == (metric, [step], [value])
     assert document["outcome"]["metrics"][0]["unit"] == unit
+
+
+@pytest.mark.parametrize("lines", ["iter {}: loss {}, time 10ms", "step {}/900 | loss {} (+nanz)|"])
+@pytest.mark.parametrize("lost", ["nan", "-nan", "inf"])
+def test_a_log_that_ends_as_nan_diverged(lines: str, lost: str, tmp_path: Path) -> None:
+    values = ((100, "5.5"), (200, lost), (300, lost))
+    (tmp_path / "run.log").write_text("".join(f"{lines.format(*v)}\n" for v in values))
+    (document,) = convert("log", tmp_path / "run.log")
+    assert document["outcome"]["status"] == "diverged"
+    assert "final_loss" not in document["outcome"]
+
+
+def test_logs_of_one_name_in_two_folders_are_two_runs(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "log.txt").write_text("iter 100: loss 3.2, time 10ms\n")
+    assert [d["run_id"] for d in convert("log", tmp_path)] == ["lab/a-log", "lab/b-log"]
+    call = ["convert", "log", str(tmp_path), "--source", "lab", "--run", "one"]
+    result = CliRunner().invoke(main, [*call, "--out", str(tmp_path / "runs.jsonl")])
+    assert result.exit_code == 1
+    assert '2 runs would be called "lab/one"' in result.stderr
+    assert not (tmp_path / "runs.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("warmup", "steps"),
+    [
+        ({"warmup_steps": 0, "warmup_ratio": 0.1}, 40),
+        ({"warmup_steps": 50, "warmup_ratio": 0.1}, 50),
+        ({"warmup_steps": 50, "warmup_ratio": 0.0}, 50),
+        ({"warmup_steps": 0, "warmup_ratio": 0.0}, 0),
+    ],
+)
+def test_no_warmup_steps_beside_a_ratio_means_the_ratio(
+    warmup: dict, steps: int, tmp_path: Path
+) -> None:
+    """Trainer: "warmup_steps: overrides any effect of warmup_ratio", where it is not zero."""
+    state = (LOGS / "huggingface" / "trainer_state.json").read_text()
+    (tmp_path / "trainer_state.json").write_text(state)
+    (tmp_path / "training_args.json").write_text(json.dumps(warmup))
+    (document,) = convert("hf", tmp_path)
+    assert document["schedule"]["train_steps"] == 400
+    assert document["schedule"]["warmup_steps"] == steps
+
+
+@pytest.mark.parametrize("key", ["train/global_step", "trainer/global_step"])
+def test_training_steps_are_told_from_wandbs_count_of_log_calls(key: str, tmp_path: Path) -> None:
+    rows = [
+        {"_step": 0, "table/note": 1.0},  # a call that names no training step has no place
+        {"_step": 1, key: 100, "train/loss": 5.0},
+        {"_step": 2, key: 200, "train/loss": 4.5},
+    ]
+    (tmp_path / "history.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    (document,) = convert("wandb", tmp_path)
+    assert document["curves"] == [
+        {"metric": "train/loss", "step": [100, 200], "value": [5.0, 4.5]},
+    ]
+    assert document["outcome"]["final_step"] == 200
 
 
 def test_nothing_of_a_logged_script_is_run(tmp_path: Path) -> None:
