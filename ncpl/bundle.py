@@ -107,8 +107,9 @@ class Bundle:
     def curves(self, configs: Sequence[Config], fractions: Sequence[float]) -> Array:
         """Return losses along the run (B, P), nats per token, at shares of the run.
 
-        A curve ends, at share 1, at the loss `predict` gives. Raises ConfigError as `predict` does,
-        for a share outside (0, 1], or when the bundle was trained without curves.
+        A curve ends, at share 1, at the loss `predict` gives; it is NaN under a schedule that no
+        training run had. Raises ConfigError as `predict` does, for a share outside (0, 1], or when
+        the bundle was trained without curves.
         """
         frac_P = np.asarray(fractions, dtype=np.float64)
         if frac_P.ndim != 1 or not ((frac_P > 0) & (frac_P <= 1)).all():
@@ -116,6 +117,8 @@ class Bundle:
         losses = np.empty((len(configs), len(frac_P)))
         for fit, places, rows in self._by_fit(configs):
             losses[places] = self.curves_of(fit, rows, np.tile(frac_P, (len(rows), 1)))
+            # Where one schedule was seen, what is time's and what the rate's can not be told apart.
+            losses[np.array(places)[~fit.encoder.knows("schedule", rows)]] = np.nan
         return losses
 
     def curves_of(self, fit: Fit, rows: Sequence[Config], frac_BP: Array) -> Array:

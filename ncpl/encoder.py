@@ -231,10 +231,13 @@ class Encoder:
             odd = self._odd(name, rows)
             other = np.maximum(other, np.where(sized, 0.0, odd) if name in SHAPE else odd)
         for name in given & set(self.categories):
-            known = {None, *self.categories[name]}
-            unseen = np.fromiter((row.get(name) not in known for row in rows), bool, len(rows))
-            far += UNSEEN_NAME * unseen
+            far += UNSEEN_NAME * ~self.knows(name, rows)
         return far + other
+
+    def knows(self, name: str, rows: Sequence[Config]) -> npt.NDArray[np.bool_]:
+        """Return for which rows (B) a name is one training has seen, or absent."""
+        known = {None, *self.categories.get(name, ())}
+        return np.fromiter((row.get(name) in known for row in rows), bool, len(rows))
 
     def _odd(self, name: str, rows: Sequence[Config]) -> npt.NDArray[np.float64]:
         """Return half one, and more where it is counted, for a number outside its range (B)."""

@@ -93,11 +93,9 @@ def predict(
     if points or curve_out:
         add_curves(bundle, configs, predictions, points or 30)
     if curve_out is not None:
-        curve_out.parent.mkdir(parents=True, exist_ok=True)
-        curve_out.write_text(curve_table(predictions), encoding="utf-8")
+        write_curves(curve_out, predictions)
         if points is None:  # asked for in the file alone
-            for p in predictions:
-                del p["curve"]
+            predictions = [{k: v for k, v in p.items() if k != "curve"} for p in predictions]
     if as_json:
         plain = [{k: _plain(v) for k, v in p.items()} for p in predictions]
         click.echo(json.dumps({"predictions": plain} | found))
@@ -133,13 +131,20 @@ def known_runs(
 def add_curves(
     bundle: Any, configs: Sequence[Any], predictions: Sequence[dict[str, Any]], points: int
 ) -> None:
-    """Put `points` points of the loss curve beside each prediction, evenly along the run."""
+    """Put `points` points of the loss curve beside each prediction, evenly along the run.
+
+    None, and a warning, where the bundle knows no curve.
+    """
     import numpy as np
 
     from ncpl.features import derive
 
     shares = np.linspace(1 / points, 1, points)
     for config, p, losses in zip(configs, predictions, bundle.curves(configs, shares), strict=True):
+        if np.isnan(losses).any():
+            p["curve"] = None
+            p["warnings"].append("no curve: no training run had this schedule")
+            continue
         tokens = derive(config)["data_tokens"]
         p["curve"] = [
             {"percent": 100 * float(s), "tokens": float(s * tokens), "loss": float(loss)}
@@ -207,6 +212,12 @@ def prediction_table(predictions: Sequence[dict[str, Any]]) -> str:
     return out.getvalue()
 
 
+def write_curves(path: Path, predictions: Sequence[dict[str, Any]]) -> None:
+    """Write all curves as CSV."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(curve_table(predictions), encoding="utf-8")
+
+
 def curve_table(predictions: Sequence[dict[str, Any]]) -> str:
     """Return all curves as CSV, one point a line."""
     out = io.StringIO()
@@ -214,7 +225,7 @@ def curve_table(predictions: Sequence[dict[str, Any]]) -> str:
     table.writerow(["configuration", "percent", "tokens", "loss"])
     for i, p in enumerate(predictions, start=1):
         name = p.get("run_id") or i
-        table.writerows([name, c["percent"], c["tokens"], c["loss"]] for c in p["curve"])
+        table.writerows([name, c["percent"], c["tokens"], c["loss"]] for c in p["curve"] or ())
     return out.getvalue()
 
 

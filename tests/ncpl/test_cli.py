@@ -292,3 +292,14 @@ def test_a_bundle_is_scored_and_shown(bundle: Bundle, folder: Path, snapshot: Sn
     assert "Chinchilla, reference" in runner.invoke(main, ["eval", *given, *on]).stdout
     assert json.loads(runner.invoke(main, ["card", *given, "--json"]).stdout)["families"]
     assert "# NCPL bundle" in runner.invoke(main, ["card", *given]).stdout
+
+
+def test_a_curve_that_is_not_known_is_none_and_told(tmp_path: Path) -> None:
+    out = tmp_path / "curves.csv"
+    config = json.dumps(json.loads(CONFIG) | {"schedule": "linear"})
+    arguments = ["predict", "-", "--curve", "3", "--curve-out", str(out)]
+    found = json.loads(CliRunner().invoke(main, [*arguments, "--json"], input=config).stdout)
+    assert found["predictions"][0]["curve"] is None
+    assert "no curve: no training run had this schedule" in found["predictions"][0]["warnings"]
+    assert out.read_text().count("\n") == 1
+    assert "curve of" not in CliRunner().invoke(main, arguments, input=config).stdout

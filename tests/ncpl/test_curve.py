@@ -62,6 +62,14 @@ def test_a_curve_ends_at_the_predicted_loss() -> None:
     assert (np.diff(curves, axis=1) < 0).all()  # these two fall all the way
 
 
+def test_a_schedule_no_training_run_had_has_no_curve() -> None:
+    """StepLaw's runs are all cosine; Marin's have others too. A curve of cosines would rise."""
+    decay = {"schedule": "wsd", "decay_steps": 1000}
+    configs = [CONFIG, CONFIG | decay, CONFIG | decay | {"source": "marin", "optimizer": "muon"}]
+    curves = ncpl.load().curves(configs, [0.5, 1.0])
+    assert np.isnan(curves).all(1).tolist() == [False, True, False]
+
+
 @pytest.mark.parametrize("share", [0.0, -0.1, 1.01])
 def test_a_share_outside_the_run_is_refused(share: float) -> None:
     with pytest.raises(ConfigError, match="expected shares of the run"):
