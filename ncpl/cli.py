@@ -130,6 +130,8 @@ def train_main(
             trackers=track, resume=resume, max_minutes=max_minutes, progress=not no_progress,
         )  # fmt: skip
         return
+    if track or parallel != "ddp":
+        raise click.UsageError("--track and --parallel are for a language model: give --base")
     from ncpl.bundle import load
     from ncpl.config import FitConfig
     from ncpl.pipeline import train_bundle

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from ncpl.errors import ConfigError
 
 Config = Mapping[str, Any]
@@ -114,6 +116,8 @@ def check_config(config: Config, *, where: str = "configuration") -> dict[str, A
             raise ConfigError(f"{where}: unknown field {name!r}{hint}")
         if value is None:
             continue
+        if isinstance(value, np.generic):  # of a table, say
+            value = value.item()  # noqa: PLW2901  # the same number in Python's own type
         if name in COUNTS and not (type(value) in NUMBERS and 0 <= value < math.inf):
             raise ConfigError(f"{where}: {name} is {value!r}; expected a number, 0 or more")
         kept[name] = _checked(FIELDS[name], value, where) if name in FIELDS else value

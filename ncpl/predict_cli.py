@@ -93,11 +93,7 @@ def predict(
     if points or curve_out:
         add_curves(bundle, configs, predictions, points or 30)
     if curve_out is not None:
-        curve_out.parent.mkdir(parents=True, exist_ok=True)
-        curve_out.write_text(curve_table(predictions), encoding="utf-8")
-        if points is None:  # asked for in the file alone
-            for p in predictions:
-                del p["curve"]
+        write_curves(curve_out, predictions, keep=points is not None)
     if as_json:
         plain = [{k: _plain(v) for k, v in p.items()} for p in predictions]
         click.echo(json.dumps({"predictions": plain} | found))
@@ -205,6 +201,14 @@ def prediction_table(predictions: Sequence[dict[str, Any]]) -> str:
     for i, p in enumerate(predictions, start=1):
         table.writerow([i, *(p.get(name) for name in names), "; ".join(p["warnings"])])
     return out.getvalue()
+
+
+def write_curves(file: Path, predictions: Sequence[dict[str, Any]], *, keep: bool) -> None:
+    """Write all curves as CSV; without `keep` they were asked for in the file alone."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(curve_table(predictions), encoding="utf-8")
+    for p in predictions if not keep else ():
+        del p["curve"]
 
 
 def curve_table(predictions: Sequence[dict[str, Any]]) -> str:

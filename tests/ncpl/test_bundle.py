@@ -122,6 +122,19 @@ def test_the_source_that_knows_the_optimizer_is_named() -> None:
     assert [hint in p.warnings for p in (muon, sgd, told)] == [True, False, False]
 
 
+def test_numbers_of_a_table_are_numbers(bundle: Bundle) -> None:
+    table = {name: np.float32(value) for name, value in CONFIG.items()}
+    table |= {"batch_size_sequences": np.int64(256), "decay_steps": np.int32(100)}
+    found, plain = bundle.predict([table, CONFIG | {"decay_steps": 100}])
+    assert found.loss == pytest.approx(plain.loss, abs=1e-6)
+
+
+@pytest.mark.parametrize("configs", [CONFIG, [None], ["a"], [[CONFIG]]])
+def test_what_is_no_list_of_configurations_is_one_sentence(bundle: Bundle, configs: Any) -> None:
+    with pytest.raises(ConfigError, match=r"configuration 1 is .+; expected a list"):
+        bundle.predict(configs)
+
+
 def test_python_doubts_what_the_command_doubts() -> None:
     far = {"params_non_embedding": 1e5, "train_tokens": 1e6}
     (found,) = ncpl.load().predict([far])
