@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
 import ncpl
 from ncpl.bundle import BLOCK, Bundle
 from ncpl.calibrate import excess_of_open
+from ncpl.cli import main
 from ncpl.data import Runs
 from ncpl.errors import BundleError, ConfigError
 
@@ -238,6 +240,15 @@ def test_a_card_of_other_contents_is_refused(
     with pytest.raises(BundleError, match=message) as refused:
         ncpl.load(copy)
     assert "\n" not in str(refused.value)
+
+
+def test_a_card_without_scores_is_one_sentence(copy: Path) -> None:
+    card = json.loads((copy / "card.json").read_text())
+    del card["scores"]
+    (copy / "card.json").write_text(json.dumps(card))
+    result = CliRunner().invoke(main, ["card", "--bundle", str(copy)])
+    assert result.exit_code == 1
+    assert "the card lacks 'scores'; train the bundle again" in result.stderr
 
 
 def test_a_card_that_is_no_object_is_refused(copy: Path) -> None:
