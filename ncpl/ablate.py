@@ -138,8 +138,10 @@ def read_rows(file: Path) -> list[Row]:
     try:
         rows = json.loads(file.read_text(encoding="utf-8"))["ablations"]
         is_good = bool(rows) and all(map(_is_row, rows))
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ConfigError(f"{file}: expected the output of ncpl ablate --json: {error!r}") from None
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise ConfigError(f"{file}: expected the output of ncpl ablate --json") from error
     if not is_good:
         raise ConfigError(
             f"{file}: every row of ablations needs a source, a variant and the error inside, nats; "

@@ -130,6 +130,8 @@ def train_main(
             trackers=track, resume=resume, max_minutes=max_minutes, progress=not no_progress,
         )  # fmt: skip
         return
+    if track or parallel != "ddp":
+        raise click.UsageError("--track and --parallel are for a language model: give --base")
     from ncpl.bundle import load
     from ncpl.config import FitConfig
     from ncpl.pipeline import train_bundle
@@ -262,11 +264,16 @@ def card(folder: Path | None, as_json: bool, no_progress: bool) -> None:
     """
     del no_progress  # nothing takes long here
     from ncpl.bundle import load
+    from ncpl.errors import BundleError
 
     found = load(folder).card()
     kind = "ncpl.language.card" if found["format"].startswith("ncpl-language/") else "ncpl.card"
     render = importlib.import_module(kind).render
-    click.echo(json.dumps(found) if as_json else render(found))
+    try:
+        click.echo(json.dumps(found) if as_json else render(found))
+    except KeyError as error:
+        where = folder or "the shipped bundle"
+        raise BundleError(f"{where}: the card lacks {error}; train the bundle again") from error
 
 
 if __name__ == "__main__":  # torchrun starts modules: torchrun -m ncpl.cli train ...

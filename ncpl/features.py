@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from ncpl.errors import ConfigError
 
 Config = Mapping[str, Any]
@@ -114,11 +116,26 @@ def check_config(config: Config, *, where: str = "configuration") -> dict[str, A
             raise ConfigError(f"{where}: unknown field {name!r}{hint}")
         if value is None:
             continue
-        if name in COUNTS and not (type(value) in NUMBERS and 0 <= value < math.inf):
-            raise ConfigError(f"{where}: {name} is {value!r}; expected a number, 0 or more")
-        kept[name] = _checked(FIELDS[name], value, where) if name in FIELDS else value
+        if name in FIELDS:
+            kept[name] = _checked(FIELDS[name], value, where)
+        elif name in COUNTS:
+            kept[name] = _counted(name, value, where)
+        else:
+            kept[name] = value
     extra_of(kept, where=where)
     return kept
+
+
+def _counted(name: str, value: Any, where: str) -> Any:
+    value = _plain(value)
+    if type(value) in NUMBERS and 0 <= value < math.inf:
+        return value
+    raise ConfigError(f"{where}: {name} is {value!r}; expected a number, 0 or more")
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of numpy, of a table say, as Python's own."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _checked(field: Field, value: Any, where: str) -> Any:
@@ -128,6 +145,7 @@ def _checked(field: Field, value: Any, where: str) -> Any:
         raise ConfigError(f"{where}: {field.name} is {value!r}; expected a name in quotes")
     if type(value) in NUMBERS and field.low <= value <= field.high:  # the common case, first
         return value
+    value = _plain(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ConfigError(f"{where}: {field.name} is {value!r}; expected a number")
     if not field.low <= value <= field.high:

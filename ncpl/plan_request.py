@@ -13,6 +13,7 @@ from ncpl.features import Config, check_config, derive
 from ncpl.fit import Fit
 from ncpl.plan_search import Support
 from ncpl.plan_space import SIZE_FIELDS, Axis
+from ncpl.plausible import checked
 
 FLOP_PER_PARAMETER_TOKEN = 6.0
 
@@ -77,6 +78,7 @@ def read_request(
     if batch_tokens is not None:
         length = fixed.get("sequence_length") or fit.encoder.constants["sequence_length"]
         fixed["batch_size_sequences"] = max(1, round(batch_tokens / length))
+    checked({**fit.encoder.constants, **fixed}, where="the request", read=fit.encoder.fields)
     return sizes, fit, check_config(fixed, where="the request")
 
 

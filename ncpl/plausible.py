@@ -42,9 +42,14 @@ def checked_row(
     config: Any, *, where: str, read: Collection[str] = ()
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what `checked` does, and the same with derived fields."""
+    if not isinstance(config, Mapping):
+        raise ConfigError(
+            f"{where} is {config!r}; expected a list of configurations, each an object of names "
+            "and values"
+        )
     for name, value in config.items():
         if name not in KNOWN:
-            raise ConfigError(f"{where}: unknown field {name!r}{_hint(name, value)}")
+            raise ConfigError(f"{where}: unknown field {name!r}{_hint(str(name), value)}")
         if type(value) in (float, str):  # the common case, first
             continue
         if isinstance(value, dict | list) and name in FIELDS:

@@ -15,6 +15,7 @@ from ncpl.bench.learners import NotApplicableError, Prediction, Predictor
 from ncpl.bench.methods import Method
 from ncpl.bench.part import Part
 from ncpl.errors import ConfigError
+from ncpl.laws.tables import check_names
 
 Array = npt.NDArray[np.float64]
 ENTRY_POINTS = "ncpl.predictors"
@@ -30,6 +31,7 @@ def read_predictions(file: Path) -> pa.Table:
         table = pq.read_table(file) if file.suffix == ".parquet" else pa.csv.read_csv(file)
     except (OSError, pa.ArrowException) as error:
         raise ConfigError(f"{file} cannot be read as Parquet or CSV: {error}") from error
+    check_names(file, table.column_names)
     for name in ("run_id", "prediction"):
         if name not in table.column_names:
             raise ConfigError(

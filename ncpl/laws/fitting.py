@@ -124,8 +124,13 @@ def fit_law(
         raise ValueError(
             f"law {law.name} has {n_parameters} parameters and only {n_rows} rows to fit them"
         )
-    if not np.isfinite(observed).all() or (law.space == "log" and (observed <= 0).any()):
-        raise ValueError(f"law {law.name}: every loss must be a finite, positive number")
+    is_odd = ~np.isfinite(observed) | ((law.space == "log") & (observed <= 0))
+    if is_odd.any():
+        at = int(np.argmax(is_odd))
+        raise ValueError(
+            f"law {law.name}: the loss of row {at + 1} is {observed[at]:g}; expected a finite, "
+            "positive number"
+        )
     target = np.log(observed) if law.space == "log" else observed
     weights = np.ones(n_rows) if weight is None else np.asarray(weight, dtype=np.float64)
     problem = Problem(law, columns, target, weights)

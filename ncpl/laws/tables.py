@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ def read_table(file: Path) -> Table:
 
     Raises ConfigError when it cannot be read or holds no rows.
     """
-    reader = READERS.get(file.suffix)
+    reader = READERS.get(file.suffix.lower())
     if reader is None:
         raise ConfigError(f"{file}: expected a file ending in {', '.join(READERS)}")
     try:
@@ -37,7 +38,15 @@ def read_table(file: Path) -> Table:
         raise ConfigError(f"{file} cannot be read as {file.suffix[1:]}: {error}") from error
     if not table.num_rows:
         raise ConfigError(f"{file} holds no rows")
+    check_names(file, table.column_names)
     return {name: table[name].to_numpy() for name in table.column_names}
+
+
+def check_names(file: Path, names: Sequence[str]) -> None:
+    """Raise ConfigError where a table has two columns of one name."""
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"{file} has more than one column {twice}; keep the one meant")
 
 
 def write_text(file: Path, text: str) -> None:

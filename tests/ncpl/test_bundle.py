@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
 import ncpl
 from ncpl.bundle import BLOCK, Bundle
 from ncpl.calibrate import excess_of_open
+from ncpl.cli import main
 from ncpl.data import Runs
 from ncpl.errors import BundleError, ConfigError
 
@@ -122,6 +124,19 @@ def test_the_source_that_knows_the_optimizer_is_named() -> None:
     assert [hint in p.warnings for p in (muon, sgd, told)] == [True, False, False]
 
 
+def test_numbers_of_a_table_are_numbers(bundle: Bundle) -> None:
+    table = {name: np.float32(value) for name, value in CONFIG.items()}
+    table |= {"batch_size_sequences": np.int64(256), "decay_steps": np.int32(100)}
+    found, plain = bundle.predict([table, CONFIG | {"decay_steps": 100}])
+    assert found.loss == pytest.approx(plain.loss, abs=1e-6)
+
+
+@pytest.mark.parametrize("configs", [CONFIG, [None], ["a"], [[CONFIG]]])
+def test_what_is_no_list_of_configurations_is_one_sentence(bundle: Bundle, configs: Any) -> None:
+    with pytest.raises(ConfigError, match=r"configuration 1 is .+; expected a list"):
+        bundle.predict(configs)
+
+
 def test_python_doubts_what_the_command_doubts() -> None:
     far = {"params_non_embedding": 1e5, "train_tokens": 1e6}
     (found,) = ncpl.load().predict([far])
@@ -225,6 +240,15 @@ def test_a_card_of_other_contents_is_refused(
     with pytest.raises(BundleError, match=message) as refused:
         ncpl.load(copy)
     assert "\n" not in str(refused.value)
+
+
+def test_a_card_without_scores_is_one_sentence(copy: Path) -> None:
+    card = json.loads((copy / "card.json").read_text())
+    del card["scores"]
+    (copy / "card.json").write_text(json.dumps(card))
+    result = CliRunner().invoke(main, ["card", "--bundle", str(copy)])
+    assert result.exit_code == 1
+    assert "the card lacks 'scores'; train the bundle again" in result.stderr
 
 
 def test_a_card_that_is_no_object_is_refused(copy: Path) -> None:

@@ -59,6 +59,7 @@ def test_training_prints_the_score_table(snapshot: Snapshot, tmp_path: Path) -> 
         (["--preset", "huge"], 1, "unknown preset 'huge'"),
         (["--preset", "tiny", "--config", "x.toml"], 2, "not both"),
         (["--seeds", "0"], 2, "--seeds"),
+        (["--track", "wandb"], 2, "--track and --parallel are for a language model"),
         (["--plot", "fit.txt"], 1, "expected a file that ends in .png"),
     ],
 )

@@ -184,6 +184,9 @@ def test_axes_step_evenly_on_their_own_scale(axis: Axis, expected: list[Any]) ->
         (SIZE | {"fixed": {"train_tokens": 3.0}}, "train_tokens is given twice"),
         (SIZE | {"ranges": {"params_non_embedding": (1e8, 2e8)}}, "only for a budget"),
         ({"flop": 2e19, "ranges": {"train_tokens": (1e9, 2e9)}}, "only for a budget"),
+        (SIZE | {"fixed": {"warmup_steps": 0.1}}, "expected steps, not a share of the run"),
+        (SIZE | {"fixed": {"batch_size_sequences": 524288}}, "if it is in tokens, divide it"),
+        (SIZE | {"fixed": parse_fixed(["n_experts=8"])}, "knows dense runs only"),
         ({"flop": 1e12}, "ask for more tokens or FLOP"),
     ],
 )

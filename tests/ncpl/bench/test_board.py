@@ -146,6 +146,7 @@ def test_file_that_skips_a_run_is_refused(tmp_path, fixture_snapshot) -> None:
         ("run_id,value\na,1\n", "no column prediction"),
         ("run_id,prediction\na,x\n", "expected numbers"),
         ("run_id,prediction\na,1.0\na,2.0\n", "more than once"),
+        ("run_id,prediction,prediction\na,1,2\n", "more than one column prediction"),
     ],
 )
 def test_bad_file_of_predictions_is_refused(tmp_path, text, words) -> None:

@@ -219,3 +219,19 @@ def test_runs_that_state_no_recipe_are_one_sentence(
     code, _, errors = run(*command, "--snapshot", copy)
     assert code == 1
     assert "states size, tokens, learning rate and batch size" in errors
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,loss,loss\n1,2,2\n", "has more than one column loss"),
+        ("params_non_embedding,train_tokens,loss\n" + "1e8,1e9,3\n" * 5 + "1e8,1e9,nan\n",
+         "the loss of row 6 is nan; expected a finite, positive number"),
+    ],
+)  # fmt: skip
+def test_an_odd_table_is_one_sentence(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "RUNS.CSV"
+    file.write_text(text)
+    code, _, errors = run("fit", "chinchilla", file)
+    assert code == 1
+    assert message in errors
