@@ -16,10 +16,15 @@ from typing import Any
 
 from ncpl_data.catalog.errors import InputError, IntegrityError
 from ncpl_data.catalog.folder import Storage
+from ncpl_data.schema.validate import shorten
 
 FORMAT = "ncpl-catalog/1"
 TABLES = ("runs", "curves", "evals", "rejects", "ingests")
 NAME = re.compile(r"manifests/(\d{10})\.json")
+DATA_FILE = re.compile(r"data/[a-z]+/[A-Za-z0-9_][A-Za-z0-9._-]*\.parquet")
+"""What a data file may be called, so that none lies outside the catalog."""
+
+SOURCE = re.compile(r"[a-z][a-z0-9_]*")
 
 
 @dataclass(frozen=True)
@@ -40,8 +45,35 @@ DATA_FILE_KEYS = {f.name for f in fields(DataFile)}
 
 
 def data_file(entry: Mapping[str, Any]) -> DataFile:
-    """Return a file entry; keys of later minor releases are passed over."""
-    return DataFile(**{key: value for key, value in entry.items() if key in DATA_FILE_KEYS})
+    """Return a file entry; keys of later minor releases are passed over.
+
+    Raises ValueError for an entry that names no data file.
+    """
+    file = DataFile(**{key: value for key, value in entry.items() if key in DATA_FILE_KEYS})
+    texts = (file.path, file.sha256, file.source, file.min_run_id or "", file.max_run_id or "")
+    if not (
+        all(isinstance(text, str) for text in texts)
+        and all(type(count) is int and count >= 0 for count in (file.bytes, file.rows))
+        and DATA_FILE.fullmatch(file.path)
+        and SOURCE.fullmatch(file.source)
+    ):
+        raise ValueError(f"the entry of {shorten(file.path)} is none of a data file")
+    return file
+
+
+def check_head(data: Mapping[str, Any]) -> None:
+    """Raise ValueError if the values of a manifest beside its files are of another type."""
+    version, sheets = data["version"], data["sources"]
+    heads = (data[key] for key in ("operation", "created_at", "schema_version"))
+    if type(version) is not int or version < 1 or not all(isinstance(h, str) for h in heads):
+        raise ValueError("version, operation, created_at or schema_version is of another type")
+    if not all(isinstance(part, dict) for part in (sheets, data.get("cursors", {}))):
+        raise ValueError("sources or cursors is no object")
+    for sheet in sheets.values():
+        named = (sheet, *sheet["origins"])
+        texts = (*(sheet[key] for key in ("title", "citation", "url")), *(s["name"] for s in named))
+        if not all(isinstance(text, str) for text in (*texts, *sheet["traps"])):
+            raise ValueError(f"{shorten(sheet)} is no data sheet")
 
 
 @dataclass(frozen=True)
@@ -83,14 +115,17 @@ class Manifest:
         """
         try:
             data = json.loads(content)
+            if not isinstance(data, dict):
+                raise ValueError(f"it holds {shorten(data)}")
             given = data.pop("sha256", None)
-            if given is not None and given != digest(data):
+            if digest(data) != given and given is not None:
                 raise ValueError("its sha256 is not that of its content")
             if data["format"] != FORMAT:
                 raise InputError(
                     f'{name} is of format "{data["format"]}"; this program reads "{FORMAT}". '
                     "Install the release that wrote it"
                 )
+            check_head(data)
             return cls(
                 version=data["version"],
                 operation=data["operation"],
@@ -100,7 +135,7 @@ class Manifest:
                 sources=data["sources"],
                 cursors=data.get("cursors", {}),
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             if isinstance(error, InputError):
                 raise
             raise IntegrityError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
@@ -261,3 +263,56 @@ def test_each_name_is_taken_once(tmp_path: Path, has_links: bool) -> None:
     with CONTEXT.Pool(4) as pool:
         taken = pool.starmap(take_names, [(tmp_path, has_links, w) for w in range(4)])
     assert sum(taken) == 40
+
+
+SHEET = {"name": "made", "title": "", "citation": "", "url": "", "traps": []}
+FILE = ("tables", "runs", 0)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ((), None),
+        ((), [1]),
+        (("version",), 1.5),
+        (("created_at",), "\ud800"),
+        (("sources",), None),
+        (("sources",), {"made": {}}),
+        (("sources",), {"made": {**SHEET, "origins": "x"}}),
+        (("sources",), {"made": {**SHEET, "origins": [{}]}}),
+        (("tables", "curves"), "x"),
+        ((*FILE, "path"), None),
+        ((*FILE, "path"), "../outside.parquet"),
+        ((*FILE, "path"), "data/runs/../../../outside.parquet"),
+        ((*FILE, "path"), "a\0b"),
+        ((*FILE, "bytes"), None),
+        ((*FILE, "rows"), "many"),
+        ((*FILE, "sha256"), []),
+        ((*FILE, "source"), "a\0b"),
+    ],
+)
+def test_a_manifest_of_another_shape_is_one_sentence_of_every_command(
+    run_command: Callable[..., Result], catalog: Catalog, place: tuple, value: object
+) -> None:
+    """A catalog may come from somebody else; a manifest of the first release has no sha256."""
+    put(catalog, made_run("a"))
+    (own,) = catalog.paths("runs")
+    (catalog.root.parent / "outside.parquet").write_bytes(own.read_bytes())
+    name = catalog.root / "manifests" / "0000000001.json"
+    whole = {"": json.loads(name.read_text())}
+    del whole[""]["sha256"]
+    part: Any = whole
+    for key in ("", *place)[:-1]:
+        part = part[key]
+    part[("", *place)[-1]] = value
+    name.write_text(json.dumps(whole[""]))
+    for args in (
+        ("check",),
+        ("query", "select count(*) from runs"),
+        ("stats",),
+        ("snapshot", "--split", "group-hash"),
+        ("gc", "--dry-run"),
+    ):
+        result = run_command(main, *args, "--catalog", catalog.root)
+        assert result.exit_code == 1, args
+        assert name.name in result.stderr + result.stdout, args
