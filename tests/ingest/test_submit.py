@@ -290,6 +290,25 @@ def test_rejects_are_listed_shown_mended_and_dropped(catalog: Path, tmp_path: Pa
     assert list(Rejects(catalog).all()) == []
 
 
+def test_a_mended_document_finds_the_curves_of_the_refused_one(
+    catalog: Path, tmp_path: Path
+) -> None:
+    """As CONTRIBUTING.md has it: mended.json lies in the folder the command is called in."""
+    runs, here = tmp_path / "runs", tmp_path / "here"
+    runs.mkdir()
+    here.mkdir()
+    (runs / "curve.csv").write_text("metric,step,value\ntrain/loss,500,3.6\ntrain/loss,999,3.2\n")
+    bad = changed(RUN, optimizer__learning_rate="fast", curves={"file": "curve.csv"})
+    write(runs / "run.json", bad)
+    assert run("submit", runs, "--catalog", catalog)[0] == 1
+    (reject,) = Rejects(catalog).all()
+    mended = write(here / "mended.json", changed(bad, optimizer__learning_rate=0.001))
+    call = ("rejects", "retry", reject.id, "--with", mended, "--catalog", catalog)
+    assert run(*call)[0] == 0
+    (stored,) = find_runs(Catalog(catalog), ["lab/a"]).values()
+    assert [c.metric for c in stored.curves] == ["train/loss"]
+
+
 def test_a_reject_is_accepted_when_what_stood_against_it_is_gone(
     catalog: Path, tmp_path: Path
 ) -> None:
