@@ -404,6 +404,7 @@ def test_a_batch_counts_only_with_its_unit(comment: str, batch: int | None, tmp_
     [
         ("step:125/3350 val_loss:4.66393 train_time:22s", "validation/loss", 125, 4.66393, NATS),
         ("step 00010/99 (0.05%) | loss: 8.1234 | dt: 3ms", "train/loss_smoothed", 10, 8.1234, NATS),
+        ("step 00010 (0.4%) | loss: 8.1234 | lrm: 1.00", "train/loss_smoothed", 10, 8.1234, NATS),
         ("Step 00250 | Validation bpb: 1.2345", "validation/bpb", 250, 1.2345, "bits_per_byte"),
         ("iter 100: loss 3.2101, time 10ms", "train/loss", 100, 3.2101, NATS),
         ("step 500: train loss 3.2000, val loss 3.3001", "validation/loss", 500, 3.3001, NATS),
