@@ -342,6 +342,16 @@ def test_home_folders_are_not_given_away(path: str, kept: str, tmp_path: Path) -
     assert document["provenance"]["raw_config"] == {"paths": {"out": [kept]}}
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("history.jsonl", '[1]\n{"_step": 1}\n'), ("history.csv", "_step,loss\n1,2\n2,3,4\n")],
+)
+def test_a_history_with_an_odd_row_is_one_sentence(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match="is no row"):
+        convert("wandb", tmp_path)
+
+
 def test_a_wandb_export_gives_its_twin_without_secrets() -> None:
     (document,) = convert("wandb", LOGS / "wandb")
     agrees(document, TWIN)
