@@ -99,7 +99,9 @@ def test_a_trainer_state_gives_its_hand_written_twin() -> None:
     assert origins["learning_rate"] == "logged"
     assert origins["n_devices"] == "declared"
     assert origins["batch_size_sequences"]["kind"] == "derived"
-    assert origins["warmup_steps"]["rule"] == "warmup_steps x steps"  # transformers 5: a ratio
+    assert (
+        origins["warmup_steps"]["rule"] == "warmup_steps x steps, rounded up"
+    )  # transformers 5: a ratio
     assert document["provenance"]["raw_config"]["hub_token"] == "[removed]"
     assert document["provenance"]["raw_config"]["warmup_steps"] == 0.05
 
@@ -460,6 +462,7 @@ def test_logs_of_one_name_in_two_folders_are_two_runs(tmp_path: Path) -> None:
     ("warmup", "steps"),
     [
         ({"warmup_steps": 0, "warmup_ratio": 0.1}, 40),
+        ({"warmup_steps": 0, "warmup_ratio": 0.003}, 2),  # the Trainer rounds up
         ({"warmup_steps": 50, "warmup_ratio": 0.1}, 50),
         ({"warmup_steps": 50, "warmup_ratio": 0.0}, 50),
         ({"warmup_steps": 0, "warmup_ratio": 0.0}, 0),
