@@ -93,6 +93,11 @@ class Manifest:
     cursors: Mapping[str, Any] = field(default_factory=dict)
     """How far each source was read, in the source's own terms, by name."""
 
+    @property
+    def submitted(self) -> frozenset[str]:
+        """The sources that submissions fill: their sheets name no origin an adapter reads."""
+        return frozenset(name for name, sheet in self.sources.items() if not sheet.get("origins"))
+
     def to_json(self) -> bytes:
         """Return the manifest as its file's bytes."""
         content = {

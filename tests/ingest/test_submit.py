@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
@@ -202,6 +203,50 @@ def test_a_run_under_another_name_is_found(
     code, result = run("submit", path, "--catalog", catalog)
     assert [p["rule"] for p in result["problems"]] == (["duplicate"] if is_twin else [])
     assert code == int(is_twin)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "code"),
+    [
+        ("optimizer__learning_rate", 9.0, 1),
+        ("schedule__batch_size_sequences", 32, 1),
+        ("model__n_layers", 24, 1),
+        ("optimizer__learning_rate", 0.001001, 0),  # rounded elsewhere
+        ("optimizer__learning_rate", None, 0),
+        ("outcome__final_loss", 3.2, 0),  # another metric's, or a later step's
+    ],
+)
+def test_a_run_is_not_the_stored_one_it_contradicts(
+    column: str, value: object, code: int, catalog: Path, tmp_path: Path
+) -> None:
+    """What is linked becomes one row of a snapshot, so a wrong name would spoil both runs."""
+    assert run("submit", write(tmp_path / "a.jsonl", RUN), "--catalog", catalog)[0] == 0
+    seen = changed(RUN, run_id="other/a", source="other", same_as=["lab/a"], curves=[])
+    del seen["curves"]
+    seen = changed(seen, **{column: value})
+    exit_code, told = run("submit", write(tmp_path / "b.jsonl", seen), "--catalog", catalog)
+    assert exit_code == code
+    assert [p["pointer"] for p in told["problems"]] == ["/same_as/0"] * code
+
+
+def test_a_submission_does_not_take_the_place_of_a_published_run(
+    catalog: Path, tmp_path: Path
+) -> None:
+    place = ("--catalog", catalog)
+    assert run("ingest", "steplaw", "--offline", *place)[0] == 0  # a copy, as it ships
+    sql = "select run_id from runs where final_loss is not null order by 1 limit 1"
+    (row,) = run("query", sql, *place)[1]
+    evil = {"schema_version": "1.0", "run_id": "evil/a", "source": "evil"}
+    evil |= {"same_as": [row["run_id"]], "provenance": {"is_copy": False}}
+    evil["outcome"] = RUN["outcome"] | {"final_loss": 0.5}
+    assert run("submit", write(tmp_path / "evil.jsonl", evil), *place)[0] == 0
+    _, taken = run("snapshot", *place)
+    reader = pq.read_table(Path(taken["path"]) / "runs", columns=["run_id", "same_as"])
+    same_as = {r["run_id"]: r["same_as"] for r in reader.to_pylist()}
+    assert "evil/a" not in same_as
+    assert "evil/a" in same_as[row["run_id"]]
+    conflicts = run("conflicts", "--kind", "twins", "--each", *place)[1]
+    assert {c["reason"] for c in conflicts["each"]} == {"the other row was submitted"}
 
 
 def test_twins_inside_one_submission_are_found(catalog: Path, tmp_path: Path) -> None:
