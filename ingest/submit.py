@@ -12,8 +12,9 @@ from ncpl_data.catalog.outcome import Outcome
 from ncpl_data.catalog.record import Run
 from ncpl_data.catalog.store import Catalog
 from ncpl_data.ingest.changes import Change, differences
+from ncpl_data.ingest.claims import false_claims
 from ncpl_data.ingest.documents import Document, with_provenance
-from ncpl_data.ingest.duplicates import Twins, stored_candidates, told_apart_by
+from ncpl_data.ingest.duplicates import Twins, stored_candidates
 from ncpl_data.ingest.finding import Finding, examine, refuse, same_run
 from ncpl_data.ingest.lookup import find_runs
 from ncpl_data.schema.validate import Problem, shorten
@@ -80,7 +81,9 @@ def submit(
             done.refused.append(refuse(finding, [repeated(run, findings[run.run_id].document)]))
     manifest = catalog.manifest()
     check_sources(findings, manifest, done)
-    check_claims(findings, catalog, manifest, done)
+    runs = [finding.run for finding in findings.values() if finding.run is not None]
+    for run_id, problem in false_claims(runs, catalog, manifest):
+        done.refused.append(refuse(findings.pop(run_id), [problem]))
     same, changed = compare_stored(findings, catalog, manifest, done, replace=replace)
     find_twins(findings, same, catalog, manifest, done)
     runs = [finding.run for finding in findings.values() if finding.run is not None]
@@ -142,31 +145,6 @@ def check_sources(findings: dict[str, Finding], manifest: Manifest, done: Submit
             )
             done.refused.append(refuse(finding, [problem]))
             del findings[run_id]
-
-
-def check_claims(
-    findings: dict[str, Finding], catalog: Catalog, manifest: Manifest, done: Submitted
-) -> None:
-    """Refuse runs that say they are a stored run of another configuration."""
-    claims = {run_id: f.run.same_as or () for run_id, f in findings.items() if f.run is not None}
-    stored = find_runs(catalog, {name for names in claims.values() for name in names}, manifest)
-    for run_id, names in claims.items():
-        run = findings[run_id].run
-        assert run is not None
-        for index, name in enumerate(names):
-            column = told_apart_by(run, stored[name]) if name in stored else None
-            if column is None:
-                continue
-            own, other = getattr(run, column), getattr(stored[name], column)
-            problem = Problem(
-                f"/same_as/{index}",
-                "lineage",
-                f'"{name}", whose {column} is {other:g}; here it is {own:g}',
-                "the same physical run in another source",
-                f"Leave the name out, or correct {column}, or leave it out if it is not known.",
-            )
-            done.refused.append(refuse(findings.pop(run_id), [problem]))
-            break
 
 
 def compare_stored(
