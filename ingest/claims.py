@@ -1,6 +1,7 @@
-"""What runs say of others: that they are one physical run (`same_as`).
+"""What runs say of others: that they are one physical run (`same_as`), or continue it.
 
-Linked runs become one row of a snapshot, so a wrong name would spoil the run it names.
+Twins become one row of a snapshot, and a lineage lies on one side of its split. So a wrong name
+would spoil the run it names, and one that ties a trained run to a held-out one every snapshot.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from collections.abc import Iterator, Sequence
 from ncpl_data.catalog.manifest import Manifest
 from ncpl_data.catalog.record import Run
 from ncpl_data.catalog.store import Catalog
-from ncpl_data.catalog.twins import physical_runs
+from ncpl_data.catalog.twins import lineages
 from ncpl_data.ingest.duplicates import told_apart_by
 from ncpl_data.ingest.lookup import find_runs
 from ncpl_data.schema.validate import Problem
 
+LINKS = ("run_id", "same_as", "parent_run_id")
 HINT = "Leave a name out that is another run's."
 
 
@@ -22,7 +24,7 @@ def false_claims(
     runs: Sequence[Run], catalog: Catalog, manifest: Manifest
 ) -> Iterator[tuple[str, Problem]]:
     """Yield (run_id, problem) for each new run that can not be the stored one it names."""
-    claiming = [run for run in runs if run.same_as]
+    claiming = [run for run in runs if run.same_as or run.parent_run_id]
     if not claiming:
         return
     stored = find_runs(catalog, {name for run in claiming for name in run.same_as or ()}, manifest)
@@ -35,10 +37,10 @@ def false_claims(
         if problem is None and run.run_id in joined:
             first, second = joined[run.run_id]
             problem = Problem(
-                "/same_as",
+                "/same_as" if run.same_as else "/parent_run_id",
                 "lineage",
-                f'names that make one run of "{first}" and "{second}"',
-                "names of one physical run",
+                f'names that make one run, or one lineage, of "{first}" and "{second}"',
+                "names of one physical run, and of the run it continues",
                 HINT,
             )
         if problem is not None:
@@ -64,13 +66,13 @@ def contradiction(run: Run, index: int, stored: dict[str, Run]) -> Problem | Non
 def joined_runs(
     claiming: Sequence[Run], catalog: Catalog, manifest: Manifest
 ) -> dict[str, tuple[str, str]]:
-    """Return the new runs through which two runs of an adapter's would become one, with the two.
+    """Return the new runs that tie two lineages of published runs together, with one run of each.
 
-    Names that no run has yet link as well: two runs that name the same third are one.
+    Names that no run has yet tie as well: two runs that name the same third are one.
     """
-    rows = catalog.read("runs", ["run_id", "same_as"], manifest=manifest).to_pylist()
-    new = [{"run_id": run.run_id, "same_as": list(run.same_as or ())} for run in claiming]
-    before, after = physical_runs(rows), physical_runs([*rows, *new])
+    rows = catalog.read("runs", list(LINKS), manifest=manifest).to_pylist()
+    new = [{column: getattr(run, column) for column in LINKS} for run in claiming]
+    before, after = lineages(rows), lineages([*rows, *new])
     first: dict[str, str] = {}
     pairs: dict[str, tuple[str, str]] = {}
     for row in rows:

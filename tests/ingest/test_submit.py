@@ -229,25 +229,33 @@ def test_a_run_is_not_the_stored_one_it_contradicts(
     assert [p["pointer"] for p in told["problems"]] == ["/same_as/0"] * code
 
 
-@pytest.mark.parametrize("over_a_third", [False, True])
-def test_a_submission_does_not_make_one_run_of_two(
-    over_a_third: bool, catalog: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({}, {"same_as": ["0", "1"]}),
+        ({"same_as": ["evil/c", "0"]}, {"same_as": ["evil/c", "1"]}),
+        ({}, {"same_as": ["1"], "parent_run_id": "0"}),
+        ({"parent_run_id": "0"}, {"parent_run_id": "1", "same_as": ["evil/a"]}),
+    ],
+)
+def test_a_submission_does_not_tie_two_published_runs_together(
+    first: dict, second: dict, catalog: Path, tmp_path: Path
 ) -> None:
-    """One of them would be gone from every snapshot."""
+    """As one run, one of them is gone; as one lineage over two sides, no snapshot is taken."""
     place = ("--catalog", catalog)
     fixture = Path(__file__).parents[1] / "fixtures" / "steplaw"
     assert run("ingest", "steplaw", "--from", fixture, "--accept-changed", *place)[0] == 0
     names = [r["run_id"] for r in run("query", "select run_id from runs order by 1", *place)[1]]
-    claims = [["evil/c", names[0]], ["evil/c", names[1]]] if over_a_third else [[], names[:2]]
     problems = []
-    for letter, same_as in zip("ab", claims, strict=True):
-        evil = {"schema_version": "1.0", "run_id": f"evil/{letter}", "source": "evil"}
-        document = write(
-            tmp_path / f"{letter}.json", evil | {"same_as": same_as, "seed": len(problems)}
-        )
-        problems += run("submit", document, *place)[1]["problems"]
+    for letter, links in (("a", first), ("b", second)):
+        document = {"schema_version": "1.0", "run_id": f"evil/{letter}", "source": "evil"}
+        text = json.dumps(document | {"extra": {"evil.run": letter}} | links)
+        for number in (0, 1):
+            text = text.replace(f'"{number}"', f'"{names[number]}"')
+        (tmp_path / f"{letter}.json").write_text(text)
+        problems += run("submit", tmp_path / f"{letter}.json", *place)[1]["problems"]
     assert [(p["run_id"], p["pointer"]) for p in problems] == [("evil/b", "/same_as")]
-    assert "names that make one run of" in problems[0]["found"]
+    assert "one run, or one lineage, of" in problems[0]["found"]
 
 
 def test_a_submission_does_not_take_the_place_of_a_published_run(
