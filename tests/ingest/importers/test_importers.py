@@ -174,6 +174,17 @@ def test_the_last_checkpoint_of_an_output_folder_is_read(tmp_path: Path) -> None
     assert (document["run_id"], document["outcome"]["final_step"]) == ("lab/out", 400)
 
 
+def test_each_run_of_a_folder_of_trainer_runs_is_read(tmp_path: Path) -> None:
+    state = json.loads((LOGS / "huggingface" / "trainer_state.json").read_text())
+    places = ("lr1/out", "lr2/out", "lr2/out/checkpoint-9", "a/checkpoint-9", "a/checkpoint-80")
+    for step, place in enumerate(places, start=1):
+        (tmp_path / place).mkdir(parents=True)
+        text = json.dumps(state | {"global_step": step})
+        (tmp_path / place / "trainer_state.json").write_text(text)
+    found = {d["run_id"]: d["outcome"]["final_step"] for d in convert("hf", tmp_path)}
+    assert found == {"lab/a": 5, "lab/lr1-out": 1, "lab/lr2-out": 2}
+
+
 def test_tensorboard_events_give_the_same_curves() -> None:
     (document,) = convert(
         "tensorboard", LOGS / "tensorboard", config=LOGS / "tensorboard" / "config.json"
