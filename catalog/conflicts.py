@@ -29,6 +29,7 @@ MIN_POINTS = 5
 ROW_REASONS = (
     "the other row has no final loss",
     "the other log stops before its run",
+    "the other row was submitted",
     "the owner's record stands before a copy",
     "a published split names it",
     "more rows point to it",
@@ -67,7 +68,8 @@ class Conflict:
 def find_conflicts(catalog: Catalog) -> list[Conflict]:
     """Return every disagreement in a catalog, sorted by kind, column and run."""
     rows = catalog.read("runs").to_pylist()
-    found = [*repairs(rows), *between_twins(rows), *duplicates(catalog, rows)]
+    submitted = catalog.manifest().submitted
+    found = [*repairs(rows), *between_twins(rows, submitted), *duplicates(catalog, rows)]
     return sorted(found, key=lambda c: (c.kind, c.column, c.run_id, c.other))
 
 
@@ -87,15 +89,15 @@ def repairs(rows: Sequence[Row]) -> Iterator[Conflict]:
                 )
 
 
-def between_twins(rows: Sequence[Row]) -> Iterator[Conflict]:
+def between_twins(rows: Sequence[Row], submitted: Collection[str]) -> Iterator[Conflict]:
     """Yield each column in which two rows of one physical run differ; the standing row wins."""
     by_id = {row["run_id"]: row for row in rows}
     columns, named = compared_columns(), assigned(rows)
-    for one in merge_twins(rows, named):
+    for one in merge_twins(rows, named, submitted):
         first = by_id[one.run_id]
         for run_id in one.dropped:
             other = by_id[run_id]
-            reason = reason_of(first, other, named)
+            reason = reason_of(first, other, named, submitted)
             for column, value, lost in differences(first, other, columns):
                 yield Conflict("twins", one.run_id, column, value, run_id, lost, reason)
 
@@ -106,19 +108,19 @@ def assigned(rows: Sequence[Row]) -> set[str]:
     return set(assign_splits(table, "ncpl")["run_id"].to_pylist()) if rows else set()
 
 
-def reason_of(first: Row, other: Row, named: Collection[str]) -> str:
+def reason_of(first: Row, other: Row, named: Collection[str], submitted: Collection[str]) -> str:
     """Return why one row stands before its twin."""
-    if (first["final_loss"] is None) != (other["final_loss"] is None):
-        return ROW_REASONS[0]
-    if (first["status"] == "truncated") != (other["status"] == "truncated"):
-        return ROW_REASONS[1]
-    if (first["is_copy"] is True) != (other["is_copy"] is True):
-        return ROW_REASONS[2]
-    if (first["run_id"] in named) != (other["run_id"] in named):
-        return ROW_REASONS[3]
-    if other["run_id"] in (first["same_as"] or ()) or first["run_id"] in (other["same_as"] or ()):
-        return ROW_REASONS[4]
-    return ROW_REASONS[5]
+    links = (first["same_as"] or (), other["same_as"] or ())
+    decided = (
+        (first["final_loss"] is None) != (other["final_loss"] is None),
+        (first["status"] == "truncated") != (other["status"] == "truncated"),
+        (first["source"] in submitted) != (other["source"] in submitted),
+        (first["is_copy"] is True) != (other["is_copy"] is True),
+        (first["run_id"] in named) != (other["run_id"] in named),
+        other["run_id"] in links[0] or first["run_id"] in links[1],
+        True,
+    )
+    return ROW_REASONS[decided.index(True)]
 
 
 def compared_columns() -> list[Field]:

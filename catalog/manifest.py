@@ -57,7 +57,7 @@ def data_file(entry: Mapping[str, Any]) -> DataFile:
         and DATA_FILE.fullmatch(file.path)
         and SOURCE.fullmatch(file.source)
     ):
-        raise ValueError(f"{shorten(dict(entry))} is no entry of a data file")
+        raise ValueError(f"the entry of {shorten(file.path)} is none of a data file")
     return file
 
 
@@ -92,6 +92,11 @@ class Manifest:
     """Data sheet of each source that was ingested, by name."""
     cursors: Mapping[str, Any] = field(default_factory=dict)
     """How far each source was read, in the source's own terms, by name."""
+
+    @property
+    def submitted(self) -> frozenset[str]:
+        """The sources that submissions fill: their sheets name no origin an adapter reads."""
+        return frozenset(name for name, sheet in self.sources.items() if not sheet.get("origins"))
 
     def to_json(self) -> bytes:
         """Return the manifest as its file's bytes."""

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any
 
 import pyarrow as pa
@@ -66,12 +67,21 @@ def rejects_table(source: str, skipped: Sequence[Skipped]) -> pa.Table:
             "ref": item.ref,
             "reason": item.reason,
             "detail": item.detail,
-            "payload": None if item.payload is None else canonical_json(item.payload),
+            "payload": None if item.payload is None else canonical_json(spelt(item.payload)),
             "schema_version": SCHEMA_VERSION,
         }
         for item in sorted(skipped, key=lambda s: s.ref)
     ]
     return pa.Table.from_pylist(rows, schema=table_schemas()["rejects"])
+
+
+def spelt(value: Any) -> Any:
+    """Return a value with numbers that are not finite as text: what was refused may hold any."""
+    if isinstance(value, Mapping):
+        return {key: spelt(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [spelt(item) for item in value]
+    return str(value) if isinstance(value, float) and not isfinite(value) else value
 
 
 def ingest_row(source: str, origin: str, outcome: Outcome, tool_version: str) -> pa.Table:

@@ -78,7 +78,8 @@ def select(
     merged = []
     if not keep_twins and rows["same_as"].null_count < rows.num_rows:
         assigned = set(splits["run_id"].to_pylist())
-        merged = merge_twins(rows.select(TWIN_COLUMNS).to_pylist(), assigned)
+        submitted = catalog.manifest().submitted
+        merged = merge_twins(rows.select(TWIN_COLUMNS).to_pylist(), assigned, submitted)
     return Selection(rows, splits, tuple(merged), all_by_source)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ncpl_data.catalog.bucket import open_storage
-from ncpl_data.catalog.errors import ConflictError
+from ncpl_data.catalog.errors import ConflictError, InputError
 from ncpl_data.catalog.folder import discard, write_error
 from ncpl_data.catalog.manifest import DataFile, Manifest, manifest_name, read_manifest
 from ncpl_data.catalog.outcome import Outcome, count_reasons, ingest_row, now, rejects_table
@@ -124,7 +125,11 @@ class Catalog:
         rejects = list(skipped)
         incoming = {run.run_id: run for run in runs}
         if len(incoming) != len(runs):
-            raise ValueError(f"{source}: {len(runs)} runs share {len(incoming)} ids")
+            twice = Counter(run.run_id for run in runs).most_common(1)[0][0]
+            raise InputError(
+                f'{source}: {len(runs):,} runs share {len(incoming):,} ids, such as "{twice}"; '
+                "each run needs one of its own"
+            )
         new_files = NewFiles()
 
         def prepare(manifest: Manifest) -> tuple[Files | None, Outcome]:

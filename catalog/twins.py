@@ -1,12 +1,12 @@
 """One physical run seen through several sources: which runs are twins, and which row stands.
 
 The rule of a snapshot: of several selected rows of one physical run one is kept. A row with a
-final loss stands before one without, a whole log before one that stops early, the owner's record
-before a copy, a run that a published split names before one it does not, then the run most others
-point to, then the smaller id. What the dropped rows know and the kept one does not is not lost: a
-curve of a metric the kept run lacks, and an evaluation of a task it lacks, come over under the kept
-run's id; their column `source` still says where they are from. The kept row's `same_as` names every
-dropped row.
+final loss stands before one without, a whole log before one that stops early, what an adapter read
+before what somebody submitted, the owner's record before a copy, a run that a published split names
+before one it does not, then the run most others point to, then the smaller id. What the dropped
+rows know and the kept one does not is not lost: a curve of a metric the kept run lacks, and an
+evaluation of a task it lacks, come over under the kept run's id; their column `source` still says
+where they are from. The kept row's `same_as` names every dropped row.
 """
 
 from __future__ import annotations
@@ -73,10 +73,12 @@ def lineages(rows: Iterable[Row]) -> dict[str, str]:
     )
 
 
-def merge_twins(rows: Sequence[Row], assigned: Collection[str]) -> list[Merged]:
+def merge_twins(
+    rows: Sequence[Row], assigned: Collection[str], submitted: Collection[str] = ()
+) -> list[Merged]:
     """Return the twins among rows with the columns `COLUMNS`, each with the row that stands.
 
-    `assigned` holds the ids of runs that a split names.
+    `assigned` holds the ids of runs that a split names, `submitted` the sources of submissions.
     """
     physical = physical_runs(rows)
     groups: dict[str, list[Row]] = {}
@@ -87,7 +89,7 @@ def merge_twins(rows: Sequence[Row], assigned: Collection[str]) -> list[Merged]:
         if len(twins) == 1:
             continue
         links = Counter(twin for row in twins for twin in row["same_as"] or ())
-        first, *others = sorted(twins, key=lambda row: rank(row, assigned, links))
+        first, *others = sorted(twins, key=lambda row: rank(row, assigned, submitted, links))
         names = {twin for row in twins for twin in (row["run_id"], *(row["same_as"] or ()))}
         found.append(
             Merged(
@@ -100,11 +102,17 @@ def merge_twins(rows: Sequence[Row], assigned: Collection[str]) -> list[Merged]:
     return found
 
 
-def rank(row: Row, assigned: Collection[str], links: Mapping[str, int]) -> tuple[Any, ...]:
-    """Return the key by which twins are ordered; the least stands."""
+def rank(
+    row: Row, assigned: Collection[str], submitted: Collection[str], links: Mapping[str, int]
+) -> tuple[Any, ...]:
+    """Return the key by which twins are ordered; the least stands.
+
+    Anybody may submit a run and say that it is a published one.
+    """
     return (
         row["final_loss"] is None,
         row.get("status") == "truncated",
+        row["run_id"].partition("/")[0] in submitted,
         row["is_copy"] is True,
         row["run_id"] not in assigned,
         -links.get(row["run_id"], 0),

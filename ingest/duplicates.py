@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from math import isclose
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,15 @@ OUTCOME = ("status", "final_loss", "final_loss_metric", "final_loss_unit", "fina
 VARIED = frozenset(
     ("learning_rate", "batch_size_sequences", "weight_decay", "warmup_steps", "params_total")
 )
+TELLING = (
+    *("learning_rate", "weight_decay", "batch_size_sequences"),
+    *("train_steps", "n_layers", "d_model"),
+)
+"""What two records of one physical run say alike, if not to the last digit."""
+
+ROUNDED = 0.01
+"""Relative. Sources round; runs of one sweep lie further apart."""
+
 MIN_AGREEING = 4
 """Values of the configuration both runs state alike; fewer do not make them the same run."""
 
@@ -97,6 +107,15 @@ def is_same(run: Run, other: Run) -> bool:
     if run.final_loss is None:
         return not run.curves and not other.curves and facts(run) == facts(other)
     return agreeing >= MIN_AGREEING and has_decimals(run.final_loss)
+
+
+def told_apart_by(run: Run, other: Run) -> str | None:
+    """Return a column that shows that two runs are not the same physical run, if there is one."""
+    for column in TELLING:
+        a, b = getattr(run, column), getattr(other, column)
+        if a is not None and b is not None and not isclose(a, b, rel_tol=ROUNDED):
+            return column
+    return None
 
 
 def contradicts(run: Run, other: Run, columns: Iterable[str]) -> bool:

@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ncpl_data.catalog.curate import curate
-from ncpl_data.catalog.errors import InputError, RawFileError, SourceUnreachableError
+from ncpl_data.catalog.errors import (
+    InputError,
+    NcplDataError,
+    RawFileError,
+    SourceUnreachableError,
+)
 from ncpl_data.catalog.outcome import Outcome
 from ncpl_data.catalog.parquet import file_sha256
 from ncpl_data.catalog.record import Run, Skipped
@@ -160,8 +165,9 @@ def read_or_explain(
     source: Source, origin: Origin, paths: Mapping[str, Path], changed: RawFile
 ) -> None:
     """Refuse a file of another hash, with the row that is wrong if reading finds one."""
-    for _ in origin.read(paths):
-        pass
+    with explained(source, origin, is_pinned=False):
+        for _ in origin.read(paths):
+            pass
     path = paths[changed.name]
     raise RawFileError(
         f"{source.name} {changed.name}: {path} has {path.stat().st_size:,} bytes with sha256 "
@@ -171,6 +177,29 @@ def read_or_explain(
         source=source.name,
         file=changed.name,
     )
+
+
+@contextmanager
+def explained(source: Source, origin: Origin, *, is_pinned: bool) -> Iterator[None]:
+    """Turn the failure of a reader on files it was not written for into one sentence.
+
+    On the files of its data sheet it is a mistake of ours, and passes.
+    """
+    try:
+        yield
+    except NcplDataError:
+        raise
+    except Exception as error:
+        if is_pinned:
+            raise
+        raise RawFileError(
+            f"{source.name}: its files are not of the form that its reader knows "
+            f"({type(error).__name__}: {str(error)[:200]}), and not those of revision "
+            f"{origin.revision[:12]}, which the data sheet names. Take those: ncpl-data sources "
+            f"{source.name}",
+            source=source.name,
+            file="",
+        ) from error
 
 
 def provenance(run: Run, located: Located) -> Run:
@@ -255,7 +284,8 @@ def ingest(
     runs: list[EncodedRun] = []
     skipped: list[Skipped] = []
     bar = bars(f"reading {source.name}", " records", located.origin.n_runs or None)
-    with bar as progress, seldom_collected():
+    reading = explained(source, located.origin, is_pinned=located.is_pinned)
+    with bar as progress, seldom_collected(), reading:
         for item in check(located.origin.read(located.paths), located, progress):
             if isinstance(item, Skipped):
                 skipped.append(item)

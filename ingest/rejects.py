@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,15 @@ class Reject:
             )
         folder = None if self.folder is None else Path(self.folder)
         return Document(self.file, self.document, line=self.line, folder=folder)
+
+    def beside(self, mended: Document) -> Document:
+        """Return a mended document; a curve file that is not beside it lies where this one lay."""
+        curves = mended.content.get("curves") if isinstance(mended.content, dict) else None
+        name = curves.get("file") if isinstance(curves, dict) else None
+        if not isinstance(name, str) or not mended.folder or not self.folder:
+            return mended
+        is_there = (mended.folder / name).is_file()
+        return mended if is_there else replace(mended, folder=Path(self.folder))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the reject as a JSON object."""

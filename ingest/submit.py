@@ -12,6 +12,7 @@ from ncpl_data.catalog.outcome import Outcome
 from ncpl_data.catalog.record import Run
 from ncpl_data.catalog.store import Catalog
 from ncpl_data.ingest.changes import Change, differences
+from ncpl_data.ingest.claims import false_claims
 from ncpl_data.ingest.documents import Document, with_provenance
 from ncpl_data.ingest.duplicates import Twins, stored_candidates
 from ncpl_data.ingest.finding import Finding, examine, refuse, same_run
@@ -80,6 +81,9 @@ def submit(
             done.refused.append(refuse(finding, [repeated(run, findings[run.run_id].document)]))
     manifest = catalog.manifest()
     check_sources(findings, manifest, done)
+    runs = [finding.run for finding in findings.values() if finding.run is not None]
+    for run_id, problem in false_claims(runs, catalog, manifest):
+        done.refused.append(refuse(findings.pop(run_id), [problem]))
     same, changed = compare_stored(findings, catalog, manifest, done, replace=replace)
     find_twins(findings, same, catalog, manifest, done)
     runs = [finding.run for finding in findings.values() if finding.run is not None]

@@ -27,7 +27,7 @@ USEFUL = (
 EPILOG = """\b
 Formats:
   csv          a table, one row a run, with --mapping FILE.toml
-  hf           trainer_state.json or an output folder of the Hugging Face Trainer
+  hf           trainer_state.json of the Hugging Face Trainer, or a folder of one or many runs
   log          text logs of modded-nanogpt, nanochat, nanoGPT, llm.c
   mlflow       an mlruns folder
   tensorboard  event files

@@ -136,7 +136,10 @@ def retry(
     documents, retried, unreadable = [], [], []
     for reject in wanted:
         try:
-            found = [reject.as_document()] if mended is None else list(read_documents([mended]))
+            if mended is None:
+                found = [reject.as_document()]
+            else:
+                found = [reject.beside(document) for document in read_documents([mended])]
         except InputError as error:
             unreadable.append(str(error))
             continue

@@ -114,7 +114,7 @@ class Draft:
             return WORDS[kind](str(value)), "logged"
         if kind == "nonzero":
             return (whole(alias.pointer, value), "logged") if value > 0 else (None, None)
-        if (kind == "steps_or_ratio" and value >= 1) or value == 0:
+        if (kind.startswith("steps_or_ratio") and value >= 1) or value == 0:
             return whole(alias.pointer, value), "logged"
         base_pointer, rule = NEEDS[kind]
         base = self.get(base_pointer)
@@ -128,7 +128,7 @@ class Draft:
         else:
             converted = value * base
             if kind != "ratio_of_rate":
-                converted = round(converted)
+                converted = math.ceil(converted) if kind.endswith("_up") else round(converted)
         return converted, {"kind": "derived", "rule": f"{alias.name} {rule}"}
 
     def point(self, metric: str, step: int, value: float, tokens: int | None = None) -> None:
@@ -211,6 +211,8 @@ TRAIN_STEPS, SEQUENCE_LENGTH = "/schedule/train_steps", "/schedule/sequence_leng
 NEEDS = {
     "steps_or_ratio": (TRAIN_STEPS, "x steps"),
     "ratio_of_steps": (TRAIN_STEPS, "x steps"),
+    "steps_or_ratio_up": (TRAIN_STEPS, "x steps, rounded up"),
+    "ratio_of_steps_up": (TRAIN_STEPS, "x steps, rounded up"),
     "ratio_of_rate": ("/optimizer/learning_rate", "x peak learning rate"),
     "tokens_to_sequences": (SEQUENCE_LENGTH, "/ sequence length"),
 }

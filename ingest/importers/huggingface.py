@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,20 +22,28 @@ NOT_CURVES = {
 
 
 def read(path: str, options: Options) -> Iterator[dict[str, Any]]:
-    """Yield the run of a trainer_state.json or of an output folder.
+    """Yield the run of a trainer_state.json, or each run of a folder, from its last checkpoint.
 
     Batch: per device x accumulation x devices. The number of devices stands in no file of the
     Trainer: declare it with --set /system/n_devices=8, or the batch stays unknown.
     """
-    state_path = find_state(Path(path))
+    states = find_states(Path(path))
+    names = Counter(folder.resolve().name for folder in states)
+    for folder, state_path in states.items():
+        name = folder.resolve().name
+        if names[name] > 1:  # lr1/out and lr2/out: what is above tells them apart
+            name = "-".join(folder.relative_to(path).parts) or name
+        yield read_run(state_path, Draft(options, name))
+
+
+def read_run(state_path: Path, draft: Draft) -> dict[str, Any]:
+    """Return the run of one state."""
     state = read_config(state_path)
     if not isinstance(state.get("log_history"), list):
         raise InputError(f"{state_path} has no log_history; expected the state of a Trainer")
     folders = (state_path.parent, state_path.parent.parent)
-    run_folder = next((f for f in folders if not f.name.startswith("checkpoint-")), folders[0])
-    draft = Draft(options, run_folder.resolve().name)
     draft.set(TRAIN_STEPS, state.get("max_steps"))
-    beside = options.config or find_beside(folders, ARGUMENTS)
+    beside = draft.options.config or find_beside(folders, ARGUMENTS)
     arguments = read_config(beside) if beside else {}
     draft.apply("huggingface", arguments)
     model = find_beside(folders, MODEL)
@@ -54,20 +63,32 @@ def read(path: str, options: Options) -> Iterator[dict[str, Any]]:
     for name, precision in (("bf16", "bfloat16"), ("fp16", "float16")):
         if arguments.get(name) is True:
             draft.set("/system/precision", precision)
-    yield draft.document(("eval/loss", "train/loss"))
+    return draft.document(("eval/loss", "train/loss"))
 
 
-def find_state(path: Path) -> Path:
-    """Return the state file; of several checkpoints in a folder the last."""
-    if path.is_file():
-        return path
-    found = list(path.glob(f"checkpoint-*/{STATE}"))
-    own = path / STATE
-    if own.is_file():
-        return own
+def find_states(path: Path) -> dict[Path, Path]:
+    """Return the state of each run by its folder: its own, else that of its last checkpoint."""
+    found: dict[Path, Path] = {}
+    for state in [path] if path.is_file() else sorted(path.rglob(STATE)):
+        folder = state.parent.parent if checkpoint_of(state) is not None else state.parent
+        known = found.get(folder)
+        if known is None or later(state, known):
+            found[folder] = state
     if not found:
         raise InputError(f"{path} holds no {STATE}; expected an output folder of a Trainer")
-    return max(found, key=lambda p: int(re.sub(r"\D", "", p.parent.name) or 0))
+    return found
+
+
+def later(state: Path, known: Path) -> bool:
+    """Return whether a state stands before another of its run."""
+    own, other = checkpoint_of(state), checkpoint_of(known)
+    return own is None or (other is not None and own > other)
+
+
+def checkpoint_of(state: Path) -> int | None:
+    """Return the number of the checkpoint that a state lies in, None for a run's own."""
+    match = re.fullmatch(r"checkpoint-(\d+)", state.parent.name)
+    return int(match[1]) if match else None
 
 
 def find_beside(folders: tuple[Path, ...], name: str) -> Path | None:

@@ -24,8 +24,10 @@ LINES: tuple[tuple[str, str], ...] = (
     # modded-nanogpt: step:125/3350 val_loss:4.66393 train_time:22.870s
     (rf"step:(?P<step>\d+)/(?P<of>\d+) val_loss:{NUMBER}", "validation/loss"),
     (rf"step:(?P<step>\d+)/(?P<of>\d+) (?:train_)?loss:{NUMBER}", "train/loss"),
-    # nanochat: step 00010/21400 (0.05%) | loss: 8.123456 | ..., Step 00250 | Validation bpb: 1.23
+    # nanochat: step 00010/21400 (0.05%) | loss: 8.123456 | ..., Step 00250 | Validation bpb: 1.23;
+    # with a time budget: step 00010 (0.4%) | loss: 8.123456
     (rf"step (?P<step>\d+)/(?P<of>\d+) .*?\| loss: {NUMBER}", "train/loss_smoothed"),
+    (rf"step (?P<step>\d+) \([\d.]+%\) \| loss: {NUMBER}", "train/loss_smoothed"),
     (rf"Step (?P<step>\d+) \| Validation bpb: {NUMBER}", "validation/bpb"),
     # llm.c: step 1/19560 | loss 11.009 (..); its main.log: s:1 trl:11.0090 ..., s:250 tel:6.4321
     (rf"step\s+(?P<step>\d+)/(?P<of>\d+) \| (?:train )?loss {NUMBER}", "train/loss"),

@@ -123,13 +123,23 @@ def history_rows(path: Path) -> Iterator[dict[str, Any]]:
             for batch in pq.ParquetFile(path).iter_batches(10_000):
                 yield from batch.to_pylist()
         elif path.suffix == ".csv":
-            with path.open(encoding="utf-8", newline="") as file:
-                yield from csv.DictReader(file)
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                yield from map(checked_row, csv.DictReader(file))
         else:
             with path.open(encoding="utf-8") as file:
-                yield from (json.loads(line) for line in file if line.strip())
+                yield from (checked_row(json.loads(line)) for line in file if line.strip())
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{path} can not be read: {error}") from error
+
+
+def checked_row(row: Any) -> dict[str, Any]:
+    """Return a row of a history.
+
+    Raises ValueError if it is no object, or has more values than the header has names.
+    """
+    if not isinstance(row, dict) or None in row:
+        raise ValueError(f"{str(row)[:80]} is no row; expected a value for each name")
+    return row
 
 
 def step_key(folder: Path) -> str:

@@ -96,6 +96,18 @@ RUNS = st.lists(
 )
 
 
+def test_a_submitted_row_stands_only_where_the_source_has_no_loss() -> None:
+    """Anybody may submit a run and say that it is a published one."""
+    own = {"run_hash": "h", "status": "finished", "is_copy": True, "same_as": None}
+    published = own | {"run_id": "steplaw/1", "final_loss": 2.5}
+    submitted = own | {"run_id": "evil/1", "final_loss": 0.5, "is_copy": False}
+    submitted["same_as"] = ["steplaw/1"]
+    (merged,) = merge_twins([published, submitted], (), {"evil"})
+    assert (merged.run_id, merged.dropped) == ("steplaw/1", ("evil/1",))
+    (merged,) = merge_twins([published | {"final_loss": None}, submitted], (), {"evil"})
+    assert merged.run_id == "evil/1"
+
+
 @given(RUNS, st.sampled_from(["group-hash", "compute", "source"]), st.integers(0, 5))
 @settings(max_examples=150, deadline=None)
 def test_no_policy_leaks_a_group_or_a_physical_run(

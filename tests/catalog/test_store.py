@@ -98,6 +98,13 @@ def test_refused_records_are_kept_with_their_reason(catalog: Catalog) -> None:
     assert put(catalog, make_run("a"), skipped=skipped).version is None
 
 
+def test_a_refused_record_may_hold_numbers_that_are_not_finite(catalog: Catalog) -> None:
+    payload = {"loss": [float("nan"), {"rate": float("-inf")}], "step": 3}
+    put(catalog, skipped=[Skipped("made/x", "schema", payload)])
+    (row,) = catalog.read("rejects").to_pylist()
+    assert row["payload"] == '{"loss":["nan",{"rate":"-inf"}],"step":3}'
+
+
 def test_a_dry_run_writes_nothing(catalog: Catalog) -> None:
     assert len(put(catalog, make_run("a"), dry_run=True).added) == 1
     assert not catalog.root.exists()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
@@ -204,6 +205,79 @@ def test_a_run_under_another_name_is_found(
     assert code == int(is_twin)
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "code"),
+    [
+        ("optimizer__learning_rate", 9.0, 1),
+        ("schedule__batch_size_sequences", 32, 1),
+        ("model__n_layers", 24, 1),
+        ("optimizer__learning_rate", 0.001001, 0),  # rounded elsewhere
+        ("optimizer__learning_rate", None, 0),
+        ("outcome__final_loss", 3.2, 0),  # another metric's, or a later step's
+    ],
+)
+def test_a_run_is_not_the_stored_one_it_contradicts(
+    column: str, value: object, code: int, catalog: Path, tmp_path: Path
+) -> None:
+    """What is linked becomes one row of a snapshot, so a wrong name would spoil both runs."""
+    assert run("submit", write(tmp_path / "a.jsonl", RUN), "--catalog", catalog)[0] == 0
+    seen = changed(RUN, run_id="other/a", source="other", same_as=["lab/a"], curves=[])
+    del seen["curves"]
+    seen = changed(seen, **{column: value})
+    exit_code, told = run("submit", write(tmp_path / "b.jsonl", seen), "--catalog", catalog)
+    assert exit_code == code
+    assert [p["pointer"] for p in told["problems"]] == ["/same_as/0"] * code
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({}, {"same_as": ["0", "1"]}),
+        ({"same_as": ["evil/c", "0"]}, {"same_as": ["evil/c", "1"]}),
+        ({}, {"same_as": ["1"], "parent_run_id": "0"}),
+        ({"parent_run_id": "0"}, {"parent_run_id": "1", "same_as": ["evil/a"]}),
+    ],
+)
+def test_a_submission_does_not_tie_two_published_runs_together(
+    first: dict, second: dict, catalog: Path, tmp_path: Path
+) -> None:
+    """As one run, one of them is gone; as one lineage over two sides, no snapshot is taken."""
+    place = ("--catalog", catalog)
+    fixture = Path(__file__).parents[1] / "fixtures" / "steplaw"
+    assert run("ingest", "steplaw", "--from", fixture, "--accept-changed", *place)[0] == 0
+    names = [r["run_id"] for r in run("query", "select run_id from runs order by 1", *place)[1]]
+    problems = []
+    for letter, links in (("a", first), ("b", second)):
+        document = {"schema_version": "1.0", "run_id": f"evil/{letter}", "source": "evil"}
+        text = json.dumps(document | {"extra": {"evil.run": letter}} | links)
+        for number in (0, 1):
+            text = text.replace(f'"{number}"', f'"{names[number]}"')
+        (tmp_path / f"{letter}.json").write_text(text)
+        problems += run("submit", tmp_path / f"{letter}.json", *place)[1]["problems"]
+    assert [(p["run_id"], p["pointer"]) for p in problems] == [("evil/b", "/same_as")]
+    assert "one run, or one lineage, of" in problems[0]["found"]
+
+
+def test_a_submission_does_not_take_the_place_of_a_published_run(
+    catalog: Path, tmp_path: Path
+) -> None:
+    place = ("--catalog", catalog)
+    assert run("ingest", "steplaw", "--offline", *place)[0] == 0  # a copy, as it ships
+    sql = "select run_id from runs where final_loss is not null order by 1 limit 1"
+    (row,) = run("query", sql, *place)[1]
+    evil = {"schema_version": "1.0", "run_id": "evil/a", "source": "evil"}
+    evil |= {"same_as": [row["run_id"]], "provenance": {"is_copy": False}}
+    evil["outcome"] = RUN["outcome"] | {"final_loss": 0.5}
+    assert run("submit", write(tmp_path / "evil.jsonl", evil), *place)[0] == 0
+    _, taken = run("snapshot", *place)
+    reader = pq.read_table(Path(taken["path"]) / "runs", columns=["run_id", "same_as"])
+    same_as = {r["run_id"]: r["same_as"] for r in reader.to_pylist()}
+    assert "evil/a" not in same_as
+    assert "evil/a" in same_as[row["run_id"]]
+    conflicts = run("conflicts", "--kind", "twins", "--each", *place)[1]
+    assert {c["reason"] for c in conflicts["each"]} == {"the other row was submitted"}
+
+
 def test_twins_inside_one_submission_are_found(catalog: Path, tmp_path: Path) -> None:
     path = write(tmp_path / "run.jsonl", RUN, RUN, changed(RUN, run_id="lab/b"))
     code, result = run("submit", path, "--catalog", catalog)
@@ -288,6 +362,25 @@ def test_rejects_are_listed_shown_mended_and_dropped(catalog: Path, tmp_path: Pa
     code, result = run("rejects", "retry", reject_id, "--with", mended, "--catalog", catalog)
     assert (code, result["added"], result["dropped"]) == (0, 1, [reject_id])
     assert list(Rejects(catalog).all()) == []
+
+
+def test_a_mended_document_finds_the_curves_of_the_refused_one(
+    catalog: Path, tmp_path: Path
+) -> None:
+    """As CONTRIBUTING.md has it: mended.json lies in the folder the command is called in."""
+    runs, here = tmp_path / "runs", tmp_path / "here"
+    runs.mkdir()
+    here.mkdir()
+    (runs / "curve.csv").write_text("metric,step,value\ntrain/loss,500,3.6\ntrain/loss,999,3.2\n")
+    bad = changed(RUN, optimizer__learning_rate="fast", curves={"file": "curve.csv"})
+    write(runs / "run.json", bad)
+    assert run("submit", runs, "--catalog", catalog)[0] == 1
+    (reject,) = Rejects(catalog).all()
+    mended = write(here / "mended.json", changed(bad, optimizer__learning_rate=0.001))
+    call = ("rejects", "retry", reject.id, "--with", mended, "--catalog", catalog)
+    assert run(*call)[0] == 0
+    (stored,) = find_runs(Catalog(catalog), ["lab/a"]).values()
+    assert [c.metric for c in stored.curves] == ["train/loss"]
 
 
 def test_a_reject_is_accepted_when_what_stood_against_it_is_gone(

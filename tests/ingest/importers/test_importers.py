@@ -99,7 +99,9 @@ def test_a_trainer_state_gives_its_hand_written_twin() -> None:
     assert origins["learning_rate"] == "logged"
     assert origins["n_devices"] == "declared"
     assert origins["batch_size_sequences"]["kind"] == "derived"
-    assert origins["warmup_steps"]["rule"] == "warmup_steps x steps"  # transformers 5: a ratio
+    assert (
+        origins["warmup_steps"]["rule"] == "warmup_steps x steps, rounded up"
+    )  # transformers 5: a ratio
     assert document["provenance"]["raw_config"]["hub_token"] == "[removed]"
     assert document["provenance"]["raw_config"]["warmup_steps"] == 0.05
 
@@ -170,6 +172,17 @@ def test_the_last_checkpoint_of_an_output_folder_is_read(tmp_path: Path) -> None
         (folder / "trainer_state.json").write_text(json.dumps(state | {"global_step": step}))
     (document,) = convert("hf", tmp_path / "out")
     assert (document["run_id"], document["outcome"]["final_step"]) == ("lab/out", 400)
+
+
+def test_each_run_of_a_folder_of_trainer_runs_is_read(tmp_path: Path) -> None:
+    state = json.loads((LOGS / "huggingface" / "trainer_state.json").read_text())
+    places = ("lr1/out", "lr2/out", "lr2/out/checkpoint-9", "a/checkpoint-9", "a/checkpoint-80")
+    for step, place in enumerate(places, start=1):
+        (tmp_path / place).mkdir(parents=True)
+        text = json.dumps(state | {"global_step": step})
+        (tmp_path / place / "trainer_state.json").write_text(text)
+    found = {d["run_id"]: d["outcome"]["final_step"] for d in convert("hf", tmp_path)}
+    assert found == {"lab/a": 5, "lab/lr1-out": 1, "lab/lr2-out": 2}
 
 
 def test_tensorboard_events_give_the_same_curves() -> None:
@@ -342,6 +355,16 @@ def test_home_folders_are_not_given_away(path: str, kept: str, tmp_path: Path) -
     assert document["provenance"]["raw_config"] == {"paths": {"out": [kept]}}
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("history.jsonl", '[1]\n{"_step": 1}\n'), ("history.csv", "_step,loss\n1,2\n2,3,4\n")],
+)
+def test_a_history_with_an_odd_row_is_one_sentence(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match="is no row"):
+        convert("wandb", tmp_path)
+
+
 def test_a_wandb_export_gives_its_twin_without_secrets() -> None:
     (document,) = convert("wandb", LOGS / "wandb")
     agrees(document, TWIN)
@@ -404,6 +427,7 @@ def test_a_batch_counts_only_with_its_unit(comment: str, batch: int | None, tmp_
     [
         ("step:125/3350 val_loss:4.66393 train_time:22s", "validation/loss", 125, 4.66393, NATS),
         ("step 00010/99 (0.05%) | loss: 8.1234 | dt: 3ms", "train/loss_smoothed", 10, 8.1234, NATS),
+        ("step 00010 (0.4%) | loss: 8.1234 | lrm: 1.00", "train/loss_smoothed", 10, 8.1234, NATS),
         ("Step 00250 | Validation bpb: 1.2345", "validation/bpb", 250, 1.2345, "bits_per_byte"),
         ("iter 100: loss 3.2101, time 10ms", "train/loss", 100, 3.2101, NATS),
         ("step 500: train loss 3.2000, val loss 3.3001", "validation/loss", 500, 3.3001, NATS),
@@ -449,6 +473,7 @@ def test_logs_of_one_name_in_two_folders_are_two_runs(tmp_path: Path) -> None:
     ("warmup", "steps"),
     [
         ({"warmup_steps": 0, "warmup_ratio": 0.1}, 40),
+        ({"warmup_steps": 0, "warmup_ratio": 0.003}, 2),  # the Trainer rounds up
         ({"warmup_steps": 50, "warmup_ratio": 0.1}, 50),
         ({"warmup_steps": 50, "warmup_ratio": 0.0}, 50),
         ({"warmup_steps": 0, "warmup_ratio": 0.0}, 0),
