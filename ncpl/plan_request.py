@@ -9,7 +9,7 @@ from typing import Any
 from ncpl.bundle import Bundle
 from ncpl.data import Runs
 from ncpl.errors import ConfigError
-from ncpl.features import Config, check_config, derive
+from ncpl.features import FIELDS, Config, check_config, derive
 from ncpl.fit import Fit
 from ncpl.plan_search import Support
 from ncpl.plan_space import SIZE_FIELDS, Axis
@@ -140,14 +140,19 @@ def optimizers_of(
 
 
 def size_axis(fit: Fit, sizes: Sizes, asked: tuple[float, float] | None) -> Axis:
-    """Return the sizes of a budget: where tokens too are inside what training has seen, if any."""
+    """Return the sizes of a budget: trained ones, and larger ones whose tokens training has seen.
+
+    The law says how loss goes on beyond the trained sizes; to keep a large budget to them would
+    spend it on tokens. Of the trained sizes, those count that need no more tokens than were seen.
+    """
     if asked is not None:
         return Axis("params_non_embedding", *asked, is_asked=True)
     low, high = fit.encoder.ranges["params_non_embedding"]
     least, most = fit.encoder.ranges["data_tokens"]
     budget = float(sizes.flop or 0) / FLOP_PER_PARAMETER_TOKEN
-    both = max(low, budget / most), min(high, budget / least)
-    return Axis("params_non_embedding", *(both if both[0] < both[1] else (low, high)))
+    smallest = max(low, budget / most)
+    largest = min(max(high, budget / least), FIELDS["params_non_embedding"].high)
+    return Axis("params_non_embedding", smallest if smallest <= high else low, largest)
 
 
 def finisher(sizes: Sizes) -> Callable[[dict[str, Any]], dict[str, Any] | None]:

@@ -107,6 +107,18 @@ def test_a_budget_chooses_the_size(bundle: Bundle) -> None:
     assert 5e7 <= asked.config["params_non_embedding"] <= 8e7
 
 
+def test_a_large_budget_is_not_kept_to_the_trained_sizes() -> None:
+    """Sizes with tokens inside what training has seen are searched, and the note tells."""
+    bundle = ncpl.load()
+    high = bundle.fits[0].encoder.ranges["params_non_embedding"][1]
+    found = recommend(bundle, flop=1e21)
+    assert found.config["params_non_embedding"] > high
+    assert any(note.startswith("params_non_embedding is") for note in found.prediction.warnings)
+    kept = recommend(bundle, flop=1e21, ranges={"params_non_embedding": (high / 7, high)})
+    assert found.prediction.loss < kept.prediction.loss
+    assert not any("at the end" in note for note in found.notes)
+
+
 def test_a_shape_gives_the_size(bundle: Bundle) -> None:
     shape = {"n_layers": 8, "d_model": 1024, "d_ff": 9552}
     found = recommend(bundle, train_tokens=14.2e9, fixed=shape)
