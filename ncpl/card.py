@@ -68,7 +68,7 @@ Nothing like it seen: one size or one optimizer left out of training, nats.
   such predictions carry a warning and a wider interval.
 - The loss is that of a run that does not diverge; the risk that it does is told apart, where
   training held runs that diverged.
-- A field that never varied in training has no effect; the prediction says so.
+- Of a field that never varied in training no run shows the effect; the prediction says so.
 """
 
 
@@ -83,7 +83,8 @@ def render(card: Mapping[str, Any]) -> str:
             f"and spread in units of {found['typical']:.4f}, times e to the "
             f"{found['growth']:.2f} times the power {BEND} of the nats above the best; "
             f"{found['outside']:.3f} nats more for each unit of "
-            "distance outside the trained range (log units of size, data, learning rate, batch), "
+            "distance outside the trained range (log units of size, data and batch, thrice those of a "
+            "learning rate, more for names and other numbers no run had), "
             "by the square of it beyond one unit"
         )
         missed = ", ".join(
