@@ -83,8 +83,8 @@ def render(card: Mapping[str, Any]) -> str:
             f"and spread in units of {found['typical']:.4f}, times e to the "
             f"{found['growth']:.2f} times the power {BEND} of the nats above the best; "
             f"{found['outside']:.3f} nats more for each unit of "
-            "distance outside the trained range (log units of size, data and batch, thrice those of a "
-            "learning rate, more for names and other numbers no run had), "
+            "distance outside the trained range (log units of size, data and batch, three times "
+            "those of a learning rate, more for names and other numbers no run had), "
             "by the square of it beyond one unit"
         )
         missed = ", ".join(
