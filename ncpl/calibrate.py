@@ -103,7 +103,8 @@ def calibrate(
             scale = error_scale(part.spread, part.above, found)
             found["inside"] = weighted_quantile(part.error / scale, part.weight, LEVEL)
         else:
-            found["outside"] = fit_slope(part, found, n_sizes=len(distinct_sizes(train)) - 1)
+            n_sizes = len(distinct(sizes(train)[0])) - 1
+            found["outside"] = fit_slope(part, found, n_sizes=n_sizes)
     if "inside_left_out_mae" in found:  # until here spreads were in units of a fold's typical one
         found["typical"] = typical_spread(fit, train)
     return found
@@ -189,15 +190,15 @@ def folds(train: Runs, n_folds: int) -> list[tuple[str, npt.NDArray[np.bool_]]]:
     for i in range(min(n_folds, len(names))):
         left_out = np.isin([group or "" for group in train.group], names[i::n_folds])
         found.append(("inside", left_out))
-    if len(distinct_sizes(train)) > 1:
-        found.append(("outside", sizes(train)[0] == distinct_sizes(train)[-1]))
+    params, _ = sizes(train)
+    if len(distinct(params)) > 1:
+        found.append(("outside", params == np.nanmax(params)))
     return found
 
 
-def distinct_sizes(train: Runs) -> Array:
-    """Return the sizes of the runs, each once, in non-embedding parameters, smallest first."""
-    params, _ = sizes(train)
-    return np.unique(params[np.isfinite(params)])
+def distinct(params_B: Array) -> Array:
+    """Return the sizes that are known, each once, smallest first."""
+    return np.unique(params_B[np.isfinite(params_B)])
 
 
 class Missed(NamedTuple):

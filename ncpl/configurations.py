@@ -13,7 +13,7 @@ from typing import Any
 from ncpl.bundle import Bundle
 from ncpl.data import Runs
 from ncpl.errors import ConfigError
-from ncpl.features import COUNTS, FIELDS, check_config, derive
+from ncpl.features import check_config, derive, is_number
 from ncpl.plausible import checked
 
 MAX_CHARACTERS = 2**28
@@ -130,8 +130,7 @@ def parse_csv(text: str, where: str) -> list[dict[str, Any]]:
 
 
 def _cell(name: str, text: str, place: str) -> Any:
-    is_number = name in COUNTS or (name in FIELDS and FIELDS[name].kind == "number")
-    if not is_number:
+    if not is_number(name):
         return text
     try:
         return float(text)

@@ -103,6 +103,11 @@ KNOWN = frozenset((*FIELDS, *SILENT)) - frozenset(DERIVED)
 NUMBERS = (float, int)
 
 
+def is_number(name: str) -> bool:
+    """Return whether a known field holds a number, one no model reads included."""
+    return name in COUNTS or (name in FIELDS and FIELDS[name].kind == "number")
+
+
 def check_config(config: Config, *, where: str = "configuration") -> dict[str, Any]:
     """Return a copy without nulls. Raises ConfigError for an unknown field or a value out of range.
 

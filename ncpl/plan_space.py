@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ncpl.errors import ConfigError
-from ncpl.features import COUNTS, FIELDS, KNOWN, Config, derive
+from ncpl.features import FIELDS, KNOWN, Config, derive, is_number
 from ncpl.fit import Fit
 
 SIZE_FIELDS = ("params_non_embedding", "train_tokens", "nominal_train_tokens", "train_steps")
@@ -198,8 +198,7 @@ def parse_fixed(texts: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for text in texts:
         name, value = _split(text, "NAME=VALUE")
-        is_number = name in COUNTS or (name in FIELDS and FIELDS[name].kind == "number")
-        found[name] = _number(value, name) if is_number else value
+        found[name] = _number(value, name) if is_number(name) else value
     return found
 
 

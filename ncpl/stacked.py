@@ -74,10 +74,12 @@ class Stacked:
         # Runs of one size, data and optimizer share what is read up to LAW: it is computed once.
         context_B2F = torch.cat([t[:, : first.n_context].float() for t in (inputs_BF, codes_BF)], 1)
         contexts, place_B = torch.unique(context_B2F, dim=0, return_inverse=True)
-        one_U = place_B.new_empty(len(contexts)).scatter_(0, place_B, torch.arange(len(place_B)))
         of_run: Tensor | slice = place_B
+        one_U = torch.arange(len(place_B))
         if 2 * len(contexts) > len(place_B):  # then copying to the runs costs more than it saves
-            one_U, of_run = torch.arange(len(place_B)), slice(None)
+            of_run = slice(None)
+        else:
+            one_U = place_B.new_empty(len(contexts)).scatter_(0, place_B, one_U)
         x_MWTU = self.tokens(inputs_BF[one_U], codes_BF[one_U], is_prefix=True)
         x_MWTB = self.tokens(inputs_BF, codes_BF, is_prefix=False)
         n_shared, n_tokens = x_MWTU.shape[2], x_MWTU.shape[2] + x_MWTB.shape[2]
