@@ -15,14 +15,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ncpl_data.catalog.errors import NcplDataError
-from ncpl_data.catalog.frozen import list_folders
 from ncpl_data.catalog.manifest import DataFile, Manifest, manifest_name, render, versions
 from ncpl_data.catalog.merge import engine, scan
 from ncpl_data.catalog.parquet import file_sha256
+from ncpl_data.catalog.snapshots.read import list_folders
+from ncpl_data.catalog.snapshots.verify import snapshot_problems
 from ncpl_data.catalog.store import Catalog
 from ncpl_data.catalog.stored import stored_runs
 from ncpl_data.catalog.tables import table_schemas
-from ncpl_data.catalog.verify import snapshot_problems
 
 MAX_NAMED = 5
 """Runs a problem names before it only counts."""

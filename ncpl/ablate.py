@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ncpl.calibrate import folds
-from ncpl.config import FitConfig
-from ncpl.data import Family, Runs
+from ncpl.data.fields import derive
+from ncpl.data.snapshot import Family, Runs
 from ncpl.errors import ConfigError
-from ncpl.features import derive
-from ncpl.fit import Fit, sizes
 from ncpl.laws.chinchilla import Chinchilla
-from ncpl.train import fit_family
+from ncpl.model.config import FitConfig
+from ncpl.model.ensemble import Fit, sizes
+from ncpl.train.calibrate import folds
+from ncpl.train.fit import fit_family
 
 UNSTRUCTURED = {"is_structured": False, "residual_scale": 0.1, "residual_penalty": 0.0}
 VARIANTS: dict[str, dict[str, Any]] = {

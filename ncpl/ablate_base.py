@@ -23,8 +23,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from ncpl.ablate import N_FOLDS, PAPER
-from ncpl.calibrate import folds
-from ncpl.data import Family, Runs, Snapshot
+from ncpl.data.snapshot import Family, Runs, Snapshot
 from ncpl.errors import ConfigError
 from ncpl.language.base import Base, load_base, new_backbone
 from ncpl.language.examples import Examples, examples_of, laws_of
@@ -36,6 +35,7 @@ from ncpl.language.sequence import Sequencer
 from ncpl.language.settings import LanguageConfig
 from ncpl.language.train import BEST, Trainer
 from ncpl.language.vocabulary import Vocabulary
+from ncpl.train.calibrate import folds
 
 PRETRAINED, RANDOM = ARMS = ("pretrained", "random")
 RATES = (1e-4, 3e-4, 8e-4, 2e-3, 5e-3)

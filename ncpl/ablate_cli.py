@@ -14,8 +14,8 @@ from ncpl.console import bundle_option, catalog_option, common, snapshot_option
 
 if TYPE_CHECKING:
     from ncpl.ablate_base import Trial
-    from ncpl.bundle import Bundle
     from ncpl.language.settings import LanguageConfig
+    from ncpl.model.bundle import Bundle
 
 log = logging.getLogger(__name__)
 Found = dict[str, list[dict[str, Any]]]
@@ -82,7 +82,7 @@ def ablate(
     if base is not None and rows_file is not None:
         raise click.UsageError("give --base or --rows, not both")
     from ncpl.ablate import read_rows
-    from ncpl.card import noted
+    from ncpl.evaluate.card import noted
 
     # Before an hour of training: a folder that cannot be written to is told at once.
     has_parts = base is None and rows_file is None
@@ -107,8 +107,8 @@ def ablate(
 
 
 def _bundle(folder: Path | None) -> Bundle:
-    from ncpl.bundle import Bundle, load
     from ncpl.errors import BundleError
+    from ncpl.model.bundle import Bundle, load
 
     bundle = load(folder)
     if not isinstance(bundle, Bundle):
@@ -121,8 +121,8 @@ def _bundle(folder: Path | None) -> Bundle:
 
 def _parts(bundle: Bundle, snapshot: str, catalog: Path | None, *, is_silent: bool) -> Found:
     from ncpl.ablate import ablations, joint, leave_one_out
-    from ncpl.snapshots import find_snapshot
-    from ncpl.train import settled
+    from ncpl.data.find import find_snapshot
+    from ncpl.train.fit import settled
 
     runs = find_snapshot(snapshot, catalog).runs()
 
@@ -165,8 +165,8 @@ def _bases(
     is_silent: bool,
 ) -> Found:
     from ncpl.ablate_base import compare_bases
+    from ncpl.data.find import find_snapshot
     from ncpl.language.pipeline import bar_of
-    from ncpl.snapshots import find_snapshot
 
     trainings: list[dict[str, Any]] = []
 
@@ -189,8 +189,8 @@ def _bases(
 
 def _write(found: Found, bundle: Bundle, folder: Path | None) -> None:
     from ncpl.ablate import merged
-    from ncpl.bundle import DEFAULT
-    from ncpl.card import render
+    from ncpl.evaluate.card import render
+    from ncpl.model.bundle import DEFAULT
 
     new = {name: rows for name, rows in found.items() if name != "trainings"}
     new["ablations"] = merged(bundle.about.get("ablations", []), new["ablations"])

@@ -18,12 +18,12 @@ from ncpl.console import NumberRange, Told, bundle_option, catalog_option, commo
 
 ELSEWHERE = {
     "ablate": "ncpl.ablate_cli:ablate",
-    "predict": "ncpl.predict_cli:predict",
-    "plan": "ncpl.plan_cli:plan",
-    "plot": "ncpl.plot_cli:plot",
-    "gate": "ncpl.gate_cli:gate",
-    "laws": "ncpl.laws.cli:laws",
-    "bench": "ncpl.bench.cli:bench",
+    "predict": "ncpl.commands.predict:predict",
+    "plan": "ncpl.commands.plan:plan",
+    "plot": "ncpl.commands.plot:plot",
+    "gate": "ncpl.commands.gate:gate",
+    "laws": "ncpl.commands.laws:laws",
+    "bench": "ncpl.commands.bench:bench",
 }
 """Subcommands that live beside what they run, by import string."""
 
@@ -123,7 +123,7 @@ def train_main(
                 "--seeds and --plot are not for a language model, nor is --warm-start: give the "
                 "bundle's folder model/ as --base"
             )
-        from ncpl.language.command import train_and_print
+        from ncpl.commands.train_language import train_and_print
 
         train_and_print(
             language, snapshot, catalog, as_json=as_json, folder=out, seed=seed, kind=parallel,
@@ -132,10 +132,10 @@ def train_main(
         return
     if track or parallel != "ddp":
         raise click.UsageError("--track and --parallel are for a language model: give --base")
-    from ncpl.bundle import load
-    from ncpl.config import FitConfig
-    from ncpl.pipeline import train_bundle
-    from ncpl.snapshots import find_snapshot
+    from ncpl.data.find import find_snapshot
+    from ncpl.model.bundle import load
+    from ncpl.model.config import FitConfig
+    from ncpl.train.pipeline import train_bundle
 
     config = (
         FitConfig.from_toml(config_file) if config_file else FitConfig.preset(preset or "default")
@@ -170,7 +170,7 @@ def train_main(
 
 def print_scores(bundle: Any, as_json: bool, more: dict[str, Any]) -> None:
     """Print a bundle's score table, as text or as one JSON object."""
-    from ncpl.evaluate import format_table
+    from ncpl.evaluate.scores import format_table
 
     about = bundle.about
     if as_json:
@@ -226,8 +226,8 @@ def evaluate(
     Example: ncpl eval --bundle runs/ncpl --snapshot latest --cells
     """
     del no_progress  # nothing takes long here
-    from ncpl.bundle import load
-    from ncpl.snapshots import find_snapshot
+    from ncpl.data.find import find_snapshot
+    from ncpl.model.bundle import load
 
     bundle = load(folder)
     found = find_snapshot(snapshot, catalog)
@@ -249,9 +249,10 @@ def scoring_of(bundle: Any) -> tuple[Callable[..., None], Callable[..., list[dic
         from ncpl.language import scores
 
         return scores.rescore, scores.cells
-    from ncpl import evaluate, pipeline
+    from ncpl.evaluate.scores import cell_table
+    from ncpl.train import pipeline
 
-    return pipeline.rescore, evaluate.cell_table
+    return pipeline.rescore, cell_table
 
 
 @main.command()
@@ -263,11 +264,15 @@ def card(folder: Path | None, as_json: bool, no_progress: bool) -> None:
     Example: ncpl card --bundle runs/ncpl
     """
     del no_progress  # nothing takes long here
-    from ncpl.bundle import load
     from ncpl.errors import BundleError
+    from ncpl.model.bundle import load
 
     found = load(folder).card()
-    kind = "ncpl.language.card" if found["format"].startswith("ncpl-language/") else "ncpl.card"
+    kind = (
+        "ncpl.language.card"
+        if found["format"].startswith("ncpl-language/")
+        else "ncpl.evaluate.card"
+    )
     render = importlib.import_module(kind).render
     try:
         click.echo(json.dumps(found) if as_json else render(found))

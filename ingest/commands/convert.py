@@ -81,10 +81,10 @@ def convert(
     the same, with what is missing on stderr: add --set, or edit them.
     """
     from ncpl_data.catalog.errors import InputError
-    from ncpl_data.ingest.documents import Document
-    from ncpl_data.ingest.finding import Finding, checked
     from ncpl_data.ingest.importers import importer
     from ncpl_data.ingest.importers.base import Options
+    from ncpl_data.ingest.submissions.documents import Document
+    from ncpl_data.ingest.submissions.finding import Finding, checked
 
     options = Options(
         source=source,

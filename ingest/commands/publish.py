@@ -49,7 +49,7 @@ def publish(
     sent again; run the same command again after an interruption. Exit code 4: somebody committed
     meanwhile, and nothing of yours is visible.
     """
-    from ncpl_data.catalog.frozen import find_snapshot
+    from ncpl_data.catalog.snapshots.read import find_snapshot
     from ncpl_data.catalog.store import Catalog
     from ncpl_data.ingest.hub.publish import publish as publish_snapshot
 

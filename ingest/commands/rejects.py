@@ -19,7 +19,7 @@ from ncpl_data.ingest.console import (
 )
 
 if TYPE_CHECKING:
-    from ncpl_data.ingest.rejects import Reject, Rejects
+    from ncpl_data.ingest.submissions.rejects import Reject, Rejects
 
 EPILOG = """\b
 Examples:
@@ -45,7 +45,7 @@ def rejects() -> None:
 def list_rejects(catalog_folder: Path, console: Console) -> None:
     """List refused documents with their first reason, and what ingests refused, by reason."""
     from ncpl_data.catalog.store import Catalog
-    from ncpl_data.ingest.rejects import Rejects
+    from ncpl_data.ingest.submissions.rejects import Rejects
 
     rows = [
         {
@@ -78,7 +78,7 @@ def list_rejects(catalog_folder: Path, console: Console) -> None:
 @output_options
 def show(reject_id: str, document: bool, catalog_folder: Path, console: Console) -> None:
     """Show a refused document with every problem it has."""
-    from ncpl_data.ingest.rejects import Rejects
+    from ncpl_data.ingest.submissions.rejects import Rejects
     from ncpl_data.schema.validate import shorten
 
     reject = Rejects(catalog_folder).find(reject_id)
@@ -125,9 +125,9 @@ def retry(
     """
     from ncpl_data.catalog.errors import InputError
     from ncpl_data.catalog.store import Catalog
-    from ncpl_data.ingest import submit as submission
-    from ncpl_data.ingest.documents import read_documents
-    from ncpl_data.ingest.rejects import Rejects
+    from ncpl_data.ingest.submissions import submit as submission
+    from ncpl_data.ingest.submissions.documents import read_documents
+    from ncpl_data.ingest.submissions.rejects import Rejects
 
     store = Rejects(catalog_folder)
     if mended is not None and len(ids) != 1:
@@ -173,7 +173,7 @@ def retry(
 @output_options
 def drop(ids: tuple[str, ...], all_of_them: bool, catalog_folder: Path, console: Console) -> None:
     """Forget refused documents."""
-    from ncpl_data.ingest.rejects import Rejects
+    from ncpl_data.ingest.submissions.rejects import Rejects
 
     store = Rejects(catalog_folder)
     dropped = chosen(store, ids, all_of_them)

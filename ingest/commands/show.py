@@ -49,7 +49,7 @@ def show(
     """Show one run: every stated value with its unit and origin, and its curve."""
     from ncpl_data.catalog.errors import InputError
     from ncpl_data.catalog.store import Catalog
-    from ncpl_data.ingest.lookup import find_runs
+    from ncpl_data.ingest.submissions.lookup import find_runs
 
     catalog = Catalog(catalog_folder)
     run = find_runs(catalog, [run_id]).get(run_id)

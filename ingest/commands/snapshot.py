@@ -72,8 +72,8 @@ def snapshot(
     """
     if ctx.invoked_subcommand is not None:
         return
-    from ncpl_data.catalog.frozen import list_snapshots
-    from ncpl_data.catalog.snapshot import take_snapshot
+    from ncpl_data.catalog.snapshots.read import list_snapshots
+    from ncpl_data.catalog.snapshots.take import take_snapshot
     from ncpl_data.catalog.store import Catalog
 
     catalog = Catalog(catalog_folder, at)
@@ -131,7 +131,7 @@ def split_text(policy: str, by_source: dict[str, dict[str, int]]) -> str:
 @output_options
 def list_command(catalog_folder: Path, console: Console) -> int:
     """List the snapshots of the catalog, oldest first; exit 1 if one is damaged."""
-    from ncpl_data.catalog.frozen import list_snapshots
+    from ncpl_data.catalog.snapshots.read import list_snapshots
     from ncpl_data.catalog.store import Catalog
 
     known, damaged = list_snapshots(Catalog(catalog_folder).root / "snapshots")
@@ -158,9 +158,9 @@ def list_command(catalog_folder: Path, console: Console) -> int:
 @output_options
 def verify(which: str, catalog_folder: Path, console: Console) -> None:
     """Check every file of a snapshot against its manifest, and the content against the id."""
-    from ncpl_data.catalog.frozen import find_snapshot
+    from ncpl_data.catalog.snapshots.read import find_snapshot
+    from ncpl_data.catalog.snapshots.verify import verify_snapshot
     from ncpl_data.catalog.store import Catalog
-    from ncpl_data.catalog.verify import verify_snapshot
 
     path = find_snapshot(Catalog(catalog_folder).root / "snapshots", which)
     manifest = verify_snapshot(path)
@@ -178,8 +178,8 @@ def verify(which: str, catalog_folder: Path, console: Console) -> None:
 @output_options
 def diff(first: str, second: str, catalog_folder: Path, console: Console) -> int:
     """Say how the SECOND snapshot differs from the FIRST; exit 1 if it does, as diff does."""
-    from ncpl_data.catalog.difference import difference
-    from ncpl_data.catalog.frozen import find_snapshot
+    from ncpl_data.catalog.snapshots.diff import difference
+    from ncpl_data.catalog.snapshots.read import find_snapshot
     from ncpl_data.catalog.store import Catalog
 
     folder = Catalog(catalog_folder).root / "snapshots"

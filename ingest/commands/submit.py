@@ -47,9 +47,9 @@ def submit(
     """
     from ncpl_data.catalog.errors import InputError
     from ncpl_data.catalog.store import Catalog
-    from ncpl_data.ingest import submit as submission
-    from ncpl_data.ingest.documents import read_documents
-    from ncpl_data.ingest.rejects import Rejects
+    from ncpl_data.ingest.submissions import submit as submission
+    from ncpl_data.ingest.submissions.documents import read_documents
+    from ncpl_data.ingest.submissions.rejects import Rejects
 
     catalog = Catalog(catalog_folder)
     console.note(f"catalog: {catalog_folder}{' (dry run, nothing is written)' if dry_run else ''}")
@@ -91,7 +91,7 @@ def counted(documents: Iterable[T], advance: Callable[[int], object]) -> Iterato
 
 def change_lines(done: object, dry_run: bool, verbosity: int) -> list[str]:
     """Return what is added and changed, field by field."""
-    from ncpl_data.ingest.submit import Submitted
+    from ncpl_data.ingest.submissions.submit import Submitted
     from ncpl_data.schema.validate import shorten
 
     assert isinstance(done, Submitted)

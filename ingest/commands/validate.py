@@ -34,7 +34,7 @@ def validate(files: tuple[Path, ...], jobs: int | None, console: Console) -> int
     Each problem names file, line and place, what was found and what was expected. Many documents
     are checked fastest as JSON lines, with the extra `fast`.
     """
-    from ncpl_data.ingest.validation import invalid_documents
+    from ncpl_data.ingest.submissions.validate import invalid_documents
 
     n_documents, n_invalid = 0, 0
     problems: list[dict[str, Any]] = []

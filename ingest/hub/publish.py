@@ -18,9 +18,9 @@ from ncpl_data.catalog.errors import (
     NcplDataError,
     SourceUnreachableError,
 )
-from ncpl_data.catalog.frozen import MANIFEST, PAGES, TABLE_FILE, label_of, table_files
 from ncpl_data.catalog.parquet import file_sha256, read_parquet
-from ncpl_data.catalog.verify import verify_snapshot
+from ncpl_data.catalog.snapshots.read import MANIFEST, PAGES, TABLE_FILE, label_of, table_files
+from ncpl_data.catalog.snapshots.verify import verify_snapshot
 from ncpl_data.ingest.hub.repository import Repository, check_names, holds
 from ncpl_data.ingest.live.hub_dataset import HubFile
 

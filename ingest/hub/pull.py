@@ -16,7 +16,7 @@ from typing import Any
 
 from ncpl_data.catalog.errors import InputError, IntegrityError, SourceUnreachableError
 from ncpl_data.catalog.folder import TEMPORARY_PREFIX, write_error
-from ncpl_data.catalog.frozen import (
+from ncpl_data.catalog.snapshots.read import (
     CHECKSUMS,
     MANIFEST,
     PAGES,
@@ -28,7 +28,7 @@ from ncpl_data.catalog.frozen import (
     read_manifest,
     table_files,
 )
-from ncpl_data.catalog.verify import snapshot_problems, verify_snapshot
+from ncpl_data.catalog.snapshots.verify import snapshot_problems, verify_snapshot
 from ncpl_data.ingest.base import RawFile
 from ncpl_data.ingest.fetch import Progress, cache_folder, fetch
 from ncpl_data.ingest.hub.repository import Repository, check_names, git_sha1, resolved

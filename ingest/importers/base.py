@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from ncpl_data.catalog.errors import InputError
-from ncpl_data.ingest.documents import set_value
 from ncpl_data.ingest.importers.spelling import (
     WORDS,
     flattened,
@@ -26,6 +25,7 @@ from ncpl_data.ingest.importers.spelling import (
     whole,
 )
 from ncpl_data.ingest.secrets import scrubbed, without_homes
+from ncpl_data.ingest.submissions.documents import set_value
 from ncpl_data.schema.aliases import Alias, alias_tables
 from ncpl_data.schema.fields import run_fields
 from ncpl_data.schema.load import SCHEMA_VERSION

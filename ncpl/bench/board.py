@@ -16,9 +16,9 @@ from ncpl.bench.learners import NotApplicableError, Prediction
 from ncpl.bench.methods import Method
 from ncpl.bench.part import Part
 from ncpl.bench.quoted import QUOTED
-from ncpl.data import Family, Runs, Snapshot
+from ncpl.data.snapshot import Family, Runs, Snapshot
 from ncpl.errors import SnapshotError
-from ncpl.evaluate import SPLITS, score
+from ncpl.evaluate.scores import SPLITS, score
 
 Array = npt.NDArray[np.float64]
 FORMAT = "ncpl-board/1"

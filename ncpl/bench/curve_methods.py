@@ -170,8 +170,8 @@ def of_bundle(folder: Path, train: Points) -> CurvePredictor:
 
     Raises NotApplicableError where it has no member for these runs, or none with curves.
     """
-    from ncpl.bundle import load
-    from ncpl.features import derive
+    from ncpl.data.fields import derive
+    from ncpl.model.bundle import load
 
     bundle = load(folder)
     family = train.part.runs.family[0]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ncpl.bench.board import bootstrap, rounded
 from ncpl.bench.part import Part
 from ncpl.bench.rates import rates
-from ncpl.data import Measured
+from ncpl.data.snapshot import Measured
 from ncpl.laws.schedules import Curves
 
 Array = npt.NDArray[np.float64]

@@ -20,9 +20,9 @@ from ncpl.bench.curve_points import Points, points_of, scores_of
 from ncpl.bench.learners import NotApplicableError
 from ncpl.bench.methods import OWN_FIT, SEEN_DRIFT, SEEN_FORM, chinchilla_refit
 from ncpl.bench.part import Part
-from ncpl.data import Family, Snapshot
+from ncpl.data.snapshot import Family, Snapshot
 from ncpl.errors import SnapshotError
-from ncpl.evaluate import SPLITS
+from ncpl.evaluate.scores import SPLITS
 from ncpl.laws import chinchilla
 from ncpl.laws.multipower import multipower
 from ncpl.laws.tissue import tissue

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from ncpl.bench.learners import NotApplicableError, Prediction, Predictor
 from ncpl.bench.methods import Method
 from ncpl.bench.part import Part
+from ncpl.bench.tables import check_names
 from ncpl.errors import ConfigError
-from ncpl.laws.tables import check_names
 
 Array = npt.NDArray[np.float64]
 ENTRY_POINTS = "ncpl.predictors"
@@ -88,7 +88,7 @@ def of_file(name: str, file: Path) -> Method:
 
 def of_bundle(name: str, folder: Path) -> Method:
     """Return the method of an NCPL bundle; raises BundleError if it is damaged."""
-    from ncpl.bundle import load
+    from ncpl.model.bundle import load
 
     bundle = load(folder)
 

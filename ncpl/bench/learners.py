@@ -104,7 +104,7 @@ def process(*, centred: bool, on: Base) -> Base:
     """Return a Gaussian process, its intervals scaled on left-out training groups."""
 
     def fit(train: Part, seed: int) -> Predictor:
-        from ncpl.laws.gp import fit_gp, left_out_scale
+        from ncpl.bench.gp import fit_gp, left_out_scale
 
         base = on(train, seed)
         design = Design.of(train)
@@ -127,7 +127,7 @@ def drift_process(*, on: Base) -> Base:
     """Return the process with a quadratic drift in size and data (modeling notes, section 6)."""
 
     def fit(train: Part, seed: int) -> Predictor:
-        from ncpl.laws.drift_gp import Rows, fit_drift_process
+        from ncpl.bench.drift_gp import Rows, fit_drift_process
 
         base = on(train, seed)
         recipe = Recipe.of(train)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ncpl.data import Runs
-from ncpl.fit import sizes
+from ncpl.data.snapshot import Runs
+from ncpl.model.ensemble import sizes
 
 Array = npt.NDArray[np.float64]
 HYPER_FIELDS = (

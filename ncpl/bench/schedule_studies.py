@@ -16,11 +16,11 @@ import numpy.typing as npt
 
 from ncpl.bench.curve_points import Path, Points
 from ncpl.bench.part import Part
-from ncpl.data import Measured, Runs, Snapshot
+from ncpl.bench.reproduce import FITTED_ON
+from ncpl.data.snapshot import Measured, Runs, Snapshot
 from ncpl.laws.base import Law
 from ncpl.laws.fitting import fit_law
 from ncpl.laws.multipower import fit_multipower, multipower
-from ncpl.laws.reproduce import FITTED_ON
 from ncpl.laws.schedules import Curves
 from ncpl.laws.tissue import tissue
 

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ncpl.bundle import Bundle
-from ncpl.data import Runs
+from ncpl.data.fields import derive
+from ncpl.data.snapshot import Runs
 from ncpl.errors import NcplError
-from ncpl.features import derive
 from ncpl.figures.groups import PLANE, Array, Group, find_groups
 from ncpl.figures.style import (
     LOSS_LABEL,
@@ -24,9 +23,10 @@ from ncpl.figures.style import (
     thinned,
 )
 from ncpl.laws.steplaw import PUBLISHED
+from ncpl.model.bundle import Bundle
 
 if TYPE_CHECKING:
-    from ncpl.plan import Recommendation
+    from ncpl.plan.recommend import Recommendation
 
 GRID = (61, 49)
 LEVELS = 14

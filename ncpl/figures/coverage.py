@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ncpl.bundle import Bundle
-from ncpl.data import Runs
+from ncpl.data.snapshot import Runs
 from ncpl.errors import NcplError
-from ncpl.evaluate import SPLITS
+from ncpl.evaluate.scores import SPLITS
 from ncpl.figures.style import LAW_COLOUR, NCPL_COLOUR, PALETTE, pyplot, save
+from ncpl.model.bundle import Bundle
 
 EDGES_PERCENT = (0.0, 0.5, 1.0, 2.0, 5.0, np.inf)
 """How far a run lies above the best of its group."""

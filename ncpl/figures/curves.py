@@ -11,12 +11,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ncpl.bundle import Bundle
-from ncpl.data import Runs, Snapshot
+from ncpl.data.fields import derive
+from ncpl.data.snapshot import Runs, Snapshot
 from ncpl.errors import ConfigError, NcplError
-from ncpl.evaluate import SPLITS
-from ncpl.features import derive
+from ncpl.evaluate.scores import SPLITS
 from ncpl.figures.style import PALETTE, count_text, pyplot, save
+from ncpl.model.bundle import Bundle
 
 Array = npt.NDArray[np.float64]
 FROM_FRAC = 0.05

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ncpl.bundle import Bundle, Intervals
-from ncpl.configurations import fields_read
-from ncpl.data import Runs
+from ncpl.data.fields import derive
+from ncpl.data.snapshot import Runs
 from ncpl.errors import NcplError
-from ncpl.features import derive
-from ncpl.fit import Fit
+from ncpl.evaluate.configurations import fields_read
+from ncpl.model.bundle import Bundle, Intervals
+from ncpl.model.ensemble import Fit
 
 Array = npt.NDArray[np.float64]
 PLANE = ("learning_rate", "batch_size_sequences")

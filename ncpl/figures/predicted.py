@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ncpl.bundle import Bundle
-from ncpl.data import Runs
+from ncpl.data.snapshot import Runs
 from ncpl.errors import NcplError
-from ncpl.evaluate import SPLITS
+from ncpl.evaluate.scores import SPLITS
 from ncpl.figures.style import LAW_COLOUR, LOSS_LABEL, NCPL_COLOUR, SCALE, pyplot, save
-from ncpl.fit import sizes
+from ncpl.model.bundle import Bundle
+from ncpl.model.ensemble import sizes
 
 
 def predicted_against_measured(

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ncpl.bundle import Bundle
-from ncpl.data import Runs
+from ncpl.data.snapshot import Runs
 from ncpl.figures.groups import Array, Group, find_groups
 from ncpl.figures.style import (
     LOSS_LABEL,
@@ -21,6 +20,7 @@ from ncpl.figures.style import (
     thinned,
     tick_text,
 )
+from ncpl.model.bundle import Bundle
 
 LINES, STEPS = 4, 60
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")

@@ -17,10 +17,10 @@ import numpy.typing as npt
 import torch
 from safetensors.torch import load_file
 
-from ncpl.data import Family
+from ncpl.data.consistency import check_prediction, checked_row, other_data
+from ncpl.data.fields import Config
+from ncpl.data.snapshot import Family
 from ncpl.errors import BundleError, ConfigError
-from ncpl.features import Config
-from ncpl.fit import answering
 from ncpl.language.base import new_backbone, read_shape, write_shape
 from ncpl.language.checkpoint import replace
 from ncpl.language.examples import row_of
@@ -30,7 +30,7 @@ from ncpl.language.sequence import Query, Sequencer
 from ncpl.language.settings import LanguageConfig
 from ncpl.language.vocabulary import Vocabulary
 from ncpl.laws.chinchilla import Chinchilla
-from ncpl.plausible import check_prediction, checked_row, other_data
+from ncpl.model.ensemble import answering
 
 FORMAT = "ncpl-language/1"
 WEIGHTS, CARD, TOKENIZER, SHAPE = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ncpl.evaluate import format_table
+from ncpl.evaluate.scores import format_table
 
 TEXT = """# NCPL bundle, the paper's mode
 

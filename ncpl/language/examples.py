@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ncpl.data import Family, Measured, Runs
+from ncpl.data.fields import Config, derive
+from ncpl.data.snapshot import Family, Measured, Runs
 from ncpl.errors import ConfigError, SnapshotError
-from ncpl.features import Config, derive
 from ncpl.language.sequence import Query
 from ncpl.language.settings import LanguageConfig
 from ncpl.laws import chinchilla

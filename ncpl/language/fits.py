@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ncpl.data import Family
+from ncpl.data.snapshot import Family
 from ncpl.language.bundle import OUTSIDE_FACTOR, WATCHED, FamilyFit, LanguageBundle
 from ncpl.language.examples import Examples
 from ncpl.language.sequence import Query

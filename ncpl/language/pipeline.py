@@ -20,7 +20,7 @@ import transformers
 from safetensors.torch import load_file
 
 import ncpl
-from ncpl.data import Family, Measured, Runs, Snapshot
+from ncpl.data.snapshot import Family, Measured, Runs, Snapshot
 from ncpl.language.base import load_base
 from ncpl.language.bundle import LanguageBundle
 from ncpl.language.card import render

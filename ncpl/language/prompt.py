@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from ncpl.features import Config
+from ncpl.data.fields import Config
 from ncpl.language.quantities import CATEGORIES, QUANTITIES, scaled, value_of
 
 

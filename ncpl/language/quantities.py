@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ncpl.data.fields import FIELDS, Config
 from ncpl.errors import ConfigError
-from ncpl.features import FIELDS, Config
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ncpl.data import Family
+from ncpl.data.snapshot import Family
 from ncpl.errors import BundleError
 from ncpl.language.base import new_backbone, read_shape
 from ncpl.language.bundle import FamilyFit, LanguageBundle

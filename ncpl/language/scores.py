@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ncpl.data import Family, Runs, Snapshot
-from ncpl.evaluate import SPLITS, law_score, plain, score
+from ncpl.data.snapshot import Family, Runs, Snapshot
+from ncpl.evaluate.scores import SPLITS, law_score, plain, score
 from ncpl.language.bundle import FamilyFit, LanguageBundle
 from ncpl.language.examples import curve_points, row_of
 from ncpl.laws.chinchilla import REFERENCE

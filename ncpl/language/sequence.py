@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ncpl.features import Config
+from ncpl.data.fields import Config
 from ncpl.language.prompt import ASK, Piece, pieces_of, point_pieces
 from ncpl.language.settings import LanguageConfig
 from ncpl.language.vocabulary import Vocabulary

@@ -35,7 +35,7 @@ class LanguageConfig(Settings):
     tokenizer: str = "base"
     """`base`: the base's own; `words`: one over the words of the training configurations."""
     units: str = "linear"
-    """How a number is scaled: `linear` is the reference's table, `log` that of ncpl.features."""
+    """How a number is scaled: `linear` is the reference's table, `log` that of ncpl.data.fields."""
     fields: tuple[str, ...] = (
         "source", "params_non_embedding", "data_tokens", "n_layers", "n_heads", "d_model", "d_ff",
         "optimizer", "learning_rate", "schedule", "warmup_steps", "weight_decay",

@@ -30,7 +30,7 @@ SQL = (
 FREEZE = """
 import json, resource, sys, time
 from pathlib import Path
-from ncpl_data.catalog.snapshot import take_snapshot
+from ncpl_data.catalog.snapshots.take import take_snapshot
 from ncpl_data.catalog.store import Catalog
 root, out, where = sys.argv[1:]
 started = time.perf_counter()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ncpl.data import Runs, Snapshot
+from ncpl.data.snapshot import Runs, Snapshot
 from ncpl.language.base import load_base
 from ncpl.language.forecast import residuals
 from ncpl.language.network import Network

@@ -13,12 +13,12 @@ from ncpl_data.catalog.curve import Curve
 from ncpl_data.catalog.folder import LocalFolder
 from ncpl_data.catalog.outcome import Outcome
 from ncpl_data.catalog.record import Evaluation, Run
-from ncpl_data.catalog.snapshot import take_snapshot
+from ncpl_data.catalog.snapshots.take import take_snapshot
 from ncpl_data.catalog.store import Catalog
 
 # A forked child of this server starts in milliseconds, so that many can be killed in a test.
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["ncpl_data.catalog.compact", "ncpl_data.catalog.snapshot"])
+CONTEXT.set_forkserver_preload(["ncpl_data.catalog.compact", "ncpl_data.catalog.snapshots.take"])
 
 
 def made_run(name: str, *, source: str = "made", points: int = 20, **fields: object) -> Run:

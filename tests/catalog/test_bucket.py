@@ -21,9 +21,9 @@ from ncpl_data.catalog.errors import InputError, SourceUnreachableError
 from ncpl_data.catalog.folder import LocalFolder
 from ncpl_data.catalog.gc import collect
 from ncpl_data.catalog.manifest import versions
-from ncpl_data.catalog.snapshot import take_snapshot
+from ncpl_data.catalog.snapshots.take import take_snapshot
+from ncpl_data.catalog.snapshots.verify import verify_snapshot
 from ncpl_data.catalog.store import Catalog
-from ncpl_data.catalog.verify import verify_snapshot
 from ncpl_data.ingest.cli import main
 
 N_WRITERS, N_COMMITS = 8, 20

@@ -14,7 +14,7 @@ from made_runs import made_run, put
 
 from ncpl_data.catalog.compact import compact
 from ncpl_data.catalog.record import Skipped
-from ncpl_data.catalog.snapshot import take_snapshot
+from ncpl_data.catalog.snapshots.take import take_snapshot
 from ncpl_data.catalog.store import Catalog
 
 

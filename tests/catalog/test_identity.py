@@ -21,7 +21,7 @@ import random, sys
 from pathlib import Path
 from ncpl_data.catalog.compact import compact
 from ncpl_data.catalog.record import Skipped
-from ncpl_data.catalog.snapshot import take_snapshot
+from ncpl_data.catalog.snapshots.take import take_snapshot
 from ncpl_data.catalog.store import Catalog
 from ncpl_data.ingest.pipeline import check, locate
 from ncpl_data.ingest.sources import SOURCES

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from made_runs import made_run, put
 
-from ncpl_data.catalog.snapshot import take_snapshot
+from ncpl_data.catalog.snapshots.take import take_snapshot
 from ncpl_data.catalog.store import Catalog
 
 N_RUNS, N_POINTS = 6, 120

@@ -9,11 +9,11 @@ import pytest
 from click.testing import Result
 
 from ncpl_data.catalog.errors import InputError, IntegrityError
-from ncpl_data.catalog.frozen import find_snapshot
-from ncpl_data.catalog.snapshot import take_snapshot
+from ncpl_data.catalog.snapshots.read import find_snapshot
+from ncpl_data.catalog.snapshots.take import take_snapshot
+from ncpl_data.catalog.snapshots.verify import verify_snapshot
 from ncpl_data.catalog.splits import Assignment, check_leaks
 from ncpl_data.catalog.store import Catalog
-from ncpl_data.catalog.verify import verify_snapshot
 from ncpl_data.ingest.cli import main
 from ncpl_data.ingest.pipeline import ingest
 from ncpl_data.ingest.sources import SOURCES

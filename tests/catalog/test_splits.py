@@ -16,7 +16,8 @@ from made_runs import made_run, put
 from ncpl_data.catalog.curve import Curve
 from ncpl_data.catalog.errors import InputError
 from ncpl_data.catalog.record import Evaluation
-from ncpl_data.catalog.snapshot import take_snapshot
+from ncpl_data.catalog.snapshots.take import take_snapshot
+from ncpl_data.catalog.snapshots.verify import verify_snapshot
 from ncpl_data.catalog.splits import (
     POLICIES,
     Assignment,
@@ -26,7 +27,6 @@ from ncpl_data.catalog.splits import (
 )
 from ncpl_data.catalog.store import Catalog
 from ncpl_data.catalog.twins import merge_twins, physical_runs
-from ncpl_data.catalog.verify import verify_snapshot
 
 
 def row(run_id: str, **fields: object) -> dict[str, Any]:

@@ -20,15 +20,15 @@ from made_runs import made_run, put
 from ncpl_data.catalog.check import check_catalog
 from ncpl_data.catalog.compact import compact, worthwhile
 from ncpl_data.catalog.curve import Curve
-from ncpl_data.catalog.difference import difference
 from ncpl_data.catalog.gc import collect
 from ncpl_data.catalog.manifest import DataFile, manifest_name, read_manifest, versions
 from ncpl_data.catalog.parquet import PartWriter, at_run_boundaries, write_parquet
-from ncpl_data.catalog.snapshot import take_snapshot
+from ncpl_data.catalog.snapshots.diff import difference
+from ncpl_data.catalog.snapshots.take import take_snapshot
+from ncpl_data.catalog.snapshots.verify import verify_snapshot
 from ncpl_data.catalog.stats import catalog_stats, coverage
 from ncpl_data.catalog.store import Catalog
 from ncpl_data.catalog.tables import runs_schema
-from ncpl_data.catalog.verify import verify_snapshot
 from ncpl_data.ingest.cli import main
 from ncpl_data.ingest.pipeline import ingest
 from ncpl_data.ingest.sources import SOURCES

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ncpl_data.ingest.curve_file import CurveFileError, read_curve_file
+from ncpl_data.ingest.submissions.curve_file import CurveFileError, read_curve_file
 
 
 def parquet(folder: Path, table: pa.Table, **options: object) -> str:

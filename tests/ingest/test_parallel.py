@@ -16,7 +16,7 @@ import pytest
 from click.testing import Result
 
 from ncpl_data.catalog.check import check_catalog
-from ncpl_data.catalog.snapshot import take_snapshot
+from ncpl_data.catalog.snapshots.take import take_snapshot
 from ncpl_data.catalog.store import Catalog
 from ncpl_data.ingest.cli import main
 

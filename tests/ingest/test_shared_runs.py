@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ncpl_data.catalog.record import Run
-from ncpl_data.catalog.snapshot import take_snapshot
+from ncpl_data.catalog.snapshots.take import take_snapshot
 from ncpl_data.catalog.splits import COLUMNS, assign_splits
 from ncpl_data.catalog.stats import coverage
 from ncpl_data.catalog.store import Catalog

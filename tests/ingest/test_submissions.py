@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from ncpl_data.ingest.cli import main
-from ncpl_data.ingest.documents import read_documents
 from ncpl_data.ingest.sources import SOURCES
+from ncpl_data.ingest.submissions.documents import read_documents
 
 FOLDER = Path(__file__).parents[2] / "submissions"
 FILES = sorted(FOLDER.rglob("*.jsonl"))

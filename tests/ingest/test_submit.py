@@ -15,8 +15,8 @@ from ncpl_data.catalog.errors import ConflictError
 from ncpl_data.catalog.record import Run
 from ncpl_data.catalog.store import Catalog
 from ncpl_data.ingest.cli import main
-from ncpl_data.ingest.lookup import find_runs
-from ncpl_data.ingest.rejects import Rejects
+from ncpl_data.ingest.submissions.lookup import find_runs
+from ncpl_data.ingest.submissions.rejects import Rejects
 from ncpl_data.schema.fields import run_fields
 
 EXAMPLES = Path(__file__).parents[2] / "schema" / "examples"

@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from ncpl_data.ingest.cli import main
-from ncpl_data.ingest.documents import read_documents
-from ncpl_data.ingest.rejects import Rejects
+from ncpl_data.ingest.submissions.documents import read_documents
+from ncpl_data.ingest.submissions.rejects import Rejects
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 BAD = FIXTURES / "bad"

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from ncpl_data.ingest import documents, validation
-from ncpl_data.ingest.documents import read_documents
-from ncpl_data.ingest.finding import checked
-from ncpl_data.ingest.quick import quick_test
+from ncpl_data.ingest.submissions import documents
+from ncpl_data.ingest.submissions import validate as validation
+from ncpl_data.ingest.submissions.documents import read_documents
+from ncpl_data.ingest.submissions.finding import checked
+from ncpl_data.ingest.submissions.quick import quick_test
 
 sys.path.append(str(Path(__file__).parents[1]))
 from made_documents import EXAMPLES, made_lines

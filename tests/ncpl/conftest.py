@@ -9,10 +9,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import torch
 
-from ncpl.bundle import Bundle
-from ncpl.config import FitConfig
-from ncpl.data import Runs, Snapshot
-from ncpl.pipeline import train_bundle
+from ncpl.data.snapshot import Runs, Snapshot
+from ncpl.model.bundle import Bundle
+from ncpl.model.config import FitConfig
+from ncpl.train.pipeline import train_bundle
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "snapshot_steplaw"
 torch.set_num_threads(1)

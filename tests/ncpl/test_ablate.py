@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ncpl.ablate import VARIANTS, ablations, joint, leave_one_out
-from ncpl.config import FitConfig
-from ncpl.data import Runs
+from ncpl.data.snapshot import Runs
+from ncpl.model.config import FitConfig
 
 
 @pytest.fixture

@@ -15,9 +15,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFa
 from ncpl import ablate_base
 from ncpl.ablate import PAPER, merged
 from ncpl.ablate_base import ARMS, Trial, compare_bases, shrunk
-from ncpl.bundle import DEFAULT
 from ncpl.cli import main
-from ncpl.data import Runs, Snapshot
+from ncpl.data.snapshot import Runs, Snapshot
 from ncpl.errors import ConfigError
 from ncpl.language.base import load_base
 from ncpl.language.forecast import residuals
@@ -26,6 +25,7 @@ from ncpl.language.pipeline import data_of
 from ncpl.language.sequence import Sequencer
 from ncpl.language.settings import LanguageConfig
 from ncpl.language.vocabulary import Vocabulary
+from ncpl.model.bundle import DEFAULT
 
 SHAPE = {
     "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,

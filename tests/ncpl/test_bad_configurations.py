@@ -9,11 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 import ncpl
-from ncpl.bundle import Bundle
 from ncpl.cli import main
-from ncpl.data import Runs
+from ncpl.data.consistency import check_prediction, checked, nearest_field
+from ncpl.data.snapshot import Runs
 from ncpl.errors import ConfigError
-from ncpl.plausible import check_prediction, checked, nearest_field
+from ncpl.model.bundle import Bundle
 
 GOOD: dict[str, Any] = {
     "params_non_embedding": 268304384,

@@ -15,11 +15,11 @@ from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
 import ncpl
-from ncpl.bundle import BLOCK, Bundle
-from ncpl.calibrate import excess_of_open
 from ncpl.cli import main
-from ncpl.data import Runs
+from ncpl.data.snapshot import Runs
 from ncpl.errors import BundleError, ConfigError
+from ncpl.model.bundle import BLOCK, Bundle
+from ncpl.train.calibrate import excess_of_open
 
 CONFIG = {
     "params_non_embedding": 3e8,

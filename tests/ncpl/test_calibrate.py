@@ -7,8 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from ncpl.bundle import Bundle
-from ncpl.calibrate import (
+from ncpl.data.snapshot import Runs
+from ncpl.model.bundle import Bundle
+from ncpl.model.config import FitConfig
+from ncpl.train.calibrate import (
     BEND,
     FACTORS,
     MIN_SLOPE,
@@ -25,9 +27,7 @@ from ncpl.calibrate import (
     typical_spread,
     weighted_quantile,
 )
-from ncpl.config import FitConfig
-from ncpl.data import Runs
-from ncpl.train import fit_family, settled
+from ncpl.train.fit import fit_family, settled
 
 Array = np.ndarray[tuple[int], np.dtype[np.float64]]
 

@@ -11,10 +11,10 @@ import pytest
 from click import Command, Group
 from click.testing import CliRunner
 
-from ncpl.bundle import Bundle
 from ncpl.cli import main, train_main
-from ncpl.configurations import of_snapshot
-from ncpl.data import Runs, Snapshot
+from ncpl.data.snapshot import Runs, Snapshot
+from ncpl.evaluate.configurations import of_snapshot
+from ncpl.model.bundle import Bundle
 
 CONFIG = '{"params_non_embedding": 3e8, "train_tokens": 1e10, "learning_rate": 2e-3}'
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ncpl.config import FitConfig
 from ncpl.errors import ConfigError
+from ncpl.model.config import FitConfig
 
 
 @pytest.mark.parametrize("name", ["tiny", "demo", "default"])

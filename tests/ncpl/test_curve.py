@@ -9,13 +9,13 @@ import pytest
 import torch
 
 import ncpl
-from ncpl.bundle import Bundle
-from ncpl.config import FitConfig
-from ncpl.curve import N_FUNCTIONS, CurveHead, Schedules, decorrelating, fit_head
-from ncpl.data import Points, Runs, Snapshot
+from ncpl.data.fields import derive
+from ncpl.data.snapshot import Points, Runs, Snapshot
 from ncpl.errors import ConfigError
-from ncpl.features import derive
-from ncpl.train import fit_family
+from ncpl.model.bundle import Bundle
+from ncpl.model.config import FitConfig
+from ncpl.model.curve_head import N_FUNCTIONS, CurveHead, Schedules, decorrelating, fit_head
+from ncpl.train.fit import fit_family
 
 CONFIG = {
     "params_non_embedding": 3e8,

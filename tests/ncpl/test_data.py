@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from ncpl.data import Runs, Snapshot, families_of
+from ncpl.data.find import find_snapshot
+from ncpl.data.snapshot import Runs, Snapshot, families_of
 from ncpl.errors import SnapshotError
-from ncpl.snapshots import find_snapshot
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 import ncpl
-from ncpl.bundle import DEFAULT
-from ncpl.data import Runs
-from ncpl.evaluate import score_table
+from ncpl.data.snapshot import Runs
+from ncpl.evaluate.scores import score_table
+from ncpl.model.bundle import DEFAULT
 
 BARS = {"id": 0.0085, "ood": 0.0130}
 """Mean absolute error on StepLaw a release must reach, nats per token."""

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import ncpl
-from ncpl.bundle import Bundle
-from ncpl.card import render
-from ncpl.data import Runs, Snapshot
-from ncpl.evaluate import cell_table, format_table, score, score_table, spearman
-from ncpl.pipeline import rescore
+from ncpl.data.snapshot import Runs, Snapshot
+from ncpl.evaluate.card import render
+from ncpl.evaluate.scores import cell_table, format_table, score, score_table, spearman
+from ncpl.model.bundle import Bundle
+from ncpl.train.pipeline import rescore
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ncpl.data import Runs
-from ncpl.encoder import Encoder
+from ncpl.data.fields import check_config, derive
+from ncpl.data.snapshot import Runs
 from ncpl.errors import ConfigError
-from ncpl.features import check_config, derive
+from ncpl.model.encoder import Encoder
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from ncpl.bundle import Bundle
 from ncpl.cli import main, train_main
-from ncpl.config import FitConfig
-from ncpl.data import Runs, Snapshot
+from ncpl.data.snapshot import Runs, Snapshot
 from ncpl.errors import NcplError
-from ncpl.gate import Cell, Change, bootstrap, judge, reasons_against, reasons_against_cell
-from ncpl.gate_data import data_change, trained_on
-from ncpl.pipeline import train_bundle
+from ncpl.evaluate.gate import Cell, Change, bootstrap, judge, reasons_against, reasons_against_cell
+from ncpl.evaluate.gate_data import data_change, trained_on
+from ncpl.model.bundle import Bundle
+from ncpl.model.config import FitConfig
+from ncpl.train.pipeline import train_bundle
 
 SAME = Change("a", "id", 100, 0.01, 0.01, -0.001, 0.001, "groups", 0.9, 0.9, 0.1, 0.1, 0.0)
 

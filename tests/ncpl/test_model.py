@@ -5,13 +5,13 @@ import dataclasses
 import pytest
 import torch
 
-from ncpl.bundle import Bundle
-from ncpl.config import FitConfig
-from ncpl.data import Runs
+from ncpl.data.snapshot import Runs
 from ncpl.errors import ConfigError
-from ncpl.fit import tensors_of
-from ncpl.surface import K
-from ncpl.train import new_member
+from ncpl.model.bundle import Bundle
+from ncpl.model.config import FitConfig
+from ncpl.model.ensemble import tensors_of
+from ncpl.model.response_surface import K
+from ncpl.train.fit import new_member
 
 
 def test_a_batch_predicts_what_a_single_one_does(bundle: Bundle, runs: Runs) -> None:

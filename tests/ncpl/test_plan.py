@@ -9,15 +9,15 @@ import pytest
 from click.testing import CliRunner
 
 import ncpl
-from ncpl.bundle import Bundle
 from ncpl.cli import main
-from ncpl.data import Runs, Snapshot
+from ncpl.data.snapshot import Runs, Snapshot
 from ncpl.errors import ConfigError
-from ncpl.plan import recommend
-from ncpl.plan_check import choice_gap, choices
-from ncpl.plan_report import as_text, device_hours
-from ncpl.plan_search import MIN_NEAR, Support, tied
-from ncpl.plan_space import Axis, parse_fixed, parse_ranges
+from ncpl.evaluate.choices import choice_gap, choices
+from ncpl.model.bundle import Bundle
+from ncpl.plan.recommend import recommend
+from ncpl.plan.report import as_text, device_hours
+from ncpl.plan.search import MIN_NEAR, Support, tied
+from ncpl.plan.space import Axis, parse_fixed, parse_ranges
 
 SIZE: dict[str, float] = {"params_non_embedding": 268e6, "train_tokens": 14.2e9}
 

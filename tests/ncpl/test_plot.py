@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from ncpl.bundle import Bundle
 from ncpl.cli import main
-from ncpl.data import Runs, Snapshot
+from ncpl.data.snapshot import Runs, Snapshot
 from ncpl.errors import NcplError
 from ncpl.figures.coverage import coverage_bins
 from ncpl.figures.groups import find_groups
 from ncpl.figures.style import count_text, thinned, tick_text
+from ncpl.model.bundle import Bundle
 
 GROUP = "adamw/536872960/28400000000"
 

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 import ncpl
-from ncpl.bundle import Bundle
-from ncpl.data import Runs
-from ncpl.fit import Fit, tensors_of
-from ncpl.model import sized
-from ncpl.process import Features, fit_process
-from ncpl.process_mean import ProcessMean
-from ncpl.risk import MIN_DIVERGED, fit_risk
-from ncpl.train import fit_family, level_carries
+from ncpl.data.snapshot import Runs
+from ncpl.model.bundle import Bundle
+from ncpl.model.divergence import MIN_DIVERGED, fit_risk
+from ncpl.model.ensemble import Fit, tensors_of
+from ncpl.model.gaussian_process import Features, fit_process
+from ncpl.model.network import sized
+from ncpl.model.process_mean import ProcessMean
+from ncpl.train.fit import fit_family, level_carries
 
 Inputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 import ncpl
-from ncpl.bundle import Bundle
-from ncpl.data import Runs
+from ncpl.data.snapshot import Runs
 from ncpl.errors import BundleError
-from ncpl.fit import tensors_of
-from ncpl.model import NCPL
-from ncpl.stacked import Stacked
-from ncpl.train import new_member
+from ncpl.model.bundle import Bundle
+from ncpl.model.ensemble import tensors_of
+from ncpl.model.network import NCPL
+from ncpl.model.stacked import Stacked
+from ncpl.train.fit import new_member
 
 
 def assert_same(members: list[NCPL], inputs: tuple[torch.Tensor, ...]) -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from ncpl.bundle import Bundle
-from ncpl.config import FitConfig
-from ncpl.data import Runs, Snapshot
-from ncpl.fit import tensors_of
-from ncpl.model import NCPL
-from ncpl.pipeline import train_bundle
-from ncpl.train import new_member, train_member
+from ncpl.data.snapshot import Runs, Snapshot
+from ncpl.model.bundle import Bundle
+from ncpl.model.config import FitConfig
+from ncpl.model.ensemble import tensors_of
+from ncpl.model.network import NCPL
+from ncpl.train.fit import new_member, train_member
+from ncpl.train.pipeline import train_bundle
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "smoke_losses.json"
 Inputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor]

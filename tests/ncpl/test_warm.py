@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from ncpl.bundle import Bundle
-from ncpl.data import Runs
-from ncpl.encoder import Encoder
+from ncpl.data.snapshot import Runs
 from ncpl.errors import ConfigError
-from ncpl.fit import tensors_of
-from ncpl.train import fit_family, new_member
-from ncpl.warm import warm_start
+from ncpl.model.bundle import Bundle
+from ncpl.model.encoder import Encoder
+from ncpl.model.ensemble import tensors_of
+from ncpl.train.fit import fit_family, new_member
+from ncpl.train.warm_start import warm_start
 
 
 def test_the_same_fields_give_the_same_network(bundle: Bundle) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from ncpl_data.ingest.checks import check_run
+from ncpl_data.ingest.submissions.checks import check_run
 from ncpl_data.schema.load import load_schema
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)

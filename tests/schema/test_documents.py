@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 
 from ncpl_data.catalog.record import Run
 from ncpl_data.catalog.store import Catalog
-from ncpl_data.ingest.documents import Document, read_documents, read_whole
-from ncpl_data.ingest.finding import checked
-from ncpl_data.ingest.lookup import find_runs
-from ncpl_data.ingest.submit import submit
+from ncpl_data.ingest.submissions.documents import Document, read_documents, read_whole
+from ncpl_data.ingest.submissions.finding import checked
+from ncpl_data.ingest.submissions.lookup import find_runs
+from ncpl_data.ingest.submissions.submit import submit
 from ncpl_data.schema.batch import validity_test
 from ncpl_data.schema.validate import check_document
 

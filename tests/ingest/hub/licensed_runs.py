@@ -8,7 +8,7 @@ import numpy as np
 
 from ncpl_data.catalog.curve import Curve
 from ncpl_data.catalog.record import Run
-from ncpl_data.catalog.snapshot import take_snapshot
+from ncpl_data.catalog.snapshots.take import take_snapshot
 from ncpl_data.catalog.store import Catalog
 
 

@@ -25,8 +25,8 @@ from ncpl_data.catalog.errors import (
     RawFileError,
     SourceUnreachableError,
 )
+from ncpl_data.catalog.snapshots.verify import verify_snapshot, write_checksums
 from ncpl_data.catalog.store import Catalog
-from ncpl_data.catalog.verify import verify_snapshot, write_checksums
 from ncpl_data.ingest.cli import main
 from ncpl_data.ingest.fetch import key_header
 from ncpl_data.ingest.hub.pull import MAX_PAGE_BYTES, pull

@@ -10,12 +10,12 @@ from click.testing import CliRunner
 from ncpl_data.catalog.errors import InputError
 from ncpl_data.catalog.store import Catalog
 from ncpl_data.ingest.cli import main
-from ncpl_data.ingest.documents import Document
-from ncpl_data.ingest.finding import checked
 from ncpl_data.ingest.importers import MODULES, importer
 from ncpl_data.ingest.importers.base import Options
 from ncpl_data.ingest.importers.tensorboard_events import scalars
-from ncpl_data.ingest.lookup import find_runs
+from ncpl_data.ingest.submissions.documents import Document
+from ncpl_data.ingest.submissions.finding import checked
+from ncpl_data.ingest.submissions.lookup import find_runs
 from ncpl_data.schema.yaml_text import parse_yaml
 
 NATS = "nats_per_token"

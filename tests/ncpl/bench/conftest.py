@@ -6,7 +6,7 @@ import pytest
 
 from ncpl.bench.board import Board, run_board
 from ncpl.bench.methods import METHODS
-from ncpl.data import Snapshot
+from ncpl.data.snapshot import Snapshot
 
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "snapshot_steplaw"
 QUICK = (

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from ncpl.bench.cli import bench
+from ncpl.commands.bench import bench
 
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "snapshot_steplaw"
 

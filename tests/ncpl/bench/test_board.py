@@ -14,7 +14,7 @@ from ncpl.bench.board import Board, bootstrap, rounded, run_board
 from ncpl.bench.joined import of_file
 from ncpl.bench.learners import NotApplicableError, Prediction
 from ncpl.bench.methods import METHODS, Method
-from ncpl.data import Snapshot
+from ncpl.data.snapshot import Snapshot
 from ncpl.errors import ConfigError, SnapshotError
 
 

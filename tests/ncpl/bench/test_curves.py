@@ -16,7 +16,7 @@ from ncpl.bench.curve_report import html, markdown
 from ncpl.bench.curves import CurveBoard, run_curves
 from ncpl.bench.learners import NotApplicableError
 from ncpl.bench.part import Part
-from ncpl.data import Snapshot
+from ncpl.data.snapshot import Snapshot
 from ncpl.errors import ConfigError, SnapshotError
 
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "laws" / "snapshot_curves"
@@ -171,9 +171,9 @@ def test_only_points_past_a_tenth_are_scored(parts) -> None:
 @pytest.fixture(scope="module")
 def bundle_folder(snapshot, tmp_path_factory) -> Path:
     """A real bundle: one small member of 30 steps with a curve head of 60."""
-    from ncpl.bundle import Bundle
-    from ncpl.config import FitConfig
-    from ncpl.train import fit_family
+    from ncpl.model.bundle import Bundle
+    from ncpl.model.config import FitConfig
+    from ncpl.train.fit import fit_family
 
     config = dataclasses.replace(
         FitConfig.preset("tiny"), members=1, steps=30, curve_steps=60, calibration_folds=0
@@ -188,7 +188,7 @@ def bundle_folder(snapshot, tmp_path_factory) -> Path:
 
 def test_bundle_joins_with_its_curves(parts, bundle_folder) -> None:
     """The board reads exactly what `Bundle.curves` gives for these runs and shares."""
-    from ncpl.bundle import load
+    from ncpl.model.bundle import load
 
     points = parts["id"]
     predicted = curve_methods.of_bundle(bundle_folder, parts["train"])(points)

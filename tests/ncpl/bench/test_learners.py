@@ -12,7 +12,7 @@ from ncpl.bench.learners import NotApplicableError, Prediction
 from ncpl.bench.part import Part
 from ncpl.bench.recipe import Recipe
 from ncpl.bench.structured import STRENGTHS, fit_structured
-from ncpl.data import Snapshot
+from ncpl.data.snapshot import Snapshot
 
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "snapshot_steplaw"
 

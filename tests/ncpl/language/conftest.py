@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ncpl.data import Runs, Snapshot
+from ncpl.data.snapshot import Runs, Snapshot
 from ncpl.language.bundle import LanguageBundle
 from ncpl.language.pipeline import Data, data_of, train_language
 from ncpl.language.settings import LanguageConfig

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 import ncpl
 from ncpl.cli import main, train_main
-from ncpl.data import Runs, Snapshot
+from ncpl.data.snapshot import Runs, Snapshot
 from ncpl.errors import BundleError, ConfigError
 from ncpl.language.bundle import LanguageBundle, load
 from ncpl.language.metrics import check_trackers

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ncpl.data import Snapshot
+from ncpl.data.snapshot import Snapshot
 
 pytestmark = pytest.mark.slow
 ALONE = (sys.executable, "-m", "ncpl.cli", "train")

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from ncpl.bench.reproduce import curves_of, points
 from ncpl.laws.multipower import PUBLISHED, multipower
-from ncpl.laws.reproduce import curves_of, points
 from ncpl.laws.schedules import Curves
 from ncpl.laws.tissue import tissue
 

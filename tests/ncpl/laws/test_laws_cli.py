@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from ncpl.laws.cli import laws
-from ncpl.laws.reproduce import points
+from ncpl.bench.reproduce import points
+from ncpl.commands.laws import laws
 
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "snapshot_steplaw"
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from ncpl.bench.reproduce import CHECKS, check_epoch
 from ncpl.errors import ConfigError
-from ncpl.laws.reproduce import CHECKS, check_epoch
 
 
 @pytest.mark.parametrize("name", CHECKS)

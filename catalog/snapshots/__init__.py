@@ -1,0 +1,1 @@
+"""Frozen snapshots: take, write, read, verify, describe."""

@@ -1,0 +1,1 @@
+"""Run documents from contributors: read, check, submit."""

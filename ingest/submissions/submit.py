@@ -1,0 +1,263 @@
+"""From documents to the catalog: examine each, find repeats, show what changes, commit."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+from ncpl_data.catalog.manifest import Manifest
+from ncpl_data.catalog.outcome import Outcome
+from ncpl_data.catalog.record import Run
+from ncpl_data.catalog.store import Catalog
+from ncpl_data.ingest.submissions.changes import Change, differences
+from ncpl_data.ingest.submissions.claims import false_claims
+from ncpl_data.ingest.submissions.documents import Document, with_provenance
+from ncpl_data.ingest.submissions.duplicates import Twins, stored_candidates
+from ncpl_data.ingest.submissions.finding import Finding, examine, refuse, same_run
+from ncpl_data.ingest.submissions.lookup import find_runs
+from ncpl_data.schema.validate import Problem, shorten
+
+DEFAULT_ORIGIN = "declared"
+"""How a submitted value is known whose origin the document does not state: its contributor says
+so. It stands once in the source's data sheet, so that a document comes back as it was given."""
+
+
+@dataclass
+class Submitted:
+    """What a submission did, or would do."""
+
+    added: list[str] = field(default_factory=list)
+    updated: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+    """Of runs that are already in the catalog with other values, replaced or not."""
+    refused: list[Finding] = field(default_factory=list)
+    version: int | None = None
+    """The manifest that holds the result; None where nothing was written."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the result as a JSON object."""
+        return {
+            "added": len(self.added),
+            "updated": len(self.updated),
+            "unchanged": len(self.unchanged),
+            "rejected": len(self.refused),
+            "manifest": self.version,
+            "runs": {"added": self.added, "updated": self.updated},
+            "changes": [asdict(change) for change in self.changes],
+            "problems": [p for finding in self.refused for p in finding.as_dicts()],
+        }
+
+
+def submit(
+    documents: Iterable[Document],
+    catalog: Catalog,
+    *,
+    replace: bool = False,
+    dry_run: bool = False,
+    contributor: str | None = None,
+    licence: str | None = None,
+) -> Submitted:
+    """Bring documents into the catalog; refused ones come back with their problems.
+
+    Nothing of a source is written before all its documents are examined, so a killed submission
+    leaves each source as it was or complete. Raises NcplDataError as `Catalog.upsert` does.
+    """
+    done = Submitted()
+    given = {"contributor": contributor, "licence": licence}
+    findings: dict[str, Finding] = {}
+    for document in documents:
+        finding = examine(with_given(document, given))
+        run = finding.run
+        if run is None:
+            done.refused.append(finding)
+        elif run.run_id not in findings:
+            findings[run.run_id] = finding
+        elif same_run(finding, findings[run.run_id]):
+            done.unchanged.append(run.run_id)
+        else:
+            done.refused.append(refuse(finding, [repeated(run, findings[run.run_id].document)]))
+    manifest = catalog.manifest()
+    check_sources(findings, manifest, done)
+    runs = [finding.run for finding in findings.values() if finding.run is not None]
+    for run_id, problem in false_claims(runs, catalog, manifest):
+        done.refused.append(refuse(findings.pop(run_id), [problem]))
+    same, changed = compare_stored(findings, catalog, manifest, done, replace=replace)
+    find_twins(findings, same, catalog, manifest, done)
+    runs = [finding.run for finding in findings.values() if finding.run is not None]
+    for source, own in by_source(runs).items():
+        outcome = catalog.upsert(
+            own,
+            source=source,
+            operation="submit",
+            origin="submission",
+            sheet=sheet_of(source, own, manifest),
+            replacing=changed,
+            dry_run=dry_run,
+            tool_version=version("ncpl"),
+        )
+        collect(done, outcome, own)
+    return done
+
+
+def with_given(document: Document, given: Mapping[str, str | None]) -> Document:
+    """Return a document with the contributor and licence of the command line, where it has none."""
+    stated = {key: value for key, value in given.items() if value is not None}
+    if not stated or not isinstance(document.content, dict):
+        return document
+    content = with_provenance(document.content, stated)
+    return Document(**{**vars(document), "content": content})
+
+
+def repeated(run: Run, first: Document) -> Problem:
+    """Return the problem of a second document with one id and other values."""
+    return Problem(
+        "/run_id",
+        "duplicate",
+        f'"{run.run_id}" again, with other values than in {first.file}{place(first)}',
+        "one document a run",
+    )
+
+
+def place(document: Document) -> str:
+    """Return where in its file a document stands, for a sentence."""
+    return f" line {document.line}" if document.line else ""
+
+
+def check_sources(findings: dict[str, Finding], manifest: Manifest, done: Submitted) -> None:
+    """Refuse runs under the name of a source that an adapter fills."""
+    from ncpl_data.ingest.sources import all_sources
+
+    adapters = all_sources()
+    for run_id, finding in list(findings.items()):
+        assert finding.run is not None
+        source = finding.run.source
+        origins = manifest.sources.get(source, {}).get("origins")
+        if source in adapters or origins:
+            problem = Problem(
+                "/source",
+                "taken",
+                f'the source "{source}", which ncpl-data ingest {source} fills',
+                "a source name of your own",
+                "If a value of that source is wrong, report it to its adapter.",
+            )
+            done.refused.append(refuse(finding, [problem]))
+            del findings[run_id]
+
+
+def compare_stored(
+    findings: dict[str, Finding],
+    catalog: Catalog,
+    manifest: Manifest,
+    done: Submitted,
+    *,
+    replace: bool,
+) -> tuple[set[str], set[str]]:
+    """Return the runs that are stored as they are and those that replace a stored one.
+
+    Without `replace`, runs that would change are refused.
+    """
+    runs = {run_id: finding.run for run_id, finding in findings.items()}
+    hashes: dict[str, str] = {}
+    for source in {run.source for run in runs.values() if run is not None}:
+        rows = catalog.read("runs", ["run_id", "run_hash"], source=source, manifest=manifest)
+        hashes.update(zip(rows["run_id"].to_pylist(), rows["run_hash"].to_pylist(), strict=True))
+    known = {run_id: run for run_id, run in runs.items() if run is not None and run_id in hashes}
+    same = {run_id for run_id, run in known.items() if hashes[run_id] == run.content_hash()}
+    changed = [run_id for run_id in known if run_id not in same]
+    stored = find_runs(catalog, changed, manifest)
+    for run_id in changed:
+        run = known[run_id]
+        changes = list(differences(stored[run_id], run))
+        done.changes += changes
+        if not replace:
+            shown = "; ".join(
+                f"{c.pointer}: {shorten(c.before, 30)} -> {shorten(c.after, 30)}"
+                for c in changes[:5]
+            )
+            problem = Problem(
+                "/run_id",
+                "changed",
+                f"a stored run with other values ({shown or 'curves'})",
+                "the same values as before, or a new id",
+                "To replace the stored run, add --replace.",
+            )
+            done.refused.append(refuse(findings.pop(run_id), [problem]))
+    return same, set(changed) & set(findings)
+
+
+def find_twins(
+    findings: dict[str, Finding],
+    same: Collection[str],
+    catalog: Catalog,
+    manifest: Manifest,
+    done: Submitted,
+) -> None:
+    """Refuse runs that are in the catalog, or in this submission, under another name."""
+    runs = [f.run for f in findings.values() if f.run is not None and f.run.run_id not in same]
+    if not runs:
+        return
+    candidates = [run_id for _, run_id in stored_candidates(catalog, manifest, runs)]
+    known = Twins()
+    for run in find_runs(catalog, candidates, manifest).values():
+        if run.run_id not in findings or run.run_id in same:
+            known.add(run)
+    for run in runs:
+        twin = known.find(run)
+        if twin is None:
+            known.add(run)
+            continue
+        where = "of this submission" if twin.run_id in findings else "of the catalog"
+        problem = Problem(
+            "/run_id",
+            "duplicate",
+            f'the run "{twin.run_id}" {where} under another name',
+            "a run that is not there yet",
+            "If it is the same run seen in another place, name that id in same_as; if it is "
+            "another run, state what differs, such as seed.",
+        )
+        done.refused.append(refuse(findings.pop(run.run_id), [problem]))
+
+
+def by_source(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """Return runs by their source."""
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        found.setdefault(run.source, []).append(run)
+    return found
+
+
+def sheet_of(source: str, runs: Sequence[Run], manifest: Manifest) -> dict[str, Any]:
+    """Return the data sheet of a source that is filled by submissions."""
+    known = manifest.sources.get(source, {})
+
+    def joined(name: str, values: Iterable[str | None]) -> str | None:
+        before = (known.get(name) or "").split("; ")
+        return (
+            "; ".join(dict.fromkeys(v for v in (*before, *sorted(set(filter(None, values)))) if v))
+            or None
+        )
+
+    return {
+        "name": source,
+        "title": f"runs submitted as {source}",
+        "owner": joined("owner", (run.contributor for run in runs)) or "not stated",
+        "licence": joined("licence", (run.licence for run in runs)),
+        "citation": joined("citation", (run.citation for run in runs)) or "none given",
+        "url": known.get("url") or next((r.url for r in runs if r.url), None) or "no address given",
+        "revision": None,
+        "origins": [],
+        "traps": [],
+        "default_origin": DEFAULT_ORIGIN,
+    }
+
+
+def collect(done: Submitted, outcome: Outcome, runs: Sequence[Run]) -> None:
+    """Add what one commit did."""
+    changed = {*outcome.added, *outcome.updated}
+    done.added += outcome.added
+    done.updated += outcome.updated
+    done.unchanged += [run.run_id for run in runs if run.run_id not in changed]
+    done.version = outcome.version or done.version

@@ -1,0 +1,233 @@
+"""Commands of ncpl plan."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ncpl.console import NumberRange, bundle_option, catalog_option, common, snapshot_option
+
+EXAMPLES = """
+\b
+Examples:
+  ncpl plan recommend --params 3e8 --tokens 1e10
+  ncpl plan recommend --flop 1e20 --flops-per-device 9.89e14 --mfu 0.4
+  ncpl plan recommend --params 3e8 --tokens 1e10 --source marin --optimizer all --snapshot latest
+  ncpl plan recommend --params 3e8 --tokens 1e10 --fix batch_tokens=524288
+  ncpl plan recommend --params 3e8 --tokens 1e10 --range learning_rate=1e-4:1e-3 --plot plan.png
+"""
+
+
+@click.group()
+def plan() -> None:
+    """Choose settings before a run, and see how good such choices were.
+
+    Example: ncpl plan recommend --params 3e8 --tokens 1e10
+    """
+
+
+@plan.command(epilog=EXAMPLES)
+@click.option("--params", type=NumberRange(0, min_open=True), help="Non-embedding parameters.")
+@click.option("--tokens", type=NumberRange(0, min_open=True), help="Training tokens.")
+@click.option(
+    "--flop", type=NumberRange(0, min_open=True), help="Compute budget: 6 x parameters x tokens."
+)
+@click.option(
+    "--fix", multiple=True, metavar="NAME=VALUE", help="Keep a field at a value; may be repeated."
+)
+@click.option(
+    "--range", "ranges", multiple=True, metavar="NAME=LOW:HIGH",
+    help="Search a field there, also beyond what training has seen; may be repeated.",
+)  # fmt: skip
+@click.option(
+    "--optimizer",
+    metavar="NAME[,NAME]|all",
+    help="Optimizers to compare, each at its best settings.",
+)
+@click.option("--sequence-length", type=click.IntRange(1), help="Tokens of one sequence.")
+@click.option("--source", help="Whose runs to follow, where the bundle has several.")
+@click.option(
+    "--snapshot",
+    help="Search only near the runs of this snapshot (id, name, path, or latest), by optimizer.",
+)
+@click.option(
+    "--mean", is_flag=True, help="Rank by the loss, not by the upper end of its interval."
+)
+@click.option(
+    "--flops-per-device", type=NumberRange(0, min_open=True), help="Peak FLOP/s of a device."
+)
+@click.option(
+    "--mfu", type=NumberRange(0, 1, min_open=True), help="Share of the peak a run reaches."
+)
+@click.option(
+    "--plot", "plot_file", type=click.Path(path_type=Path),
+    help="PNG or SVG: loss over learning rate and batch size, with the choice.",
+)  # fmt: skip
+@catalog_option
+@bundle_option
+@common
+def recommend(
+    *,
+    params: float | None,
+    tokens: float | None,
+    flop: float | None,
+    fix: tuple[str, ...],
+    ranges: tuple[str, ...],
+    optimizer: str | None,
+    sequence_length: int | None,
+    source: str | None,
+    snapshot: str | None,
+    mean: bool,
+    flops_per_device: float | None,
+    mfu: float | None,
+    plot_file: Path | None,
+    catalog: Path | None,
+    folder: Path | None,
+    as_json: bool,
+    no_progress: bool,
+) -> None:
+    """Recommend settings for a size and tokens, or for a compute budget.
+
+    Every field that the model knows to vary is searched, all together, inside what its training
+    runs have seen. Best is the lowest upper end of the 90% interval. "tied" are settings whose
+    predicted loss cannot be told from the best: of one field alone, or together with others.
+    """
+    from ncpl.data.find import find_snapshot
+    from ncpl.figures.style import check_suffix
+    from ncpl.model.bundle import load
+    from ncpl.plan.recommend import recommend as search
+    from ncpl.plan.report import as_dict, as_text, device_hours
+    from ncpl.plan.space import parse_fixed, parse_ranges
+
+    device_hours(1.0, flops_per_device, mfu)  # one without the other, before the search
+    if plot_file is not None:
+        check_suffix(plot_file)
+    fixed = parse_fixed(fix)
+    for name, value in (
+        ("sequence_length", sequence_length),
+        ("source", source),
+    ):
+        if value is not None:
+            fixed[name] = value
+    bundle = load(folder)
+    runs = find_snapshot(snapshot, catalog).runs() if snapshot is not None else None
+    with _bar(no_progress) as bar:
+        found = search(
+            bundle,
+            params_non_embedding=params,
+            train_tokens=tokens,
+            flop=flop,
+            fixed=fixed,
+            ranges=parse_ranges(ranges),
+            runs=runs,
+            optimizers=[] if optimizer in (None, "all") else _names(str(optimizer)),
+            cautious=not mean,
+            on_optimizer=lambda name: bar.set_postfix_str(name) or bar.update(1),
+        )
+    if plot_file is not None:
+        from ncpl.figures.contours import plan_figure
+
+        plan_figure(bundle, found, runs, plot_file)
+    hours = device_hours(found.flop, flops_per_device, mfu)
+    if as_json:
+        plot = str(plot_file) if plot_file else None
+        click.echo(json.dumps(as_dict(found, hours) | {"plot": plot}))
+        return
+    click.echo(as_text(found, hours))
+    if plot_file is not None:
+        click.echo(f"plot: {plot_file}")
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _bar(no_progress: bool) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(desc="optimizers", unit="", leave=False, disable=no_progress)
+
+
+@plan.command()
+@click.option("--groups", is_flag=True, help="Also each group.")
+@snapshot_option
+@catalog_option
+@bundle_option
+@common
+def check(
+    *,
+    groups: bool,
+    snapshot: str,
+    catalog: Path | None,
+    folder: Path | None,
+    as_json: bool,
+    no_progress: bool,
+) -> None:
+    """Check choices against measured runs: how far above the best run of its group each lies.
+
+    A group is one optimizer, size and number of tokens. The Step Law's constants were fitted on all
+    StepLaw groups, also on those held out here.
+
+    Example: ncpl plan check --snapshot latest --groups
+    """
+    del no_progress  # nothing takes long here
+    import dataclasses
+
+    import numpy as np
+
+    from ncpl.data.find import find_snapshot
+    from ncpl.evaluate.choices import choices
+    from ncpl.model.bundle import load
+    from ncpl.text_table import aligned
+
+    runs = find_snapshot(snapshot, catalog).runs()
+    found = choices(load(folder), runs)
+    rows: list[dict[str, Any]] = []
+    for key in dict.fromkeys((c.source, c.split) for c in found):
+        own = [c for c in found if (c.source, c.split) == key]
+        gaps = [c.gap_percent for c in own]
+        laws = [c.step_law_gap_percent for c in own if not math.isnan(c.step_law_gap_percent)]
+        rows.append(
+            {
+                "source": key[0],
+                "split": key[1],
+                "groups": len(own),
+                "mean_gap_percent": float(np.mean(gaps)),
+                "worst_gap_percent": max(gaps),
+                "cautious_mean_gap_percent": float(np.mean([c.cautious_gap_percent for c in own])),
+                "step_law_mean_gap_percent": float(np.mean(laws)) if laws else None,
+                "step_law_groups": len(laws),
+                "median_run_mean_gap_percent": float(np.mean([c.median_gap_percent for c in own])),
+            }
+        )
+    if as_json:
+        each = [dataclasses.asdict(c) for c in found] if groups else []
+        for choice in each:
+            if math.isnan(choice["step_law_gap_percent"]):
+                choice["step_law_gap_percent"] = None
+        click.echo(json.dumps({"choices": rows, "groups": each}))
+        return
+    head: tuple[str, ...] = (
+        "source", "split", "groups", "NCPL %", "cautious %", "worst %", "Step Law %",
+        "median run %",
+    )  # fmt: skip
+    table = [
+        (
+            row["source"], row["split"].upper(), str(row["groups"]),
+            f"{row['mean_gap_percent']:.3f}", f"{row['cautious_mean_gap_percent']:.3f}",
+            f"{row['worst_gap_percent']:.3f}",
+            "-" if row["step_law_mean_gap_percent"] is None
+            else f"{row['step_law_mean_gap_percent']:.3f} ({row['step_law_groups']})",
+            f"{row['median_run_mean_gap_percent']:.2f}",
+        )
+        for row in rows
+    ]  # fmt: skip
+    click.echo("percent above the best measured run of its group, at the run chosen by the lowest")
+    click.echo("predicted loss, and (cautious) by the lowest upper end of its interval")
+    click.echo("\n".join(aligned([head, *table])))
+    for c in found if groups else []:
+        click.echo(f"{c.source} {c.split.upper()} {c.group}: {c.n} runs, gap {c.gap_percent:.3f}%")

@@ -1,0 +1,236 @@
+"""Command ncpl predict."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ncpl.console import bundle_option, catalog_option, common
+
+log = logging.getLogger(__name__)
+EPILOG = """
+\b
+Examples:
+  ncpl predict config.json
+  ncpl predict sweep.csv --csv > predicted.csv
+  ncpl predict config.json --curve 10
+  ncpl predict --snapshot latest --json
+  echo '{"params_non_embedding": 3e8, "train_tokens": 1e10}' | ncpl predict -
+
+\b
+config.json holds an object, a list of objects, or one object a line:
+  {"params_non_embedding": 3e8, "train_tokens": 1e10, "learning_rate": 2e-3,
+   "batch_size_sequences": 256, "sequence_length": 2048}
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True), required=False)
+@click.option(
+    "--format", "kind", type=click.Choice(["json", "csv"]),
+    help="Of FILE; by its ending if not given, json for standard input.",
+)  # fmt: skip
+@click.option("--snapshot", help="Predict the runs of a snapshot: id, name, path, or latest.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print a CSV table.")
+@click.option("--curve", "points", type=click.IntRange(1, 10_000), help="Points of the loss curve.")
+@click.option(
+    "--curve-out", type=click.Path(path_type=Path),
+    help="Write the curves as CSV: configuration, percent of the run, tokens, loss.",
+)  # fmt: skip
+@click.option("--nearest", type=click.IntRange(0), default=3, help="Known runs shown for each.")
+@catalog_option
+@bundle_option
+@common
+def predict(
+    *,
+    file: Path | None,
+    kind: str | None,
+    snapshot: str | None,
+    as_csv: bool,
+    points: int | None,
+    curve_out: Path | None,
+    nearest: int,
+    catalog: Path | None,
+    folder: Path | None,
+    as_json: bool,
+    no_progress: bool,
+) -> None:
+    """Predict the final loss of the configurations in FILE (JSON, JSONL or CSV; - is stdin).
+
+    The header of a CSV file names the fields; an empty cell is an absent field. With --snapshot,
+    predict the runs of a snapshot instead; those the bundle knows no source for are left out.
+    Losses are in nats per token, with a 90% interval.
+    """
+    del no_progress  # nothing takes long here
+    if (file is None) == (snapshot is None):
+        raise click.UsageError("give FILE or --snapshot, one of the two")
+    if as_csv and as_json:
+        raise click.UsageError("give --json or --csv, not both")
+    if as_csv and points and curve_out is None:
+        raise click.UsageError("--csv has a line a configuration: write curves by --curve-out FILE")
+    from ncpl.evaluate.configurations import check_all, read_configs
+    from ncpl.model.bundle import load
+
+    bundle: Any = load(folder)
+    found: dict[str, Any] = {}
+    if file is not None:
+        configs = check_all(read_configs(file, kind), bundle)
+        told = bundle.predict(configs, nearest=0 if as_csv else nearest)
+        own = [{"run_id": str(c["run_id"])} if "run_id" in c else {} for c in configs]
+        predictions = [name | vars(p) for name, p in zip(own, told, strict=True)]
+    else:
+        predictions, configs, refused = known_runs(bundle, str(snapshot), catalog)
+        found["left_out"] = len(refused)
+        if refused:
+            log.warning("%d runs are left out; the first: %s", len(refused), refused[0])
+    if points or curve_out:
+        add_curves(bundle, configs, predictions, points or 30)
+    if curve_out is not None:
+        write_curves(curve_out, predictions)
+        if points is None:  # asked for in the file alone
+            predictions = [{k: v for k, v in p.items() if k != "curve"} for p in predictions]
+    if as_json:
+        plain = [{k: _plain(v) for k, v in p.items()} for p in predictions]
+        click.echo(json.dumps({"predictions": plain} | found))
+    elif as_csv:
+        click.echo(prediction_table(predictions), nl=False)
+    else:
+        click.echo("\n".join(lines_of(predictions, nearest)))
+
+
+def known_runs(
+    bundle: Any, name: str, catalog: Path | None
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[str]]:
+    """Return predictions with run id, split and measured loss; configurations; who was left out."""
+    import math
+
+    from ncpl.data.find import find_snapshot
+    from ncpl.evaluate.configurations import of_snapshot
+
+    runs = find_snapshot(name, catalog).runs()
+    places, configs, refused = of_snapshot(runs, bundle)
+    predictions = [
+        {
+            "run_id": runs.run_ids[i],
+            "split": runs.split[i],
+            "final_loss": float(runs.loss[i]) if math.isfinite(runs.loss[i]) else None,
+        }
+        | vars(prediction)
+        for i, prediction in zip(places, bundle.predict(configs), strict=True)
+    ]
+    return predictions, configs, refused
+
+
+def add_curves(
+    bundle: Any, configs: Sequence[Any], predictions: Sequence[dict[str, Any]], points: int
+) -> None:
+    """Put `points` points of the loss curve beside each prediction, evenly along the run.
+
+    None, and a warning, where the bundle knows no curve.
+    """
+    import numpy as np
+
+    from ncpl.data.fields import derive
+
+    shares = np.linspace(1 / points, 1, points)
+    for config, p, losses in zip(configs, predictions, bundle.curves(configs, shares), strict=True):
+        if np.isnan(losses).any():
+            p["curve"] = None
+            p["warnings"].append("no curve: no training run had this schedule")
+            continue
+        tokens = derive(config)["data_tokens"]
+        p["curve"] = [
+            {"percent": 100 * float(s), "tokens": float(s * tokens), "loss": float(loss)}
+            for s, loss in zip(shares, losses, strict=True)
+        ]
+
+
+def lines_of(predictions: Sequence[dict[str, Any]], nearest: int) -> list[str]:
+    """Return a table of predictions, then what is to be said of single ones."""
+    from ncpl.text_table import aligned
+
+    is_named = any(p.get("run_id") for p in predictions)
+    is_measured = any("final_loss" in p for p in predictions)
+    has_risk = any(p.get("divergence_risk") is not None for p in predictions)
+    head = ["run" if is_named else "#", "source", "loss", "90% interval", "Chinchilla"]
+    head += ["diverges"] if has_risk else []
+    head += ["measured"] if is_measured else []
+    rows = [head]
+    for i, p in enumerate(predictions, start=1):
+        row = [
+            str(p.get("run_id") or i), p["source"], f"{p['loss']:.4f}",
+            f"{p['low']:.4f} to {p['high']:.4f}", f"{p['baseline']:.4f}",
+        ]  # fmt: skip
+        if has_risk:
+            risk = p.get("divergence_risk")
+            row.append("" if risk is None else f"{100 * risk:.0f}%")
+        if is_measured:
+            measured = p.get("final_loss")
+            row.append("" if measured is None else f"{measured:.4f}")
+        rows.append(row)
+    lines = aligned(rows)
+    for i, p in enumerate(predictions, start=1):
+        name = str(p.get("run_id") or i)
+        lines += [f"note on {name}: {warning}" for warning in p["warnings"]]
+        if p.get("curve"):
+            curve = ", ".join(f"{c['percent']:.3g}% {c['loss']:.4f}" for c in p["curve"])
+            lines.append(f"curve of {name}: {curve}")
+        if not is_measured:
+            lines += [f"near {name}: {_near(run)}" for run in (p.get("nearest") or [])[:nearest]]
+    return lines
+
+
+def _near(run: Any) -> str:
+    """Return one known run as text."""
+    fields = dict(run if isinstance(run, dict) else vars(run))
+    config = fields.pop("config", {})
+    text = f"{fields.pop('run_id')} measured {fields.pop('final_loss'):.4f}"
+    more = [
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in (fields | config).items()
+    ]
+    return f"{text} ({', '.join(more)})"
+
+
+def prediction_table(predictions: Sequence[dict[str, Any]]) -> str:
+    """Return predictions as CSV, notes in one cell."""
+    names = ["run_id", "split", "source", "loss", "low", "high", "baseline", "divergence_risk"]
+    names = [n for n in names if any(p.get(n) is not None for p in predictions)]
+    names += ["final_loss"] if any("final_loss" in p for p in predictions) else []
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(["configuration", *names, "warnings"])
+    for i, p in enumerate(predictions, start=1):
+        table.writerow([i, *(p.get(name) for name in names), "; ".join(p["warnings"])])
+    return out.getvalue()
+
+
+def write_curves(path: Path, predictions: Sequence[dict[str, Any]]) -> None:
+    """Write all curves as CSV."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(curve_table(predictions), encoding="utf-8")
+
+
+def curve_table(predictions: Sequence[dict[str, Any]]) -> str:
+    """Return all curves as CSV, one point a line."""
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(["configuration", "percent", "tokens", "loss"])
+    for i, p in enumerate(predictions, start=1):
+        name = p.get("run_id") or i
+        table.writerows([name, c["percent"], c["tokens"], c["loss"]] for c in p["curve"] or ())
+    return out.getvalue()
+
+
+def _plain(value: Any) -> Any:
+    """Return nearest runs as plain values, whatever the bundle calls them."""
+    if isinstance(value, list):
+        return [vars(item) if hasattr(item, "__dict__") else item for item in value]
+    return value

@@ -1,0 +1,1 @@
+"""What the model reads: snapshots, fields, consistency. No torch."""

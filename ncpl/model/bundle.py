@@ -1,0 +1,305 @@
+"""A bundle: fitted members, the card that says how they came about, and predictions.
+
+A bundle folder holds weights.safetensors, known.parquet (the training runs), card.json (read by
+`load`) and README.md (the same for people).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from ncpl.data.columns import column
+from ncpl.data.consistency import check_prediction, checked_row, other_data
+from ncpl.data.fields import Config, derive
+from ncpl.errors import BundleError, ConfigError
+from ncpl.model import fit_state
+from ncpl.model.config import FitConfig
+from ncpl.model.encoder import Encoded
+from ncpl.model.ensemble import Fit, answering
+from ncpl.model.neighbours import Known, read_known, write_known
+from ncpl.train.calibrate import FALLBACK, half_width
+
+FORMAT = "ncpl-bundle/4"
+WEIGHTS, CARD, KNOWN = "weights.safetensors", "card.json", "known.parquet"
+DEFAULT = Path(__file__).parents[1] / "weights"
+"""The bundle that ships inside the package."""
+USED = (
+    "format", "snapshot_id", "config", "config_sha256", "families", "weights_sha256", "known_sha256"
+)  # fmt: skip
+"""What a card says that a bundle is built from."""
+OPEN = {
+    "open_learning_rate": "learning rate",
+    "open_batch": "batch size",
+    "open_both": "learning rate and batch size",
+}
+"""What a configuration may leave open, by its key in the calibration."""
+BLOCK = 4096
+"""Configurations predicted at once: comparing each with every training run takes memory."""
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Predictions of B runs with 90% intervals, nats per token."""
+
+    loss: Array
+    low: Array
+    high: Array
+    outside: npt.NDArray[np.bool_]
+    """Which runs (B) lie outside what training has seen."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a bundle says about one configuration; losses in nats per token."""
+
+    loss: float
+    low: float
+    """Lower end of the 90% interval."""
+    high: float
+    baseline: float
+    """The refitted Chinchilla law alone."""
+    source: str
+    """The source whose losses this one is comparable with."""
+    divergence_risk: float | None
+    """Probability that the run diverges; None where training held too few that did."""
+    nearest: list[Known]
+    """The training runs most like it, where asked for."""
+    warnings: list[str]
+    """Where the configuration lies outside what training has seen, and what was assumed."""
+
+
+@dataclass
+class Bundle:
+    """Fits of one configuration on one snapshot, one a family of comparable losses."""
+
+    config: FitConfig
+    fits: list[Fit]
+    snapshot_id: str
+    about: dict[str, Any] = field(default_factory=dict)
+    """Scores, seeds, date, sources: everything a card tells and prediction does not need."""
+
+    def predict(self, configs: Sequence[Config], *, nearest: int = 0) -> list[Prediction]:
+        """Return one prediction for each configuration, given by the flat names of the schema.
+
+        A recipe field left out counts as what all training runs had, where they had one value. With
+        `nearest`, each names that many training runs most like it. Raises ConfigError for an
+        unknown field, a value out of range, a missing size or data, or a loss no run can reach.
+        """
+        found: dict[int, Prediction] = {}
+        for fit, places, rows in self._by_fit(configs):
+            found |= zip(places, self._predict(fit, rows, nearest), strict=True)
+        for i, prediction in found.items():
+            doubt = check_prediction(vars(prediction), where=f"configuration {i + 1}")
+            prediction.warnings[:0] = [doubt] if doubt else []
+        return [found[i] for i in range(len(configs))]
+
+    def curves(self, configs: Sequence[Config], fractions: Sequence[float]) -> Array:
+        """Return losses along the run (B, P), nats per token, at shares of the run.
+
+        A curve ends, at share 1, at the loss `predict` gives; it is NaN under a schedule that no
+        training run had. Raises ConfigError as `predict` does, for a share outside (0, 1], or when
+        the bundle was trained without curves.
+        """
+        frac_P = np.asarray(fractions, dtype=np.float64)
+        if frac_P.ndim != 1 or not ((frac_P > 0) & (frac_P <= 1)).all():
+            raise ConfigError("fractions: expected shares of the run above 0 and up to 1")
+        losses = np.empty((len(configs), len(frac_P)))
+        for fit, places, rows in self._by_fit(configs):
+            losses[places] = self.curves_of(fit, rows, np.tile(frac_P, (len(rows), 1)))
+            # Where one schedule was seen, what is time's and what the rate's can not be told apart.
+            losses[np.array(places)[~fit.encoder.knows("schedule", rows)]] = np.nan
+        return losses
+
+    def curves_of(self, fit: Fit, rows: Sequence[Config], frac_BP: Array) -> Array:
+        """Return losses (B, P) of derived configurations of one family at their own shares."""
+        encoded = fit.encoder.encode_rows(rows)
+        read = fit.read(encoded)
+        shapes_MBP = fit.shapes(rows, encoded, read.hidden, frac_BP)
+        return np.asarray((read.loss[:, :, None] + shapes_MBP).mean(0))
+
+    def _by_fit(self, configs: Sequence[Config]) -> Iterator[tuple[Fit, list[int], list[Config]]]:
+        """Yield fits with places and derived configurations they answer for, BLOCK at a time."""
+        rows = [
+            checked_row(config, where=f"configuration {i}")[1]
+            for i, config in enumerate(configs, start=1)
+        ]
+        fits = [self.fit_for(row, i) for i, row in enumerate(rows, start=1)]
+        for fit in self.fits:
+            own = [i for i, of in enumerate(fits) if of is fit]
+            for begin in range(0, len(own), BLOCK):
+                places = own[begin : begin + BLOCK]
+                yield fit, places, [fit.encoder.completed(rows[i]) for i in places]
+
+    def fit_for(self, row: Config, number: int = 1) -> Fit:
+        """Return the fit that answers for a derived configuration: its source's, else the largest.
+
+        Raises ConfigError when size or data are missing, or the source is unknown.
+        """
+        return answering(self.fits, row, number)
+
+    def _predict(self, fit: Fit, rows: Sequence[Config], nearest: int) -> list[Prediction]:
+        encoded = fit.encoder.encode_rows(rows)
+        found = self._intervals(fit, rows, encoded)
+        risk = fit.divergence_risk(encoded)
+        risks = [None] * len(rows) if risk is None else risk.tolist()
+        known = fit.nearest(encoded, nearest) if nearest else [[] for _ in rows]
+        baseline = fit.baseline.predict(
+            column(rows, "params_non_embedding"), column(rows, "data_tokens")
+        )
+        columns = (found.loss, found.low, found.high, baseline)
+        numbers = [values.tolist() for values in columns]
+        notes = [
+            _assumed(row, fit.calibration)
+            + other_data(row, fit.family)
+            + (fit.encoder.outside(row) + self._elsewhere(row, fit) if is_outside else [])
+            for row, is_outside in zip(rows, found.outside, strict=True)
+        ]
+        return [
+            Prediction(loss, low, high, law, fit.family[0], danger, near, told)
+            for loss, low, high, law, danger, near, told in zip(
+                *numbers, risks, known, notes, strict=True
+            )
+        ]
+
+    def _elsewhere(self, row: Config, fit: Fit) -> list[str]:
+        """Return which source knows the optimizer of a row that names no source."""
+        name = row.get("optimizer")
+        if row.get("source") or name in (None, *fit.encoder.optimizers):
+            return []
+        others = [o.family[0] for o in self.fits if name in o.encoder.optimizers]
+        return [f"runs of {name}: give the source {other}" for other in others]
+
+    def intervals(self, fit: Fit, configs: Sequence[Config]) -> Intervals:
+        """Return losses and 90% intervals of checked configurations of one family."""
+        rows = [derive(config) for config in configs]
+        return self._intervals(fit, rows, fit.encoder.encode_rows(rows))
+
+    def _intervals(self, fit: Fit, rows: Sequence[Config], encoded: Encoded) -> Intervals:
+        factors = FALLBACK | fit.calibration
+        distance_B = fit.encoder.distance(rows)
+        loss_B, half_B = half_width(fit.read(encoded), distance_B, factors)
+        # What is left open counts as the best choice; any other one is worse.
+        above_B = np.array([factors[name] if (name := left_open(row)) else 0.0 for row in rows])
+        low_B = np.maximum(loss_B - half_B, 0.0)  # no loss is below zero
+        return Intervals(loss_B, low_B, loss_B + half_B + above_B, distance_B > 0)
+
+    def card(self) -> dict[str, Any]:
+        """Return everything but the weights."""
+        return {
+            "format": FORMAT,
+            "snapshot_id": self.snapshot_id,
+            "config": self.config.to_dict(),
+            "config_sha256": self.config.sha256(),
+            "families": [fit_state.entry(fit) for fit in self.fits],
+            **self.about,
+        }
+
+    def save(self, folder: Path) -> None:
+        """Write the bundle; an older one in the folder is replaced."""
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {
+            f"{i}/{name}": tensor
+            for i, fit in enumerate(self.fits)
+            for name, tensor in fit_state.tensors(fit).items()
+        }
+        write_known(folder / KNOWN, [fit.known for fit in self.fits])
+        save_file(tensors, folder / WEIGHTS)
+        (folder / WEIGHTS).chmod(0o644)  # safetensors writes files for their owner only
+        hashes = {
+            "weights_sha256": _sha256(folder / WEIGHTS), "known_sha256": _sha256(folder / KNOWN)
+        }  # fmt: skip
+        card = self.card() | hashes
+        text = json.dumps(card, indent=1, allow_nan=False)
+        (folder / CARD).write_text(text + "\n", encoding="utf-8")
+
+
+def load(path: Path | str | None = None) -> Bundle:
+    """Return the bundle of a folder, or the one that ships with the package.
+
+    Raises BundleError if there is none, or its files, configuration and card do not match.
+    """
+    folder = DEFAULT if path is None else Path(path)
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    except OSError as error:
+        hint = "train one: ncpl-train --snapshot latest --out DIR, then pass --bundle DIR"
+        raise BundleError(f"{folder} holds no bundle (no {CARD}); {hint}") from error
+    except json.JSONDecodeError as error:
+        raise BundleError(f"{folder / CARD} is not JSON ({error}); train it again") from error
+    if not isinstance(card, dict):
+        raise BundleError(f"{folder / CARD} holds no JSON object; train the bundle again")
+    if str(card.get("format")).startswith("ncpl-language/"):
+        from ncpl.language.bundle import load as load_language
+
+        # The paper's mode: another class that answers predict, card, fits and fit_for alike.
+        return cast("Bundle", load_language(folder))
+    if card.get("format") != FORMAT:
+        raise BundleError(
+            f"{folder}: format is {card.get('format')!r}, expected {FORMAT!r}; train it again with "
+            "this version: ncpl-train"
+        )
+    lacking = [name for name in USED if name not in card]
+    if lacking:
+        raise BundleError(f"{folder / CARD}: {lacking[0]!r} is missing; train the bundle again")
+    config = FitConfig.from_dict(card["config"], where=f"{folder / CARD}: config")
+    if config.sha256() != card["config_sha256"]:
+        raise BundleError(f"{folder}: the configuration does not have the hash on the card")
+    weights = folder / WEIGHTS
+    if not weights.is_file() or _sha256(weights) != card["weights_sha256"]:
+        raise BundleError(f"{weights} is not the file the card was written for; train it again")
+    if not (folder / KNOWN).is_file() or _sha256(folder / KNOWN) != card["known_sha256"]:
+        raise BundleError(f"{folder / KNOWN} is not the file the card was written for")
+    try:
+        tensors = load_file(weights)
+        known = read_known(folder / KNOWN, len(card["families"]))
+        fits = [
+            fit_state.fit_of(raw, fit_state.part(tensors, str(i)), config, known[i])
+            for i, raw in enumerate(card["families"])
+        ]
+    except BundleError:
+        raise
+    except (LookupError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise BundleError(
+            f"{folder}: the files do not fit the card ({reason}); train the bundle again"
+        ) from error
+    about = {name: value for name, value in card.items() if name not in USED}
+    return Bundle(config, fits, card["snapshot_id"], about)
+
+
+def left_open(row: Config) -> str | None:
+    """Return what a derived configuration leaves open, as a key of the calibration."""
+    no_rate, no_batch = row.get("learning_rate") is None, row.get("batch_tokens") is None
+    if no_rate and no_batch:
+        return "open_both"
+    return "open_learning_rate" if no_rate else "open_batch" if no_batch else None
+
+
+def _assumed(row: Config, calibration: Mapping[str, float]) -> list[str]:
+    name = left_open(row)
+    if name is None:
+        return []
+    what = OPEN[name]
+    if row.get("batch_size_sequences") and name != "open_learning_rate":
+        what += " in tokens (batch_size_sequences tells it only with sequence_length)"
+    above = calibration.get(name, FALLBACK[name])
+    basis = "90% of training runs lie within that" if name in calibration else "not measured"
+    return [
+        f"no {what} given: the prediction is for the best choice, and the interval reaches "
+        f"{above:.3f} nats further up for any other ({basis})"
+    ]
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,262 @@
+"""Widths of the 90% intervals, from training runs that a fit has not seen.
+
+One member is fitted without a share of the groups, for each share, and one without the largest
+size, under the kernel of the whole fit. What left-out groups were missed by gives the scale of an
+error:
+
+    scale = (spread / typical)^power * exp(growth * (loss above the best)^BEND)
+
+Spread is the members' own scale and spread as one, typical its median over the training runs of the
+same fit: members trained longer call all errors smaller. High learning rates are where runs differ,
+so the scale grows with what the prediction lies above that of the best tenth of its size and data,
+by the law. The half width of an interval is the scale times a factor, the 90% quantile of |error| /
+scale on left-out groups, plus a slope times the distance from what training has seen
+(`Encoder.distance`): the 90% quantile of what is missing then, by distance, on the left-out size,
+of all its runs or of those near the best, whichever lack more. Where no left-out run lies, the
+width grows by the square of the distance. Errors of one group go together, and it is a new group
+that an interval is asked for: each left-out group counts the same, however many runs it has (Dunn,
+Wasserman and Ramdas 2022, Distribution-free prediction sets for two-layer hierarchical models).
+
+A configuration that leaves the learning rate or the batch size open reaches further up: by the 90%
+quantile of what training runs lie above the best of their group. The ID and OOD parts are never
+used.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ncpl.data.fields import derive
+from ncpl.data.snapshot import Runs
+from ncpl.model.config import FitConfig
+from ncpl.model.ensemble import Fit, Readings, sizes
+from ncpl.train.fit import fit_family, settled
+
+log = logging.getLogger(__name__)
+Array = npt.NDArray[np.float64]
+LEVEL = 0.9
+FACTORS = {"typical": 1.0, "power": 1.0, "growth": 0.0, "inside": 6.0, "outside": 0.1}
+"""Typical spread, power, growth and factor of the scale, and slope in nats a unit of distance, when
+calibration is switched off or the runs are too few: openly wide."""
+BEND = 0.75
+"""Power of the loss above the best in the scale: a half is too narrow next to the best and far from
+it, one too wide far from it (LOG.md)."""
+MEASURED_DISTANCE, UNMEASURED = 1.0, 0.05
+"""Beyond this distance, a factor of e in size, no left-out run lies: the half width grows by the
+square of what is more, times UNMEASURED nats, so that nothing far away is said with confidence."""
+MIN_SLOPE = 0.01
+"""Least slope, nats a unit of distance: a lucky fold may not stop the widening."""
+FALLBACK = FACTORS | {"open_learning_rate": 0.3, "open_batch": 0.3, "open_both": 0.3}
+"""The same, with nats above the best for what is left open, for a bundle that measured none: openly
+wide. In the widest of StepLaw's 24 training groups 90% of the runs are within 0.193 nats of the
+best."""
+NEAR_BEST = 0.01
+"""Nats above the best within which a plan looks. Beyond the sizes these runs err together, by what
+the law misses: StepLaw's lack 1.2 to 1.5 times what all do (LOG.md)."""
+ONE_SIZE = 0.65
+"""Share of the slope to keep where the fold kept one size only, which tells nothing of how losses
+fall with the size. StepLaw's five sizes: a fit of two lacks .66 times what a fit of one does on the
+same larger size (geometric mean of six pairs, .25 to 1.2), and a third size changes little."""
+MIN_LEFT_OUT = 20
+SCALE_PENALTY = 1e-2
+"""Price of the squared weights of the scale, in standard deviations of what they weigh."""
+
+
+def calibrate(
+    fit: Fit,
+    train: Runs,
+    config: FitConfig,
+    *,
+    seed: int,
+    on_fold: Callable[[int], None] | None = None,
+) -> dict[str, float]:
+    """Return the numbers of `FACTORS` for the fit of all training runs and left-out MAEs, nats.
+
+    Folds take from it what it chose and the numbers of its kernel.
+    """
+    if config.calibration_folds == 0:
+        return dict(FACTORS)
+    kernel = fit.process.logs if fit.process is not None else None
+    missed: dict[str, list[Missed]] = {"inside": [], "outside": []}
+    settings = settled(config, fit).of_a_fold(config.calibration_steps)
+    for i, (where, left_out) in enumerate(folds(train, config.calibration_folds)):
+        if on_fold is not None:
+            on_fold(i)
+        kept = train.take(~left_out)
+        fold = fit_family(kept, settings, seed=seed + 100 + i, kernel=kernel)
+        missed[where].append(left_out_errors(fold, kept, train.take(left_out)))
+    found = dict(FACTORS)
+    for where, parts in missed.items():
+        if sum(len(part.error) for part in parts) < MIN_LEFT_OUT:
+            break  # without the widths inside there is nothing to add to outside
+        part = Missed(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+        found[f"{where}_left_out_mae"] = float(part.error.mean())
+        if where == "inside":
+            found |= fit_scale(part)
+            scale = error_scale(part.spread, part.above, found)
+            found["inside"] = weighted_quantile(part.error / scale, part.weight, LEVEL)
+        else:
+            n_sizes = len(distinct(sizes(train)[0])) - 1
+            found["outside"] = fit_slope(part, found, n_sizes=n_sizes)
+    if "inside_left_out_mae" in found:  # until here spreads were in units of a fold's typical one
+        found["typical"] = typical_spread(fit, train)
+    return found
+
+
+def weighted_quantile(values_B: Array, weight_B: Array, level: float) -> float:
+    """Return the smallest value that at least `level` of the weight lies at or below."""
+    order = np.argsort(values_B)
+    share = np.cumsum(weight_B[order]) / weight_B.sum()
+    return float(values_B[order][np.searchsorted(share, level - 1e-12)])
+
+
+def fit_scale(part: Missed) -> dict[str, float]:
+    """Return power and growth under which errors are most likely, as Laplace-distributed ones."""
+    error, spread, above, weight = (
+        torch.from_numpy(values)
+        for values in (part.error, np.log(part.spread), part.above**BEND, part.weight)
+    )
+    weight = weight / weight.sum()
+    unit = above.std() + 1e-9
+    level = (weight * error).sum().log()
+    weights = torch.tensor([0.0, 0.5, 0.0], dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        log_scale = level + weights[0] + weights[1] * (spread - spread.mean())
+        log_scale = log_scale + weights[2] * (above - above.mean()) / unit
+        loss = (weight * (error * (-log_scale).exp() + log_scale)).sum()
+        loss = loss + SCALE_PENALTY * (weights[1:] ** 2).sum()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return loss
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    power, growth = weights.detach()[1:].clamp(min=0)  # neither makes an interval narrower
+    return {"power": float(power), "growth": float(growth / unit)}
+
+
+def fit_slope(part: Missed, factors: Mapping[str, float], *, n_sizes: int) -> float:
+    """Return what half widths lack for each unit of distance, nats, on a left-out size.
+
+    `n_sizes` is how many sizes the fold kept.
+    """
+    scale = error_scale(part.spread, part.above, factors)
+    far = part.distance > 0
+    near_best = far & (part.above <= NEAR_BEST)
+    lacking = part.error - factors["inside"] * scale - unmeasured(part.distance)
+    slope = max(
+        weighted_quantile(lacking[some] / part.distance[some], part.weight[some], LEVEL)
+        for some in (far, near_best)
+        if some is far or some.sum() >= MIN_LEFT_OUT
+    )
+    return max(MIN_SLOPE, slope * (ONE_SIZE if n_sizes == 1 else 1.0))
+
+
+def excess_of_open(train: Runs) -> dict[str, float]:
+    """Return the nats that 90% of runs stay within above the best, by what was left open.
+
+    The best of the runs of one group of the split (optimizer, N, D) that agree in what was not left
+    open. A name is missing when fewer than MIN_LEFT_OUT runs have another one to compare with.
+    """
+    rows = [derive(config) for config in train.configs]
+    shared = {
+        "open_learning_rate": ("batch_tokens",),
+        "open_batch": ("learning_rate",),
+        "open_both": (),
+    }
+    found: dict[str, float] = {}
+    for name, fields in shared.items():
+        cells: dict[tuple[Any, ...], list[float]] = {}
+        for row, group, loss in zip(rows, train.group, train.loss.tolist(), strict=True):
+            cells.setdefault((group, *(row.get(field) for field in fields)), []).append(loss)
+        above = [loss - min(cell) for cell in cells.values() if len(cell) > 1 for loss in cell]
+        if len(above) >= MIN_LEFT_OUT:
+            found[name] = float(np.quantile(above, LEVEL))
+    return found
+
+
+def folds(train: Runs, n_folds: int) -> list[tuple[str, npt.NDArray[np.bool_]]]:
+    """Return (inside or outside, left-out rows): whole groups in turn, then the largest size."""
+    names = sorted({group or "" for group in train.group})
+    found = []
+    for i in range(min(n_folds, len(names))):
+        left_out = np.isin([group or "" for group in train.group], names[i::n_folds])
+        found.append(("inside", left_out))
+    params, _ = sizes(train)
+    if len(distinct(params)) > 1:
+        found.append(("outside", params == np.nanmax(params)))
+    return found
+
+
+def distinct(params_B: Array) -> Array:
+    """Return the sizes that are known, each once, smallest first."""
+    return np.unique(params_B[np.isfinite(params_B)])
+
+
+class Missed(NamedTuple):
+    """How a fit missed B runs it has not seen."""
+
+    error: Array
+    """(B,) absolute, nats."""
+    spread: Array
+    """(B,) the members' own scale and spread, in units of the typical one."""
+    above: Array
+    """(B,) predicted loss above that of the best of that size and data, nats."""
+    distance: Array
+    """(B,) from what it has seen, `Encoder.distance`."""
+    weight: Array
+    """(B,) one over the runs of its group."""
+
+
+def left_out_errors(fit: Fit, kept: Runs, left_out: Runs) -> Missed:
+    """Return how a fit to the runs kept misses those left out."""
+    rows = [derive(config) for config in left_out.configs]
+    loss, spread, above = told(fit.read(fit.encoder.encode_rows(rows)))
+    n_runs = Counter(left_out.group)
+    weight = np.array([1 / n_runs[group] for group in left_out.group])
+    error, distance = np.abs(loss - left_out.loss), fit.encoder.distance(rows)
+    return Missed(error, spread / typical_spread(fit, kept), above, distance, weight)
+
+
+def typical_spread(fit: Fit, train: Runs) -> float:
+    """Return the median over a fit's training runs of the members' scale and spread, nats."""
+    return float(np.median(told(fit.read(fit.encoder.encode(train.configs)))[1]))
+
+
+def told(read: Readings) -> tuple[Array, Array, Array]:
+    """Return mean losses, the members' scale and spread as one, and the loss above the best.
+
+    Each (B,), nats.
+    """
+    losses_MB = read.loss.numpy()
+    loss_B = losses_MB.mean(0)
+    spread_B = np.sqrt((read.scale.numpy() ** 2).mean(0) + losses_MB.var(0))
+    return loss_B, spread_B, np.maximum(loss_B - read.best.numpy(), 0.0)
+
+
+def error_scale(spread_B: Array, above_B: Array, factors: Mapping[str, float]) -> Array:
+    """Return the scale of an error (B,), without unit: the factor brings it to nats."""
+    grown = np.exp(factors["growth"] * above_B**BEND)
+    return np.asarray((spread_B / factors["typical"]) ** factors["power"] * grown)
+
+
+def half_width(
+    read: Readings, distance_B: Array, factors: Mapping[str, float]
+) -> tuple[Array, Array]:
+    """Return the members' mean losses and the half widths of their 90% intervals (B,), nats."""
+    loss_B, spread_B, above_B = told(read)
+    wide = factors["inside"] * error_scale(spread_B, above_B, factors)
+    return loss_B, wide + factors["outside"] * distance_B + unmeasured(distance_B)
+
+
+def unmeasured(distance_B: Array) -> Array:
+    """Return what a half width grows by (B,), nats, where no left-out run lies."""
+    return np.asarray(UNMEASURED * np.maximum(distance_B - MEASURED_DISTANCE, 0.0) ** 2)
