@@ -75,7 +75,7 @@ def predict(
         raise click.UsageError("give --json or --csv, not both")
     if as_csv and points and curve_out is None:
         raise click.UsageError("--csv has a line a configuration: write curves by --curve-out FILE")
-    from ncpl.evaluate.configurations import check_all, read_configs
+    from ncpl.evaluate.configurations import check_all, read_configs, whose_losses
     from ncpl.model.bundle import load
 
     bundle: Any = load(folder)
@@ -90,19 +90,18 @@ def predict(
         found["left_out"] = len(refused)
         if refused:
             log.warning("%d runs are left out; the first: %s", len(refused), refused[0])
-    if points or curve_out:
-        add_curves(bundle, configs, predictions, points or 30)
-    if curve_out is not None:
-        write_curves(curve_out, predictions)
-        if points is None:  # asked for in the file alone
-            predictions = [{k: v for k, v in p.items() if k != "curve"} for p in predictions]
+    whose = whose_losses(bundle, configs, predictions)
+    predictions = with_curves(bundle, configs, predictions, points, curve_out)
     if as_json:
         plain = [{k: _plain(v) for k, v in p.items()} for p in predictions]
-        click.echo(json.dumps({"predictions": plain} | found))
+        click.echo(json.dumps({"losses_of": whose, "predictions": plain} | found))
     elif as_csv:
+        if whose:
+            log.warning("%s", "\n".join(lines_of_whose(whose, bundle)))
         click.echo(prediction_table(predictions), nl=False)
     else:
-        click.echo("\n".join(lines_of(predictions, nearest)))
+        lines = lines_of_whose(whose, bundle) + lines_of(predictions, nearest)
+        click.echo("\n".join(lines))
 
 
 def known_runs(
@@ -128,6 +127,23 @@ def known_runs(
     return predictions, configs, refused
 
 
+def with_curves(
+    bundle: Any,
+    configs: Sequence[Any],
+    predictions: list[dict[str, Any]],
+    points: int | None,
+    file: Path | None,
+) -> list[dict[str, Any]]:
+    """Return predictions with the curves asked for beside them; write those asked for in a file."""
+    if points or file:
+        add_curves(bundle, configs, predictions, points or 30)
+    if file is not None:
+        write_curves(file, predictions)
+        if points is None:  # asked for in the file alone
+            return [{k: v for k, v in p.items() if k != "curve"} for p in predictions]
+    return predictions
+
+
 def add_curves(
     bundle: Any, configs: Sequence[Any], predictions: Sequence[dict[str, Any]], points: int
 ) -> None:
@@ -150,6 +166,16 @@ def add_curves(
             {"percent": 100 * float(s), "tokens": float(s * tokens), "loss": float(loss)}
             for s, loss in zip(shares, losses, strict=True)
         ]
+
+
+def lines_of_whose(whose: Sequence[dict[str, str]], bundle: Any) -> list[str]:
+    """Return whose losses are told, where no source was asked for."""
+    known = ", ".join(dict.fromkeys(fit.family[0] for fit in bundle.fits))
+    return [
+        f"no source given: losses are those of {one['source']} ({one['metric']}, data "
+        f"{one['dataset'] or 'as its runs had'}), not of other data; known sources: {known}"
+        for one in whose
+    ]
 
 
 def lines_of(predictions: Sequence[dict[str, Any]], nearest: int) -> list[str]:

@@ -14,8 +14,9 @@ from ncpl.data.fields import derive
 from ncpl.data.snapshot import Runs
 from ncpl.errors import NcplError
 from ncpl.evaluate.configurations import fields_read
-from ncpl.model.bundle import Bundle, Intervals
+from ncpl.model.bundle import Bundle
 from ncpl.model.ensemble import Fit
+from ncpl.model.intervals import Intervals
 
 Array = npt.NDArray[np.float64]
 PLANE = ("learning_rate", "batch_size_sequences")

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ncpl.data.columns import centres_of, column, lr_shift_of, scaled_by
-from ncpl.data.fields import FIELDS, KNOWN, Config, derive
+from ncpl.data.fields import ALWAYS, EXTRA, FIELDS, KNOWN, NOT_READ, Config, derive, extra_of
 from ncpl.errors import ConfigError
 
 
@@ -59,8 +59,12 @@ UNSEEN_NAME = 3.0
 missed by up to three times what the left-out largest size is (the card tells both)."""
 RISING = 3.0
 """The same for each log of a learning rate above the highest: somewhere there runs diverge."""
-LEFT_OPEN = frozenset(("learning_rate", "batch_size_sequences", "sequence_length"))
-"""Fields whose absence a prediction tells, and so never fills in."""
+LEFT_OPEN = frozenset(("learning_rate", "batch_size_sequences"))
+"""Fields that are drawn, not filled in, where they are absent: see completion.py."""
+ORDINARY_PRECISION = frozenset(
+    (None, "bf16", "bfloat16", "fp16", "float16", "fp32", "float32", "tf32", "mixed", "bf16-mixed")
+)
+"""Precisions that change a loss by less than two runs of one configuration differ by."""
 AT_ZERO, MOST_ODD = 1.0, 4.0
 """How odd a number is at zero, where no training run had it, and at most: openly wide."""
 TOLERANCE = 1e-6
@@ -84,6 +88,11 @@ class Encoder:
     centres: dict[str, dict[str, float]] = field(default_factory=dict)
     """Median scaled value of each recipe number, by optimizer ("" for any other): the network hears
     how far a run is from what is usual with its optimizer."""
+    stated: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Fields that training runs state, by optimizer ("" for all of them): what none of them had is
+    not read, since no run shows its effect."""
+    density: tuple[float, float] = (0.0, math.inf)
+    """Fewest and most tokens per parameter: where size and data are known together."""
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -123,6 +132,29 @@ class Encoder:
         names = {name: values[0] for name, values in self.categories.items() if len(values) == 1}
         return numbers | names
 
+    def read_part(self, config: Config) -> tuple[Config, list[str]]:
+        """Return a configuration without what no training run like it had, and those names.
+
+        What the schema knows and no model reads is named too.
+        """
+        optimizer = config.get("optimizer")
+        known = self.stated.get(str(optimizer or ""), self.stated.get("", ()))
+        left = [name for name in config if name not in known and name not in ALWAYS]
+        extra = {
+            name: value
+            for name, value in extra_of(config).items()
+            if EXTRA.get(name) in self.fields
+            and (optimizer not in self.optimizers or optimizer in self.centres[EXTRA[name]])
+        }
+        unread = sorted(set(extra_of(config)) - set(extra))
+        if not left and not unread:
+            return config, [name for name in config if name in NOT_READ]
+        kept = {name: v for name, v in config.items() if name not in left}
+        if unread:
+            kept["optimizer_extra"] = extra
+        told = [name for name in config if name in left or name in NOT_READ]
+        return kept, told + [f"optimizer_extra.{name}" for name in unread]
+
     @cached_property
     def _usual(self) -> dict[str, Any]:
         return {name: value for name, value in self.constants.items() if name not in LEFT_OPEN}
@@ -131,10 +163,11 @@ class Encoder:
         """Return a row whose absent fields have the value they had in all training runs, if one.
 
         What the network says of an absent field is then no guess of its own. A warm-up longer than
-        the run or a final learning rate above the peak is left out.
+        any run had or a final learning rate above the peak is left out.
         """
         lacking = {name: v for name, v in self._usual.items() if row.get(name) is None}
-        if lacking.get("warmup_steps", 0) > (row.get("train_steps") or math.inf):
+        longest = max(1.0, self.ranges.get("warmup_frac", (0.0, 1.0))[1])
+        if lacking.get("warmup_steps", 0) > longest * (row.get("train_steps") or math.inf):
             del lacking["warmup_steps"]
         if lacking.get("min_learning_rate", 0) > (row.get("learning_rate") or math.inf):
             del lacking["min_learning_rate"]
@@ -164,6 +197,20 @@ class Encoder:
             else:
                 ranges[name] = (float(min(values)), float(max(values)))
 
+        densities = [
+            row["data_tokens"] / row["params_non_embedding"]
+            for row in rows
+            if row.get("data_tokens") and row.get("params_non_embedding")
+        ]
+        density = (0.0, math.inf)
+        if densities:
+            density = (float(min(densities)), float(max(densities)))
+        stated: dict[str, set[str]] = {"": set()}
+        for config in configs:
+            names = [name for name, value in config.items() if value is not None]
+            stated[""].update(names)
+            stated.setdefault(str(config.get("optimizer") or ""), set()).update(names)
+
         def varies(name: str) -> bool:
             low, high = ranges.get(name, (0.0, 0.0))
             return low < high or len(categories.get(name, ())) > 1
@@ -180,6 +227,8 @@ class Encoder:
                 for name in (*recipe, *compared)
                 if varies(name) and FIELDS[name].kind == "number"
             },
+            {name: tuple(sorted(found)) for name, found in stated.items()},
+            density,
         )
 
     def encode(self, configs: Sequence[Config]) -> Encoded:
@@ -232,7 +281,22 @@ class Encoder:
             other = np.maximum(other, np.where(sized, 0.0, odd) if name in SHAPE else odd)
         for name in given & set(self.categories):
             far += UNSEEN_NAME * ~self.knows(name, rows)
+        if "precision" in given:
+            odd_B = [row.get("precision") not in ORDINARY_PRECISION for row in rows]
+            far += UNSEEN_NAME * np.array(odd_B)
         return far + other
+
+    def apart(self, rows: Sequence[Config]) -> npt.NDArray[np.float64]:
+        """Return the logs by which tokens per parameter (B) lie below or above all training runs'.
+
+        Size and data may each lie near their range where the two together do not.
+        """
+        low, high = self.density
+        logs = np.log(column(rows, "data_tokens") / column(rows, "params_non_embedding"))
+        logs = np.nan_to_num(logs, nan=math.log(low) if low > 0 else 0.0)
+        few = np.maximum(math.log(low) - logs, 0) if low > 0 else 0.0 * logs
+        beyond = few + np.maximum(logs - math.log(high), 0) if high < math.inf else few
+        return np.where(beyond < TOLERANCE, 0.0, beyond)
 
     def knows(self, name: str, rows: Sequence[Config]) -> npt.NDArray[np.bool_]:
         """Return for which rows (B) a name is one training has seen, or absent."""
@@ -295,4 +359,6 @@ class Encoder:
             {name: tuple(values) for name, values in raw["categories"].items()},
             dict(raw["lr_shift"]),
             {name: dict(values) for name, values in raw["centres"].items()},
+            {name: tuple(values) for name, values in raw["stated"].items()},
+            tuple(raw["density"]),
         )

@@ -19,10 +19,11 @@ from ncpl.data.fields import Config, derive
 from ncpl.data.snapshot import Family, Runs
 from ncpl.errors import ConfigError
 from ncpl.laws.chinchilla import Chinchilla
+from ncpl.model.completion import Completer
 from ncpl.model.curve_head import Array, CurveHead, Schedules
 from ncpl.model.divergence import Risk
 from ncpl.model.encoder import Encoded, Encoder
-from ncpl.model.gaussian_process import Process
+from ncpl.model.gaussian_process import Process, kept_beyond
 from ncpl.model.neighbours import Known, KnownRuns
 from ncpl.model.network import NCPL, sized
 from ncpl.model.process_mean import ProcessMean
@@ -65,6 +66,16 @@ class Fit:
         """Return what the process says; made once, from its numbers as they then are."""
         return None if self.process is None else ProcessMean(self.process)
 
+    @property
+    def floor(self) -> float:
+        """Return the law's irreducible loss, nats: more size and data never go below it."""
+        return float(self.surface.base[4])
+
+    @cached_property
+    def completer(self) -> Completer:
+        """Return what fills in absent fields from the training runs; made once."""
+        return Completer(self.encoder, self.surface, self.known.configs, self.known.losses)
+
     @torch.inference_mode()
     def read(self, encoded: Encoded, batch_size: int = 128) -> Readings:
         """Return what every member says about the runs."""
@@ -90,6 +101,8 @@ class Fit:
             law_B = self.surface.value(coefficients_BK, law_B6)
             left_B = self.process_mean((numbers_BF, codes_BF, law_B6), self.surface)
             loss_MB = loss_MB.lerp((law_B + left_B).expand_as(loss_MB), self.process_share)
+            kept_B = kept_beyond(self.process_mean.process, law_B6[:, 0])
+            loss_MB = law_B + kept_B * (loss_MB - law_B)
         return loss_MB, log_scale_MB, hidden_MWB, coefficients_BK[:, 0] + self.surface.lowest
 
     def divergence_risk(self, encoded: Encoded) -> Array | None:

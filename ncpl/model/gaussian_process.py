@@ -38,6 +38,9 @@ REACH = 4.0
 """Standard deviations at which a recipe number stops: further out it says the same."""
 WIDER = 1.5
 """Length scales of one optimizer's own part, as a multiple of the shared ones."""
+FADE = 0.7
+"""Logs beyond the largest training size over which what is said beside the law falls to 1/e: runs
+at the border tell less and less of larger ones, and their noise would be carried with them."""
 DRIFT = 0.3
 """Prior size of the shared drift, in units of the residual."""
 START_LOGS = (0.0, -1.0, -1.5, -1.0, -2.0, -1.0)
@@ -74,6 +77,7 @@ class Process(nn.Module):
     solved: Tensor
     typical: Tensor
     carries_level: Tensor
+    fades: Tensor
 
     def __init__(self, n_runs: int, columns: list[int]) -> None:
         super().__init__()
@@ -87,6 +91,8 @@ class Process(nn.Module):
             self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
         self.register_buffer("place", torch.zeros(n_runs, dtype=torch.int64))
         self.register_buffer("carries_level", torch.tensor(True))
+        self.register_buffer("fades", torch.tensor(False))
+        """Whether what is said beside the law fades beyond the largest size: see `kept_beyond`."""
         self.register_buffer("columns", torch.tensor(columns, dtype=torch.int64))
 
     @property
@@ -163,6 +169,13 @@ class Process(nn.Module):
         other = asked.place[:, None] != self.place[None]
         order = (far + 1e3 * other).topk(min(count, far.shape[1]), largest=False).indices
         return order, far.gather(1, order)
+
+
+def kept_beyond(process: Process, size_B: Tensor) -> Tensor:
+    """Return the share (B) of what is said beside the law that holds at scaled log sizes."""
+    if not process.fades:
+        return torch.ones_like(size_B)
+    return torch.exp(-(size_B - process.high[0].to(size_B)).clamp(min=0) / FADE)
 
 
 def distance(a_nF: Tensor, b_mF: Tensor) -> Tensor:

@@ -173,14 +173,16 @@ def fit_surface(
     """Return the surface of `n_optimizers` fitted to losses (nats) by L-BFGS in double precision.
 
     Pseudo-Huber loss with threshold `delta` nats. The feed-forward ratio counts up to `margin`
-    outside its range in these runs. c starts at `floor` and is drawn to it. Deterministic.
+    above its range in these runs, and down to where it is discounted no more. c starts at `floor`
+    and is drawn to it. Deterministic.
     """
     surface = Surface(n_optimizers).double()
     with torch.no_grad():
         surface.start[4] = surface.base[4] = floor
     law_B6, loss_B = law_B6.double(), loss_B.double()
     ratio = torch.nan_to_num(law_B6[:, 4])
-    surface.ffn_range.copy_(torch.stack([ratio.min() - margin, ratio.max() + margin]))
+    # Towards the flat end of the discount the form itself is known; away from it only the runs are.
+    surface.ffn_range.copy_(torch.stack([ratio.min().clamp(max=0), ratio.max() + margin]))
     # Where the bowl stops there is no slope: it is fitted without the stop, then with it.
     for stops in (False, True):
         _descend(surface, law_B6, loss_B, delta, penalty, iterations, stops=stops)

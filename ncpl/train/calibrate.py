@@ -1,8 +1,8 @@
 """Widths of the 90% intervals, from training runs that a fit has not seen.
 
-One member is fitted without a share of the groups, for each share, and one without the largest
-size, under the kernel of the whole fit. What left-out groups were missed by gives the scale of an
-error:
+One member is fitted without a share of the groups, for each share, and one each without the largest
+size, the fewest and the most tokens per parameter, under the kernel of the whole fit. What left-out
+groups were missed by gives the scale of an error:
 
     scale = (spread / typical)^power * exp(growth * (loss above the best)^BEND)
 
@@ -12,51 +12,58 @@ so the scale grows with what the prediction lies above that of the best tenth of
 by the law. The half width of an interval is the scale times a factor, the 90% quantile of |error| /
 scale on left-out groups, plus a slope times the distance from what training has seen
 (`Encoder.distance`): the 90% quantile of what is missing then, by distance, on the left-out size,
-of all its runs or of those near the best, whichever lack more. Where no left-out run lies, the
+of all its runs or of those near the best, whichever lack more. The same for the distance in tokens
+per parameter (`Encoder.apart`) on the left-out corners and the longest budgets: size and data may
+each lie near their range where the two together do not. Where no left-out run lies, the
 width grows by the square of the distance. Errors of one group go together, and it is a new group
 that an interval is asked for: each left-out group counts the same, however many runs it has (Dunn,
 Wasserman and Ramdas 2022, Distribution-free prediction sets for two-layer hierarchical models).
 
-A configuration that leaves the learning rate or the batch size open reaches further up: by the 90%
-quantile of what training runs lie above the best of their group. The ID and OOD parts are never
-used.
+Forms: of the left-out runs, the fields that users leave out are hidden, alone and together. What
+half widths must be multiplied by for 90% of them to lie inside, each group counting the same, and
+NEAR_SHARE of those near the best, is the factor of the form. The ID and OOD parts are never used.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from ncpl.data.fields import derive
+from ncpl.data.fields import Config, derive
 from ncpl.data.snapshot import Runs
+from ncpl.model.completion import SHAPE, Completed, form_of
 from ncpl.model.config import FitConfig
-from ncpl.model.ensemble import Fit, Readings, sizes
+from ncpl.model.ensemble import Fit, sizes
+from ncpl.model.intervals import (
+    BEND,
+    FACTORS,
+    error_scale,
+    half_width,
+    joined,
+    told,
+    unmeasured,
+    widened,
+)
 from ncpl.train.fit import fit_family, settled
 
 log = logging.getLogger(__name__)
 Array = npt.NDArray[np.float64]
 LEVEL = 0.9
-FACTORS = {"typical": 1.0, "power": 1.0, "growth": 0.0, "inside": 6.0, "outside": 0.1}
-"""Typical spread, power, growth and factor of the scale, and slope in nats a unit of distance, when
-calibration is switched off or the runs are too few: openly wide."""
-BEND = 0.75
-"""Power of the loss above the best in the scale: a half is too narrow next to the best and far from
-it, one too wide far from it (LOG.md)."""
-MEASURED_DISTANCE, UNMEASURED = 1.0, 0.05
-"""Beyond this distance, a factor of e in size, no left-out run lies: the half width grows by the
-square of what is more, times UNMEASURED nats, so that nothing far away is said with confidence."""
 MIN_SLOPE = 0.01
 """Least slope, nats a unit of distance: a lucky fold may not stop the widening."""
-FALLBACK = FACTORS | {"open_learning_rate": 0.3, "open_batch": 0.3, "open_both": 0.3}
-"""The same, with nats above the best for what is left open, for a bundle that measured none: openly
-wide. In the widest of StepLaw's 24 training groups 90% of the runs are within 0.193 nats of the
-best."""
+RECIPE = (
+    "schedule", "decay_steps", "warmup_steps", "min_learning_rate", "weight_decay", "adam_beta1",
+    "adam_beta2", "adam_epsilon", "grad_clip_norm", "momentum", "optimizer_extra",
+)  # fmt: skip
+"""Everything else a user may leave out."""
+NEAR_FRAC = 0.01
+"""Share above the best run of a group within which a run is near it, as on the card."""
 NEAR_BEST = 0.01
 """Nats above the best within which a plan looks. Beyond the sizes these runs err together, by what
 the law misses: StepLaw's lack 1.2 to 1.5 times what all do (LOG.md)."""
@@ -65,6 +72,26 @@ ONE_SIZE = 0.65
 fall with the size. StepLaw's five sizes: a fit of two lacks .66 times what a fit of one does on the
 same larger size (geometric mean of six pairs, .25 to 1.2), and a third size changes little."""
 MIN_LEFT_OUT = 20
+HIDDEN: dict[str, tuple[str, ...]] = {
+    "shape": SHAPE,
+    "rate": ("learning_rate",),
+    "batch": ("batch_size_sequences", "train_steps"),
+    "optimizer": ("optimizer",),
+    "recipe": RECIPE,
+}
+"""Fields hidden for each kind of field that a form lacks."""
+FORMS = (
+    "shape", "rate", "batch", "optimizer", "recipe", "batch+shape", "rate+shape", "batch+rate",
+    "batch+rate+shape", "optimizer+rate", "batch+optimizer", "batch+optimizer+rate",
+    "batch+recipe", "rate+recipe", "batch+rate+recipe",
+)  # fmt: skip
+"""Forms that are calibrated; what a source's runs never state or never vary is no form of it."""
+FORM_FACTORS = tuple(round(0.25 * 1.15**i, 3) for i in range(26))
+"""Factors tried for a form, smallest first."""
+NEAR_SHARE = 0.85
+"""Share of the runs near the best of their group that a form's intervals hold, on the mean."""
+CORNER_SHARE = 0.25
+"""Most training runs that are left out as those of fewest, or of most, tokens per parameter."""
 SCALE_PENALTY = 1e-2
 """Price of the squared weights of the scale, in standard deviations of what they weigh."""
 
@@ -84,30 +111,111 @@ def calibrate(
     if config.calibration_folds == 0:
         return dict(FACTORS)
     kernel = fit.process.logs if fit.process is not None else None
-    missed: dict[str, list[Missed]] = {"inside": [], "outside": []}
+    missed: dict[str, list[Missed]] = {"inside": [], "outside": [], "few": [], "long": []}
+    parts: list[tuple[Fit, Runs, float]] = []
     settings = settled(config, fit).of_a_fold(config.calibration_steps)
     for i, (where, left_out) in enumerate(folds(train, config.calibration_folds)):
         if on_fold is not None:
             on_fold(i)
         kept = train.take(~left_out)
         fold = fit_family(kept, settings, seed=seed + 100 + i, kernel=kernel)
-        missed[where].append(left_out_errors(fold, kept, train.take(left_out)))
+        part = left_out_errors(fold, kept, train.take(left_out))
+        missed[where].append(part)
+        if where in ("inside", "outside"):
+            parts.append((fold, train.take(left_out), typical_spread(fold, kept)))
+    found = measured_widths(missed, train)
+    if "inside_left_out_mae" in found:  # until here spreads were in units of a fold's typical one
+        found |= form_widths(parts, found)
+        found["typical"] = typical_spread(fit, train)
+    return found
+
+
+def measured_widths(missed: Mapping[str, Sequence[Missed]], train: Runs) -> dict[str, float]:
+    """Return the numbers of `FACTORS`, the unit of spreads left out, and left-out errors, nats."""
     found = dict(FACTORS)
     for where, parts in missed.items():
         if sum(len(part.error) for part in parts) < MIN_LEFT_OUT:
-            break  # without the widths inside there is nothing to add to outside
+            if where == "inside":
+                break  # without the widths inside there is nothing to add to outside
+            continue
         part = Missed(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
-        found[f"{where}_left_out_mae"] = float(part.error.mean())
+        found[f"{where}_left_out_mae"] = float(np.abs(part.error).mean())
+        found[f"{where}_left_out_bias"] = float(part.error.mean())
         if where == "inside":
             found |= fit_scale(part)
             scale = error_scale(part.spread, part.above, found)
-            found["inside"] = weighted_quantile(part.error / scale, part.weight, LEVEL)
-        else:
+            found["inside"] = weighted_quantile(np.abs(part.error) / scale, part.weight, LEVEL)
+        elif where == "outside":
             n_sizes = len(distinct(sizes(train)[0])) - 1
             found["outside"] = fit_slope(part, found, n_sizes=n_sizes)
-    if "inside_left_out_mae" in found:  # until here spreads were in units of a fold's typical one
-        found["typical"] = typical_spread(fit, train)
+    corners = [part for where in ("few", "long") for part in missed.get(where, ())]
+    if "inside_left_out_mae" in found and sum(len(p.error) for p in corners) >= MIN_LEFT_OUT:
+        # The wider of what each corner asks for: errors there go with the side.
+        found["apart"] = max(fit_apart(part, found) for part in corners)
     return found
+
+
+def form_widths(
+    parts: Sequence[tuple[Fit, Runs, float]], factors: Mapping[str, float]
+) -> dict[str, float]:
+    """Return the factor of each form, from folds, what they left out and their typical spread."""
+    found: dict[str, float] = {}
+    for form in FORMS:
+        seen = [
+            told_of_form(fold, left_out, form, {**factors, "typical": typical})
+            for fold, left_out, typical in parts
+        ]
+        if any(one is None for one in seen) or not seen:
+            continue
+        found[f"form_{form}"] = next(
+            (f for f in FORM_FACTORS if enough([one for one in seen if one], f)), FORM_FACTORS[-1]
+        )
+    return found
+
+
+class Told(NamedTuple):
+    """What a fold says of left-out runs of which fields are hidden."""
+
+    completed: Completed
+    loss: Array
+    """(C,) nats, as the half widths before the form's factor."""
+    half: Array
+    runs: Runs
+
+
+def told_of_form(fit: Fit, runs: Runs, form: str, factors: Mapping[str, float]) -> Told | None:
+    """Return what a fit says of runs in a form; None where that is another form for its source."""
+    completed = fit.completer([derive(hidden(config, form)) for config in runs.configs])
+    if not all(form_of(missing) == form for missing in completed.missing):
+        return None
+    rows = completed.rows
+    read = fit.read(fit.encoder.encode_rows(rows))
+    loss, half = half_width(read, fit.encoder.distance(rows), fit.encoder.apart(rows), factors)
+    return Told(completed, loss, half, runs)
+
+
+def hidden(config: Config, form: str) -> dict[str, Any]:
+    """Return a configuration in a form: without the fields it lacks, size and data as numbers."""
+    names = {name for kind in form.split("+") if kind in HIDDEN for name in HIDDEN[kind]}
+    if "optimizer" in names:
+        names |= set(RECIPE)
+    return {name: value for name, value in config.items() if name not in names}
+
+
+def enough(seen: Sequence[Told], factor: float) -> bool:
+    """Return whether intervals with this factor hold what they must."""
+    held, near = [], []
+    for part in seen:
+        wide = np.full(len(part.runs), factor)
+        _, low, high = joined(part.completed, part.loss, part.half, wide)
+        inside = (low <= part.runs.loss) & (part.runs.loss <= high)
+        groups = np.array([group or "" for group in part.runs.group])
+        for group in np.unique(groups):
+            own = groups == group
+            loss = part.runs.loss[own]
+            held.append(inside[own].mean())
+            near.append(inside[own][loss <= loss.min() * (1 + NEAR_FRAC)].mean())
+    return bool(np.mean(held) >= LEVEL and np.mean(near) >= NEAR_SHARE)
 
 
 def weighted_quantile(values_B: Array, weight_B: Array, level: float) -> float:
@@ -121,7 +229,7 @@ def fit_scale(part: Missed) -> dict[str, float]:
     """Return power and growth under which errors are most likely, as Laplace-distributed ones."""
     error, spread, above, weight = (
         torch.from_numpy(values)
-        for values in (part.error, np.log(part.spread), part.above**BEND, part.weight)
+        for values in (np.abs(part.error), np.log(part.spread), part.above**BEND, part.weight)
     )
     weight = weight / weight.sum()
     unit = above.std() + 1e-9
@@ -151,7 +259,7 @@ def fit_slope(part: Missed, factors: Mapping[str, float], *, n_sizes: int) -> fl
     scale = error_scale(part.spread, part.above, factors)
     far = part.distance > 0
     near_best = far & (part.above <= NEAR_BEST)
-    lacking = part.error - factors["inside"] * scale - unmeasured(part.distance)
+    lacking = np.abs(part.error) - factors["inside"] * scale - unmeasured(part.distance)
     slope = max(
         weighted_quantile(lacking[some] / part.distance[some], part.weight[some], LEVEL)
         for some in (far, near_best)
@@ -160,39 +268,48 @@ def fit_slope(part: Missed, factors: Mapping[str, float], *, n_sizes: int) -> fl
     return max(MIN_SLOPE, slope * (ONE_SIZE if n_sizes == 1 else 1.0))
 
 
-def excess_of_open(train: Runs) -> dict[str, float]:
-    """Return the nats that 90% of runs stay within above the best, by what was left open.
-
-    The best of the runs of one group of the split (optimizer, N, D) that agree in what was not left
-    open. A name is missing when fewer than MIN_LEFT_OUT runs have another one to compare with.
-    """
-    rows = [derive(config) for config in train.configs]
-    shared = {
-        "open_learning_rate": ("batch_tokens",),
-        "open_batch": ("learning_rate",),
-        "open_both": (),
-    }
-    found: dict[str, float] = {}
-    for name, fields in shared.items():
-        cells: dict[tuple[Any, ...], list[float]] = {}
-        for row, group, loss in zip(rows, train.group, train.loss.tolist(), strict=True):
-            cells.setdefault((group, *(row.get(field) for field in fields)), []).append(loss)
-        above = [loss - min(cell) for cell in cells.values() if len(cell) > 1 for loss in cell]
-        if len(above) >= MIN_LEFT_OUT:
-            found[name] = float(np.quantile(above, LEVEL))
-    return found
+def fit_apart(part: Missed, factors: Mapping[str, float]) -> float:
+    """Return what half widths lack for each unit of distance in tokens per parameter, nats."""
+    scale = error_scale(part.spread, part.above, factors)
+    wide = factors["inside"] * scale + widened(part.distance, part.apart, factors | {"apart": 0.0})
+    lacking = np.abs(part.error) - wide
+    far = part.apart > 0
+    near_best = far & (part.above <= NEAR_BEST)
+    return max(
+        0.0,
+        *(
+            weighted_quantile(lacking[some] / part.apart[some], part.weight[some], LEVEL)
+            for some in (far, near_best)
+            if some.sum() >= MIN_LEFT_OUT
+        ),
+        0.0,
+    )
 
 
 def folds(train: Runs, n_folds: int) -> list[tuple[str, npt.NDArray[np.bool_]]]:
-    """Return (inside or outside, left-out rows): whole groups in turn, then the largest size."""
+    """Return (what it measures, left-out rows): whole groups in turn, the largest size, corners.
+
+    Corners are the groups of fewest tokens per parameter and those of most, a quarter of the runs
+    at most.
+    """
     names = sorted({group or "" for group in train.group})
-    found = []
-    for i in range(min(n_folds, len(names))):
-        left_out = np.isin([group or "" for group in train.group], names[i::n_folds])
-        found.append(("inside", left_out))
-    params, _ = sizes(train)
+    groups = np.array([group or "" for group in train.group])
+    found = [
+        ("inside", np.isin(groups, names[i::n_folds])) for i in range(min(n_folds, len(names)))
+    ]
+    params, tokens = sizes(train)
     if len(distinct(params)) > 1:
         found.append(("outside", params == np.nanmax(params)))
+    density = np.round(np.log(tokens / params), 6)
+    for where, sign in (("few", 1), ("long", -1)):
+        left_out = np.zeros(len(train), dtype=bool)
+        for value in np.unique(sign * density[np.isfinite(density)]):
+            more = left_out | (sign * density == value)
+            if more.sum() > CORNER_SHARE * len(train):
+                break
+            left_out = more
+        if left_out.sum() >= MIN_LEFT_OUT:
+            found.append((where, left_out))
     return found
 
 
@@ -205,13 +322,15 @@ class Missed(NamedTuple):
     """How a fit missed B runs it has not seen."""
 
     error: Array
-    """(B,) absolute, nats."""
+    """(B,) predicted less measured, nats."""
     spread: Array
     """(B,) the members' own scale and spread, in units of the typical one."""
     above: Array
     """(B,) predicted loss above that of the best of that size and data, nats."""
     distance: Array
     """(B,) from what it has seen, `Encoder.distance`."""
+    apart: Array
+    """(B,) in tokens per parameter, `Encoder.apart`."""
     weight: Array
     """(B,) one over the runs of its group."""
 
@@ -222,41 +341,11 @@ def left_out_errors(fit: Fit, kept: Runs, left_out: Runs) -> Missed:
     loss, spread, above = told(fit.read(fit.encoder.encode_rows(rows)))
     n_runs = Counter(left_out.group)
     weight = np.array([1 / n_runs[group] for group in left_out.group])
-    error, distance = np.abs(loss - left_out.loss), fit.encoder.distance(rows)
-    return Missed(error, spread / typical_spread(fit, kept), above, distance, weight)
+    distance, apart = fit.encoder.distance(rows), fit.encoder.apart(rows)
+    unit = typical_spread(fit, kept)
+    return Missed(loss - left_out.loss, spread / unit, above, distance, apart, weight)
 
 
 def typical_spread(fit: Fit, train: Runs) -> float:
     """Return the median over a fit's training runs of the members' scale and spread, nats."""
     return float(np.median(told(fit.read(fit.encoder.encode(train.configs)))[1]))
-
-
-def told(read: Readings) -> tuple[Array, Array, Array]:
-    """Return mean losses, the members' scale and spread as one, and the loss above the best.
-
-    Each (B,), nats.
-    """
-    losses_MB = read.loss.numpy()
-    loss_B = losses_MB.mean(0)
-    spread_B = np.sqrt((read.scale.numpy() ** 2).mean(0) + losses_MB.var(0))
-    return loss_B, spread_B, np.maximum(loss_B - read.best.numpy(), 0.0)
-
-
-def error_scale(spread_B: Array, above_B: Array, factors: Mapping[str, float]) -> Array:
-    """Return the scale of an error (B,), without unit: the factor brings it to nats."""
-    grown = np.exp(factors["growth"] * above_B**BEND)
-    return np.asarray((spread_B / factors["typical"]) ** factors["power"] * grown)
-
-
-def half_width(
-    read: Readings, distance_B: Array, factors: Mapping[str, float]
-) -> tuple[Array, Array]:
-    """Return the members' mean losses and the half widths of their 90% intervals (B,), nats."""
-    loss_B, spread_B, above_B = told(read)
-    wide = factors["inside"] * error_scale(spread_B, above_B, factors)
-    return loss_B, wide + factors["outside"] * distance_B + unmeasured(distance_B)
-
-
-def unmeasured(distance_B: Array) -> Array:
-    """Return what a half width grows by (B,), nats, where no left-out run lies."""
-    return np.asarray(UNMEASURED * np.maximum(distance_B - MEASURED_DISTANCE, 0.0) ** 2)

@@ -25,7 +25,7 @@ from ncpl.model.config import FitConfig
 from ncpl.model.divergence import Risk, fit_risk
 from ncpl.model.encoder import Encoder
 from ncpl.model.ensemble import Fit, sizes, tensors_of
-from ncpl.model.gaussian_process import fit_process
+from ncpl.model.gaussian_process import fit_process, kept_beyond
 from ncpl.model.neighbours import KnownRuns
 from ncpl.model.network import NCPL, sized
 from ncpl.model.process_mean import ProcessMean
@@ -78,18 +78,20 @@ def fit_family(
     if not config.is_structured:
         surface.flatten_to(baseline)
     fit = Fit(family, encoder, baseline, [], [], process_share=config.process_share)
+    fit.known = KnownRuns.of(train)
     if config.process_share:
         with torch.no_grad():
             law_B = surface.value(surface.coefficients(tensors[2]), tensors[2])
         fit.process = fit_process(
             tensors, target_B - law_B, surface, encoder, seed=seed, logs=kernel
         )
-        carries = config.carry == "yes" or (
-            config.carry == "chosen"
-            and level_carries(tensors, target_B, encoder, floor=floor, seed=seed, **settings)
-        )
+        carries, fades = config.carry == "yes", config.fade == "yes"
+        if "chosen" in (config.carry, config.fade):
+            told = told_beyond(tensors, target_B, encoder, floor=floor, seed=seed, **settings)
+            carries = told[0] if config.carry == "chosen" else carries
+            fades = told[1] if config.fade == "chosen" else fades
         fit.process.carries_level.fill_(carries)
-        fit.known = KnownRuns.of(train)
+        fit.process.fades.fill_(fades)
         if diverged is not None and len(diverged):
             fit.risk = risk_of(fit, surface, tensors, diverged)
     for i in range(config.members):
@@ -127,11 +129,13 @@ def fit_family(
 def settled(config: FitConfig, fit: Fit) -> FitConfig:
     """Return a configuration in which what training chose for a fit is given."""
     carries = fit.process is None or bool(fit.process.carries_level)
+    fades = fit.process is not None and bool(fit.process.fades)
     floor = float(fit.surface.start[4])
-    return dataclasses.replace(config, floor=floor, carry="yes" if carries else "no")
+    carry, fade = ("yes" if chosen else "no" for chosen in (carries, fades))
+    return dataclasses.replace(config, floor=floor, carry=carry, fade=fade)
 
 
-def level_carries(
+def told_beyond(
     inputs: tuple[Tensor, Tensor, Tensor],
     target_B: Tensor,
     encoder: Encoder,
@@ -139,14 +143,17 @@ def level_carries(
     floor: float,
     seed: int,
     **settings: Any,
-) -> bool:
-    """Return whether what the process says of the largest size helps beyond it.
+) -> tuple[bool, bool]:
+    """Return whether the process's level at the largest size helps beyond it, and whether it fades.
 
     The largest size, then the two largest, are left out and predicted with and without. Where
     fewer than two sizes would be left, which say nothing of how loss goes with size, it is carried.
+    What is said beside the law fades unless that is worse by more than a tenth: small differences
+    say nothing, and further out there is less and less reason for it.
     """
     size_B = inputs[2][:, 0]
     errors = {True: 0.0, False: 0.0}
+    faded = {True: 0.0, False: 0.0}
     for first_out in torch.unique(size_B)[2:][-2:]:
         out = size_B >= first_out
         if (~out).sum() < MIN_KEPT:
@@ -159,9 +166,14 @@ def level_carries(
         process = fit_process((numbers, codes, law), residual_B[~out], surface, encoder, seed=seed)
         for carries in errors:
             process.carries_level.fill_(carries)
-            missed = ProcessMean(process)(inputs, surface) - residual_B
-            errors[carries] += float(missed[out].abs().mean())
-    return errors[True] <= errors[False]
+            left_B = ProcessMean(process)(inputs, surface)
+            errors[carries] += float((left_B - residual_B)[out].abs().mean())
+            process.fades.fill_(True)
+            left_B = kept_beyond(process, size_B) * left_B
+            faded[carries] += float((left_B - residual_B)[out].abs().mean())
+            process.fades.fill_(False)
+    carried = errors[True] <= errors[False]
+    return carried, 0 < faded[carried] < 1.1 * errors[carried]
 
 
 def risk_of(

@@ -16,10 +16,11 @@ import ncpl
 from ncpl.data.snapshot import Runs, Snapshot
 from ncpl.errors import SnapshotError
 from ncpl.evaluate.card import render
+from ncpl.evaluate.forms import form_table, group_table
 from ncpl.evaluate.scores import coverage_table, curve_table, plain, risk_table, score_table
 from ncpl.model.bundle import Bundle
 from ncpl.model.config import FitConfig
-from ncpl.train.calibrate import calibrate, excess_of_open
+from ncpl.train.calibrate import calibrate
 from ncpl.train.fit import fit_family
 
 log = logging.getLogger(__name__)
@@ -79,11 +80,10 @@ def train_bundle(
         )
         if bar is not None:
             bar.close()
-        fit.calibration = excess_of_open(train)
         in_time = deadline is None or time.monotonic() < deadline
         if config.calibration_folds and in_time:
             log.info("%s: measuring interval widths on left-out training groups", family[0])
-            fit.calibration |= calibrate(fit, train, config, seed=seed)
+            fit.calibration = calibrate(fit, train, config, seed=seed)
         fits.append(fit)
         counts[family[0]] = len(train)
     if not fits:
@@ -117,6 +117,8 @@ def rescore(bundle: Bundle, snapshot: Snapshot, runs: Runs) -> None:
     bundle.about["scores"] = plain(score_table(bundle, runs))
     bundle.about["curve_scores"] = plain(curve_table(bundle, snapshot, runs))
     bundle.about["coverage"] = plain(coverage_table(bundle, runs))
+    bundle.about["forms"] = plain(form_table(bundle, runs))
+    bundle.about["groups"] = plain(group_table(bundle, runs))
     bundle.about["divergence"] = plain(risk_table(bundle, runs))
 
 
