@@ -21,7 +21,8 @@ from ncpl_data.catalog.check import check_catalog
 from ncpl_data.catalog.compact import compact, worthwhile
 from ncpl_data.catalog.curve import Curve
 from ncpl_data.catalog.gc import collect
-from ncpl_data.catalog.manifest import DataFile, manifest_name, read_manifest, versions
+from ncpl_data.catalog.history import read_manifest, versions
+from ncpl_data.catalog.manifest import DataFile, manifest_name
 from ncpl_data.catalog.parquet import PartWriter, at_run_boundaries, write_parquet
 from ncpl_data.catalog.snapshots.diff import difference
 from ncpl_data.catalog.snapshots.take import take_snapshot
