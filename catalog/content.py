@@ -19,8 +19,9 @@ import pyarrow.parquet as pq
 
 from ncpl_data.catalog.canonical import canonical_json, canonical_row
 from ncpl_data.catalog.curve import FLOAT64, INT64
-from ncpl_data.catalog.manifest import DataFile
-from ncpl_data.catalog.merge import clusters, merged, reading_files
+from ncpl_data.catalog.errors import IntegrityError
+from ncpl_data.catalog.manifest import DataFile, Manifest
+from ncpl_data.catalog.merge import clusters, engine, merged, reading_files
 from ncpl_data.catalog.parquet import fit_schema
 from ncpl_data.catalog.store import Catalog
 from ncpl_data.catalog.tables import table_schemas
@@ -54,6 +55,28 @@ def content_hashes(
                     feed_curve(digest, segment)
                 digest.update(evals_text(evals.take(row["run_id"])))
                 yield row["run_id"], written, digest.hexdigest()
+
+
+def refuse_false_hashes(catalog: Catalog, manifest: Manifest) -> None:
+    """Raise IntegrityError if a run's rows are not those that its hash was taken from.
+
+    Looked at are the sources with a file whose writer does not vouch for its hashes: those of
+    older releases, which read files without holding them against their SHA-256. The others' bytes
+    are what their writer hashed.
+    """
+    names = ("runs", "curves", "evals")
+    own = [f for table in names for f in manifest.tables[table]]
+    for source in sorted({f.source for f in own if not f.hashed}):
+        tables = {t: [f for f in manifest.tables[t] if f.source == source] for t in names}
+        with engine(None) as con:
+            for run_id, written, found in content_hashes(con, catalog, tables):
+                if written != found:
+                    raise IntegrityError(
+                        f"{run_id}: its rows hash to {found[:16]}..., written was "
+                        f"{written[:16]}...: they were damaged before this release, which checks "
+                        "each read. See all such runs: ncpl-data check --deep; then ingest or "
+                        "submit them again"
+                    )
 
 
 def sorted_rows(

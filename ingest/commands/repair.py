@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ncpl_data.ingest.console import EXIT_INVALID, Console, catalog_option, output_options
+from ncpl_data.ingest.options import catalog_option
+from ncpl_data.terminal.console import EXIT_INVALID, Console, output_options
 
 if TYPE_CHECKING:
     from ncpl_data.catalog.repair import Repaired

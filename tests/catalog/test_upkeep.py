@@ -166,6 +166,8 @@ def test_a_file_of_an_older_release_lacks_columns_and_is_read(catalog: Catalog) 
     manifest = catalog.manifest()
     path = catalog.paths("runs")[0]
     old = pq.read_table(path).drop_columns(["optimizer", "metrics", "flags", "is_copy"])
+    old_hash = made_run("a", optimizer=None).content_hash()
+    old = set_column(old, "run_hash", [old_hash])
     temporary = catalog.folder.temporary("data/runs/new")
     write_parquet(old, temporary)
     keys = {"min": "made/a", "max": "made/a"}
