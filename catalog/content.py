@@ -7,7 +7,7 @@ in between, because a snapshot does so for every run it freezes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -37,7 +37,7 @@ Array = npt.NDArray[Any]
 def content_hashes(
     con: duckdb.DuckDBPyConnection,
     catalog: Catalog,
-    tables: dict[str, Sequence[DataFile]],
+    tables: Mapping[str, Sequence[DataFile]],
 ) -> Iterator[tuple[str, str, str]]:
     """Yield (run, hash that stands in its row, hash of what its rows say) for runs of one source.
 
