@@ -153,7 +153,7 @@ def check_all(configs: list[dict[str, Any]], bundle: Bundle) -> list[dict[str, A
 def whose_losses(
     bundle: Bundle, configs: Sequence[Mapping[str, Any]], predictions: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, str]]:
-    """Return the sources that answered for configurations that name none, and what their losses are.
+    """Return the sources that answered where none was named, and what their losses are.
 
     Metric, data and tokenizer; "" where the source does not state them. A loss is comparable with
     others of its source only: it is no forecast for other data.

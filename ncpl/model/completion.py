@@ -127,9 +127,15 @@ class Completer:
         for (optimizer, lacking), own in patterns.items():
             for begin in range(0, len(own), BLOCK):
                 block = own[begin : begin + BLOCK]
-                donors, weight = self._drawn([rows[i] for i in block], optimizer, lacking)
-                for i, places in zip(block, donors, strict=True):
-                    parts[i] = [(self._lent(rows[i], place, lacking), weight) for place in places]
+                asked = [rows[i] for i in block]
+                donors, weight = self._drawn(asked, optimizer, lacking)
+                optimum_B2 = self._law(asked)[:, 2:4]
+                for i, places, best_2 in zip(block, donors, optimum_B2, strict=True):
+                    carried = np.exp(best_2 - self.optimum_R2[places]).tolist()
+                    parts[i] = [
+                        (self._lent(rows[i], self.rows[place], lacking, to), weight)
+                        for place, to in zip(places.tolist(), carried, strict=True)
+                    ]
                     notes[i].append(self._told(lacking, [row for row, _ in parts[i]]))
         low, high = self.encoder.ranges.get("ffn_ratio", (0.0, 0.0))
         if self.shapes and low < high:  # else the shape says nothing beside the size
@@ -155,10 +161,10 @@ class Completer:
             found = self.surface.coefficients(torch.from_numpy(np.nan_to_num(law)).float())
         return np.asarray(found.double().numpy())
 
-    def _stated(self, rows: Sequence[Config]) -> frozenset[str]:
+    def _stated(self, rows: Sequence[Config]) -> tuple[str, ...]:
         """Return the fields that most of these runs have."""
         enough = STATED * len(rows)
-        return frozenset(
+        return tuple(
             name for name in self.drawn if sum(row.get(name) is not None for row in rows) > enough
         )
 
@@ -171,16 +177,13 @@ class Completer:
                 *(n for n in self.drawn if n != "optimizer" and row.get(n) is None),
             )
         own = self.own.get(str(optimizer or ""), self.all)
+        lacking = [name for name in own if row.get(name) is None]
         follows = {
             name
             for name, of in (("warmup_frac", "warmup_steps"), ("decay_frac", "schedule"))
-            if row.get(of) is not None
+            if lacking and row.get(of) is not None
         }
-        return tuple(
-            name
-            for name in self.drawn
-            if name in own and name not in follows and row.get(name) is None
-        )
+        return tuple(name for name in lacking if name not in follows)
 
     def _drawn(
         self, rows: Sequence[Config], optimizer: str, lacking: Sequence[str]
@@ -224,19 +227,21 @@ class Completer:
         known = own[np.isfinite(own)]
         return own, asked, float(known.std()) + 1e-3 if len(known) else 1.0
 
-    def _lent(self, row: Config, place: int, lacking: Sequence[str]) -> Config:
-        """Return a row with what it lacks from one training run."""
-        donor = self.rows[place]
+    def _lent(
+        self, row: Config, donor: Config, lacking: Sequence[str], carried: Sequence[float]
+    ) -> Config:
+        """Return a row with what it lacks from one training run.
+
+        Learning rate and batch are `carried`, each by its factor, to the size and data of the row.
+        """
         own: dict[str, Any] = dict(row)
         for name in lacking:
             if donor.get(name) is not None:
                 own[name] = donor[name]
-        if "learning_rate" in lacking or "batch_tokens" in lacking:
-            shift = self._law([row])[0, 2:4] - self.optimum_R2[place]
-            for name, far in zip(("learning_rate", "batch_tokens"), shift, strict=True):
-                if name in lacking and donor.get(name):
-                    low, high = self.encoder.ranges[name]
-                    own[name] = float(np.clip(donor[name] * np.exp(far), low, high))
+        for name, factor in zip(("learning_rate", "batch_tokens"), carried, strict=True):
+            if name in lacking and donor.get(name):
+                low, high = self.encoder.ranges[name]
+                own[name] = min(max(donor[name] * factor, low), high)
         length = own.get("sequence_length") or donor.get("sequence_length")
         if "batch_tokens" in lacking and own.get("batch_tokens") and length:
             own["batch_tokens"] = min(own["batch_tokens"], float(own["data_tokens"]))

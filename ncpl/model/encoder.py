@@ -17,6 +17,7 @@ import numpy.typing as npt
 from ncpl.data.columns import centres_of, column, lr_shift_of, scaled_by
 from ncpl.data.fields import ALWAYS, EXTRA, FIELDS, KNOWN, NOT_READ, Config, derive, extra_of
 from ncpl.errors import ConfigError
+from ncpl.model.seen import ANY_DENSITY, LAW_FIELDS, SHAPE, TOLD_BY_OTHERS, Seen
 
 
 @dataclass(frozen=True)
@@ -35,53 +36,18 @@ class Encoded:
         return len(self.numbers)
 
 
-LAW_FIELDS = (
-    "params_non_embedding",
-    "data_tokens",
-    "learning_rate",
-    "batch_tokens",
-    "ffn_ratio",
-)
-TOLD_BY_OTHERS = frozenset(
-    (
-        "train_tokens", "nominal_train_tokens", "train_steps", "warmup_frac", "ffn_ratio",
-        "decay_frac", "timescale_frac",
-    )
-)  # fmt: skip
-"""Fields whose range says nothing that the range of another does not."""
-SHAPE = frozenset(("n_layers", "d_model", "d_ff", "n_heads"))
-"""Fields that grow with the size: where the size itself lies outside, they say it again."""
-COUNTED_ONCE = SHAPE | {"batch_size_sequences"}
-"""Fields that count the same however odd: a shape matters little beside the size, and how odd a
-batch is its tokens tell."""
-UNSEEN_NAME = 3.0
-"""Distance of a name that training has not seen: Marin's optimizers, left out one at a time, are
-missed by up to three times what the left-out largest size is (the card tells both)."""
-RISING = 3.0
-"""The same for each log of a learning rate above the highest: somewhere there runs diverge."""
 LEFT_OPEN = frozenset(("learning_rate", "batch_size_sequences"))
 """Fields that are drawn, not filled in, where they are absent: see completion.py."""
-ORDINARY_PRECISION = frozenset(
-    (None, "bf16", "bfloat16", "fp16", "float16", "fp32", "float32", "tf32", "mixed", "bf16-mixed")
-)
-"""Precisions that change a loss by less than two runs of one configuration differ by."""
-AT_ZERO, MOST_ODD = 1.0, 4.0
-"""How odd a number is at zero, where no training run had it, and at most: openly wide."""
-TOLERANCE = 1e-6
-"""Relative slack of a range."""
 
 
-@dataclass(frozen=True)
-class Encoder:
+@dataclass(frozen=True, kw_only=True)
+class Encoder(Seen):
     """The fields a model reads, with the range or values each had in training."""
 
     context: tuple[str, ...]
     recipe: tuple[str, ...]
     compared: tuple[str, ...]
     """Fields of the recipe that only the process reads: each token costs the network time."""
-    ranges: dict[str, tuple[float, float]]
-    """Smallest and largest value seen in training, of every number in the table."""
-    categories: dict[str, tuple[str, ...]]
     lr_shift: dict[str, float] = field(default_factory=dict)
     """Log of each optimizer's median learning rate over that of the most frequent one: the law sees
     learning rates on the latter's scale. An optimizer not seen in training is not shifted."""
@@ -91,8 +57,6 @@ class Encoder:
     stated: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Fields that training runs state, by optimizer ("" for all of them): what none of them had is
     not read, since no run shows its effect."""
-    density: tuple[float, float] = (0.0, math.inf)
-    """Fewest and most tokens per parameter: where size and data are known together."""
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -138,15 +102,18 @@ class Encoder:
         What the schema knows and no model reads is named too.
         """
         optimizer = config.get("optimizer")
-        known = self.stated.get(str(optimizer or ""), self.stated.get("", ()))
-        left = [name for name in config if name not in known and name not in ALWAYS]
+        own = self._read.get(str(optimizer or ""), self._read.get("", ALWAYS))
+        if own.issuperset(config) and config.get("optimizer_extra") is None:  # the common case
+            return config, []
+        left = [name for name in config if name not in own and name not in NOT_READ]
+        given = extra_of(config)
         extra = {
             name: value
-            for name, value in extra_of(config).items()
+            for name, value in given.items()
             if EXTRA.get(name) in self.fields
             and (optimizer not in self.optimizers or optimizer in self.centres[EXTRA[name]])
         }
-        unread = sorted(set(extra_of(config)) - set(extra))
+        unread = sorted(set(given) - set(extra))
         if not left and not unread:
             return config, [name for name in config if name in NOT_READ]
         kept = {name: v for name, v in config.items() if name not in left}
@@ -154,6 +121,11 @@ class Encoder:
             kept["optimizer_extra"] = extra
         told = [name for name in config if name in left or name in NOT_READ]
         return kept, told + [f"optimizer_extra.{name}" for name in unread]
+
+    @cached_property
+    def _read(self) -> dict[str, frozenset[str]]:
+        """Return what is read and need not be told, by optimizer."""
+        return {name: (ALWAYS | set(found)) - NOT_READ for name, found in self.stated.items()}
 
     @cached_property
     def _usual(self) -> dict[str, Any]:
@@ -202,7 +174,7 @@ class Encoder:
             for row in rows
             if row.get("data_tokens") and row.get("params_non_embedding")
         ]
-        density = (0.0, math.inf)
+        density = ANY_DENSITY
         if densities:
             density = (float(min(densities)), float(max(densities)))
         stated: dict[str, set[str]] = {"": set()}
@@ -216,19 +188,19 @@ class Encoder:
             return low < high or len(categories.get(name, ())) > 1
 
         return cls(
-            tuple(filter(varies, context)),
-            tuple(filter(varies, recipe)),
-            tuple(filter(varies, compared)),
-            ranges,
-            categories,
-            lr_shift_of(rows),
-            {
+            context=tuple(filter(varies, context)),
+            recipe=tuple(filter(varies, recipe)),
+            compared=tuple(filter(varies, compared)),
+            ranges=ranges,
+            categories=categories,
+            lr_shift=lr_shift_of(rows),
+            centres={
                 name: centres_of(name, rows)
                 for name in (*recipe, *compared)
                 if varies(name) and FIELDS[name].kind == "number"
             },
-            {name: tuple(sorted(found)) for name, found in stated.items()},
-            density,
+            stated={name: tuple(sorted(found)) for name, found in stated.items()},
+            density=density,
         )
 
     def encode(self, configs: Sequence[Config]) -> Encoded:
@@ -259,91 +231,6 @@ class Encoder:
         places = [place.get(optimizer, np.nan) for optimizer in optimizers]
         return Encoded(numbers, codes, np.column_stack([law, places]))
 
-    def distance(self, rows: Sequence[Config]) -> npt.NDArray[np.float64]:
-        """Return how far each row (B) lies outside what training has seen; 0 inside.
-
-        Logs of size, data, learning rate and batch beyond their range, summed; more for each name
-        that training has not seen, and if any other number is outside, half one more and how odd it
-        is in units of its field. A shape counts only where the size is within its range: a larger
-        model is deeper or wider.
-        """
-        far = np.zeros(len(rows))
-        other = np.zeros(len(rows))
-        sized = self._beyond("params_non_embedding", rows) > 0
-        given = set().union(*rows)
-        for name in self.ranges:
-            if name not in given or name in TOLD_BY_OTHERS:
-                continue
-            if name in LAW_FIELDS:
-                far += self._beyond(name, rows)
-                continue
-            odd = self._odd(name, rows)
-            other = np.maximum(other, np.where(sized, 0.0, odd) if name in SHAPE else odd)
-        for name in given & set(self.categories):
-            far += UNSEEN_NAME * ~self.knows(name, rows)
-        if "precision" in given:
-            odd_B = [row.get("precision") not in ORDINARY_PRECISION for row in rows]
-            far += UNSEEN_NAME * np.array(odd_B)
-        return far + other
-
-    def apart(self, rows: Sequence[Config]) -> npt.NDArray[np.float64]:
-        """Return the logs by which tokens per parameter (B) lie below or above all training runs'.
-
-        Size and data may each lie near their range where the two together do not.
-        """
-        low, high = self.density
-        logs = np.log(column(rows, "data_tokens") / column(rows, "params_non_embedding"))
-        logs = np.nan_to_num(logs, nan=math.log(low) if low > 0 else 0.0)
-        few = np.maximum(math.log(low) - logs, 0) if low > 0 else 0.0 * logs
-        beyond = few + np.maximum(logs - math.log(high), 0) if high < math.inf else few
-        return np.where(beyond < TOLERANCE, 0.0, beyond)
-
-    def knows(self, name: str, rows: Sequence[Config]) -> npt.NDArray[np.bool_]:
-        """Return for which rows (B) a name is one training has seen, or absent."""
-        known = {None, *self.categories.get(name, ())}
-        return np.fromiter((row.get(name) in known for row in rows), bool, len(rows))
-
-    def _odd(self, name: str, rows: Sequence[Config]) -> npt.NDArray[np.float64]:
-        """Return half one, and more where it is counted, for a number outside its range (B)."""
-        ends = np.array(self.ranges[name])
-        values = np.nan_to_num(column(rows, name), nan=ends[0])
-        slack = TOLERANCE * np.abs(values)
-        odd = (values < ends[0] - slack) | (values > ends[1] + slack)
-        if name in COUNTED_ONCE or not odd.any():
-            return np.where(odd, 0.5, 0.0)
-        scaled, (low, high) = (scaled_by(FIELDS[name], v) for v in (values, ends))
-        away = np.maximum(scaled - high, low - scaled)
-        if FIELDS[name].transform == "log":  # zero has no place on it
-            away[(values == 0) | (ends[1] == 0)] = AT_ZERO
-        return np.where(odd, 0.5 + np.minimum(away, MOST_ODD), 0.0)
-
-    def _beyond(self, name: str, rows: Sequence[Config]) -> npt.NDArray[np.float64]:
-        """Return the logs by which a number lies beyond its range (B); 0 where it is absent."""
-        if name not in self.ranges:
-            return np.zeros(len(rows))
-        low, high = np.log(self.ranges[name])
-        logs = np.log(np.maximum(np.nan_to_num(column(rows, name), nan=np.exp(low)), 1e-300))
-        above = RISING if name == "learning_rate" else 1.0
-        beyond = above * np.maximum(logs - high, 0) + np.maximum(low - logs, 0)
-        return np.where(beyond < TOLERANCE, 0.0, beyond)
-
-    def outside(self, row: Config) -> list[str]:
-        """Return one sentence for each value of a row outside what training has seen."""
-        found = []
-        for name, (low, high) in self.ranges.items():
-            if name in TOLD_BY_OTHERS:
-                continue
-            value = row.get(name)
-            if value is None or low * (1 - TOLERANCE) <= value <= high * (1 + TOLERANCE):
-                continue
-            seen = f"always {low:g}" if low == high else f"{low:g} to {high:g}"
-            effect = "" if name in LAW_FIELDS else "; no training run shows its effect there"
-            found.append(f"{name} is {value:g}, in training it was {seen}{effect}")
-        for name, values in self.categories.items():
-            if row.get(name) is not None and row[name] not in values:
-                found.append(f"{name} is {row[name]!r}, in training it was {', '.join(values)}")
-        return found
-
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a card."""
         return asdict(self)
@@ -352,13 +239,13 @@ class Encoder:
     def from_dict(cls, raw: Mapping[str, Any]) -> Encoder:
         """Return the encoder of a card."""
         return cls(
-            tuple(raw["context"]),
-            tuple(raw["recipe"]),
-            tuple(raw["compared"]),
-            {name: (low, high) for name, (low, high) in raw["ranges"].items()},
-            {name: tuple(values) for name, values in raw["categories"].items()},
-            dict(raw["lr_shift"]),
-            {name: dict(values) for name, values in raw["centres"].items()},
-            {name: tuple(values) for name, values in raw["stated"].items()},
-            tuple(raw["density"]),
+            context=tuple(raw["context"]),
+            recipe=tuple(raw["recipe"]),
+            compared=tuple(raw["compared"]),
+            ranges={name: (low, high) for name, (low, high) in raw["ranges"].items()},
+            categories={name: tuple(values) for name, values in raw["categories"].items()},
+            lr_shift=dict(raw["lr_shift"]),
+            centres={name: dict(values) for name, values in raw["centres"].items()},
+            stated={name: tuple(values) for name, values in raw["stated"].items()},
+            density=tuple(raw["density"]),
         )

@@ -23,8 +23,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ncpl.model.encoder import LAW_FIELDS, Encoder
+from ncpl.model.encoder import Encoder
 from ncpl.model.response_surface import Surface, distances
+from ncpl.model.seen import LAW_FIELDS
 
 SUBSET = 700
 """Runs the kernel's numbers are fitted on; the mean uses all runs."""

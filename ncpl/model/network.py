@@ -18,8 +18,9 @@ from transformers import AutoModel, LlamaConfig, Qwen3Config
 
 from ncpl.errors import ConfigError
 from ncpl.model.config import FitConfig
-from ncpl.model.encoder import LAW_FIELDS, Encoder
+from ncpl.model.encoder import Encoder
 from ncpl.model.response_surface import CORRECTION_SCALE, K, Surface, distances
+from ncpl.model.seen import LAW_FIELDS
 
 BACKBONES: dict[str, Any] = {"llama": LlamaConfig, "qwen3": Qwen3Config}
 

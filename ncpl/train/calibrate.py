@@ -19,9 +19,7 @@ width grows by the square of the distance. Errors of one group go together, and 
 that an interval is asked for: each left-out group counts the same, however many runs it has (Dunn,
 Wasserman and Ramdas 2022, Distribution-free prediction sets for two-layer hierarchical models).
 
-Forms: of the left-out runs, the fields that users leave out are hidden, alone and together. What
-half widths must be multiplied by for 90% of them to lie inside, each group counting the same, and
-NEAR_SHARE of those near the best, is the factor of the form. The ID and OOD parts are never used.
+What fields left out add: form_widths.py. The ID and OOD parts are never used.
 """
 
 from __future__ import annotations
@@ -29,41 +27,31 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from ncpl.data.fields import Config, derive
+from ncpl.data.fields import derive
 from ncpl.data.snapshot import Runs
-from ncpl.model.completion import SHAPE, Completed, form_of
 from ncpl.model.config import FitConfig
 from ncpl.model.ensemble import Fit, sizes
 from ncpl.model.intervals import (
     BEND,
     FACTORS,
     error_scale,
-    half_width,
-    joined,
     told,
     unmeasured,
     widened,
 )
 from ncpl.train.fit import fit_family, settled
+from ncpl.train.form_widths import LEVEL, form_widths
 
 log = logging.getLogger(__name__)
 Array = npt.NDArray[np.float64]
-LEVEL = 0.9
 MIN_SLOPE = 0.01
 """Least slope, nats a unit of distance: a lucky fold may not stop the widening."""
-RECIPE = (
-    "schedule", "decay_steps", "warmup_steps", "min_learning_rate", "weight_decay", "adam_beta1",
-    "adam_beta2", "adam_epsilon", "grad_clip_norm", "momentum", "optimizer_extra",
-)  # fmt: skip
-"""Everything else a user may leave out."""
-NEAR_FRAC = 0.01
-"""Share above the best run of a group within which a run is near it, as on the card."""
 NEAR_BEST = 0.01
 """Nats above the best within which a plan looks. Beyond the sizes these runs err together, by what
 the law misses: StepLaw's lack 1.2 to 1.5 times what all do (LOG.md)."""
@@ -72,26 +60,11 @@ ONE_SIZE = 0.65
 fall with the size. StepLaw's five sizes: a fit of two lacks .66 times what a fit of one does on the
 same larger size (geometric mean of six pairs, .25 to 1.2), and a third size changes little."""
 MIN_LEFT_OUT = 20
-HIDDEN: dict[str, tuple[str, ...]] = {
-    "shape": SHAPE,
-    "rate": ("learning_rate",),
-    "batch": ("batch_size_sequences", "train_steps"),
-    "optimizer": ("optimizer",),
-    "recipe": RECIPE,
-}
-"""Fields hidden for each kind of field that a form lacks."""
-FORMS = (
-    "shape", "rate", "batch", "optimizer", "recipe", "batch+shape", "rate+shape", "batch+rate",
-    "batch+rate+shape", "optimizer+rate", "batch+optimizer", "batch+optimizer+rate",
-    "batch+recipe", "rate+recipe", "batch+rate+recipe",
-)  # fmt: skip
-"""Forms that are calibrated; what a source's runs never state or never vary is no form of it."""
-FORM_FACTORS = tuple(round(0.25 * 1.15**i, 3) for i in range(26))
-"""Factors tried for a form, smallest first."""
-NEAR_SHARE = 0.85
-"""Share of the runs near the best of their group that a form's intervals hold, on the mean."""
-CORNER_SHARE = 0.25
-"""Most training runs that are left out as those of fewest, or of most, tokens per parameter."""
+CORNER_SHARES = (0.05, 0.1, 0.25)
+"""Most training runs that are left out as those of fewest, or of most, tokens per parameter: a step
+out of range, and further."""
+MIN_NEAR = 10
+"""Runs near the best that say what a corner lacks there."""
 SCALE_PENALTY = 1e-2
 """Price of the squared weights of the scale, in standard deviations of what they weigh."""
 
@@ -155,69 +128,6 @@ def measured_widths(missed: Mapping[str, Sequence[Missed]], train: Runs) -> dict
     return found
 
 
-def form_widths(
-    parts: Sequence[tuple[Fit, Runs, float]], factors: Mapping[str, float]
-) -> dict[str, float]:
-    """Return the factor of each form, from folds, what they left out and their typical spread."""
-    found: dict[str, float] = {}
-    for form in FORMS:
-        seen = [
-            told_of_form(fold, left_out, form, {**factors, "typical": typical})
-            for fold, left_out, typical in parts
-        ]
-        if any(one is None for one in seen) or not seen:
-            continue
-        found[f"form_{form}"] = next(
-            (f for f in FORM_FACTORS if enough([one for one in seen if one], f)), FORM_FACTORS[-1]
-        )
-    return found
-
-
-class Told(NamedTuple):
-    """What a fold says of left-out runs of which fields are hidden."""
-
-    completed: Completed
-    loss: Array
-    """(C,) nats, as the half widths before the form's factor."""
-    half: Array
-    runs: Runs
-
-
-def told_of_form(fit: Fit, runs: Runs, form: str, factors: Mapping[str, float]) -> Told | None:
-    """Return what a fit says of runs in a form; None where that is another form for its source."""
-    completed = fit.completer([derive(hidden(config, form)) for config in runs.configs])
-    if not all(form_of(missing) == form for missing in completed.missing):
-        return None
-    rows = completed.rows
-    read = fit.read(fit.encoder.encode_rows(rows))
-    loss, half = half_width(read, fit.encoder.distance(rows), fit.encoder.apart(rows), factors)
-    return Told(completed, loss, half, runs)
-
-
-def hidden(config: Config, form: str) -> dict[str, Any]:
-    """Return a configuration in a form: without the fields it lacks, size and data as numbers."""
-    names = {name for kind in form.split("+") if kind in HIDDEN for name in HIDDEN[kind]}
-    if "optimizer" in names:
-        names |= set(RECIPE)
-    return {name: value for name, value in config.items() if name not in names}
-
-
-def enough(seen: Sequence[Told], factor: float) -> bool:
-    """Return whether intervals with this factor hold what they must."""
-    held, near = [], []
-    for part in seen:
-        wide = np.full(len(part.runs), factor)
-        _, low, high = joined(part.completed, part.loss, part.half, wide)
-        inside = (low <= part.runs.loss) & (part.runs.loss <= high)
-        groups = np.array([group or "" for group in part.runs.group])
-        for group in np.unique(groups):
-            own = groups == group
-            loss = part.runs.loss[own]
-            held.append(inside[own].mean())
-            near.append(inside[own][loss <= loss.min() * (1 + NEAR_FRAC)].mean())
-    return bool(np.mean(held) >= LEVEL and np.mean(near) >= NEAR_SHARE)
-
-
 def weighted_quantile(values_B: Array, weight_B: Array, level: float) -> float:
     """Return the smallest value that at least `level` of the weight lies at or below."""
     order = np.argsort(values_B)
@@ -279,8 +189,8 @@ def fit_apart(part: Missed, factors: Mapping[str, float]) -> float:
         0.0,
         *(
             weighted_quantile(lacking[some] / part.apart[some], part.weight[some], LEVEL)
-            for some in (far, near_best)
-            if some.sum() >= MIN_LEFT_OUT
+            for some, least in ((far, MIN_LEFT_OUT), (near_best, MIN_NEAR))
+            if some.sum() >= least
         ),
         0.0,
     )
@@ -289,8 +199,8 @@ def fit_apart(part: Missed, factors: Mapping[str, float]) -> float:
 def folds(train: Runs, n_folds: int) -> list[tuple[str, npt.NDArray[np.bool_]]]:
     """Return (what it measures, left-out rows): whole groups in turn, the largest size, corners.
 
-    Corners are the groups of fewest tokens per parameter and those of most, a quarter of the runs
-    at most.
+    Corners are the groups of fewest tokens per parameter and those of most, up to each of
+    CORNER_SHARES of the runs.
     """
     names = sorted({group or "" for group in train.group})
     groups = np.array([group or "" for group in train.group])
@@ -303,13 +213,15 @@ def folds(train: Runs, n_folds: int) -> list[tuple[str, npt.NDArray[np.bool_]]]:
     density = np.round(np.log(tokens / params), 6)
     for where, sign in (("few", 1), ("long", -1)):
         left_out = np.zeros(len(train), dtype=bool)
-        for value in np.unique(sign * density[np.isfinite(density)]):
-            more = left_out | (sign * density == value)
-            if more.sum() > CORNER_SHARE * len(train):
-                break
-            left_out = more
-        if left_out.sum() >= MIN_LEFT_OUT:
-            found.append((where, left_out))
+        for share in CORNER_SHARES:
+            before = int(left_out.sum())
+            for value in np.unique(sign * density[np.isfinite(density)]):
+                more = left_out | (sign * density == value)
+                if more.sum() > share * len(train):
+                    break
+                left_out = more
+            if left_out.sum() >= MIN_LEFT_OUT and left_out.sum() > before:
+                found.append((where, left_out.copy()))
     return found
 
 
