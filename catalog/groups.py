@@ -61,13 +61,15 @@ def known_of(row: Row) -> Known | None:
     shape = [row.get(column) for column in SHAPE]
     total = row.get("params_total")
     if not tokens:
-        steps = [row.get(column) for column in STEPS]
-        tokens = math.prod(steps) if all(steps) else None
+        steps = [int(row.get(column) or 0) for column in STEPS]
+        tokens = math.prod(steps) or None
     if not (size or total or (row.get("n_layers") and row.get("d_model"))):
         return None
-    rest = ("size" if size else "total", row["optimizer"], shape, [row.get(c) for c in DATA])
-    if not tokens:
-        rest = (*rest, row.get("train_steps"))
+    kind = "size" if size else "total"
+    rest = (
+        *(kind, row["optimizer"], shape, [row.get(column) for column in DATA]),
+        *(() if tokens else (row.get("train_steps"),)),
+    )
     return Known(json.dumps(rest, sort_keys=True, default=str), size or total, tokens)
 
 
