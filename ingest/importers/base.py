@@ -82,7 +82,8 @@ class Draft:
         self.tokens: dict[int, int] = {}
         self.metrics: dict[str, dict[str, Any]] = {}
         self.left_out: set[str] = set()
-        self.starts_at, self.ends_before = 0, None
+        self.starts_at = 0
+        self.ends_before: int | None = None
         declared = {**options.values, **options.run_values.get(self.name, {})}
         for pointer, value in declared.items():
             self.set(pointer, value, "declared")
@@ -125,18 +126,22 @@ class Draft:
             is_finite(number_of(flat.get(name))) and number_of(flat[name]) > 1
             for name in ACCUMULATIONS
         )
+        devices = {number_of(flat[name]) for name in DEVICES if flat.get(name) is not None}
+        partial |= program == "common" and bool(devices - {1})
         # Ratios need the steps, the peak rate and the sequence length: these come first.
         for alias in sorted(given, key=lambda a: a.transform in NEEDS):
             if partial and alias.name in DEVICE_BATCHES:
                 self.note(
                     f"{self.where}: {alias.name} {flat[alias.name]} stands beside an accumulation "
-                    "of gradients: it is no batch of a whole step and was left out. Add what you "
-                    "know: --set /schedule/batch_size_sequences=N"
+                    "of gradients or several devices: it may be no batch of a whole step and was "
+                    "left out. Add what you know: --set /schedule/batch_size_sequences=N"
                 )
                 continue
             self.apply_alias(alias, flat[alias.name], flat)
 
-    def apply_alias(self, alias: Alias, value: Any, config: Mapping[str, Any] | None = None) -> None:
+    def apply_alias(
+        self, alias: Alias, value: Any, config: Mapping[str, Any] | None = None
+    ) -> None:
         """Take one value of another program, in our unit."""
         value = number_of(value) if alias.pointer in numeric_pointers() else value
         if value is None:
@@ -174,16 +179,24 @@ class Draft:
         return converted, {"kind": "derived", "rule": f"{alias.name} {rule}"}
 
     def point(
-        self, metric: str, step: int, value: float, tokens: int | None = None, place: int = 0
+        self,
+        metric: str,
+        step: int,
+        value: float,
+        tokens: int | None = None,
+        place: int = 0,
+        restarts_at: int | None = None,
     ) -> None:
         """Add a point in the order of the log."""
         name = metric_name(metric)
+        if name in MEANS:
+            return
         if OTHER_AXIS.search(metric):
             if name not in self.left_out:
                 self.left_out.add(name)
                 self.note(f"{self.where}: {metric} is no curve over steps; it was left out")
             return
-        self.seen.append(Observation(name, int(step), float(value), place))
+        self.seen.append(Observation(name, int(step), float(value), place, restarts_at))
         if tokens is not None:
             self.tokens[int(step)] = tokens
 
@@ -253,6 +266,9 @@ NEEDS = {
 }
 """What a transform multiplies with or divides by, and how an origin says so."""
 
+MEANS = frozenset(("train/train_loss", "train/total_flos", "train/train_runtime"))
+"""What the Trainer logs once at its end: a mean over the whole run is no point of a curve."""
+
 ACCUMULATIONS = (
     "gradient_accumulation_steps",
     "grad_accumulation_steps",
@@ -264,6 +280,7 @@ ACCUMULATIONS = (
     "acc_steps",
     "accum_steps",
 )
+DEVICES = ("devices", "num_devices", "n_devices", "gpus", "n_gpus", "num_gpus", "world_size")
 DEVICE_BATCHES = frozenset(
     ("batch_size", "bs", "bsz", "micro_batch_size", "device_batch_size", "train_batch_size")
 )

@@ -12,9 +12,12 @@ from ncpl_data.catalog.errors import InputError
 from ncpl_data.ingest.importers.base import Options
 
 NO_NAMES = frozenset(
-    "log logs train training run runs out output outputs stdout stderr slurm results metrics main "
-    "history events tmp default version_0 lightning_logs trainer_state wandb files tensorboard tb "
-    "logging trainer_log".split()
+    (
+        *("log", "logs", "logging", "train", "training", "run", "runs", "output", "outputs"),
+        *("stdout", "stderr", "slurm", "results", "metrics", "main", "history", "events", "tmp"),
+        *("default", "version_0", "lightning_logs", "trainer_state", "trainer_log", "wandb"),
+        *("files", "tensorboard", "tb"),
+    )
 )
 """Names that many folders and files share: they tell no run from another."""
 

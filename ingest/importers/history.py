@@ -12,6 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from ncpl_data.catalog.errors import InputError
 from ncpl_data.ingest.importers.spelling import is_evaluation, is_loss
@@ -32,8 +33,8 @@ class Observation:
     value: float
     place: int = 0
     """Line, row or record in its file; 0 where it has none."""
-    is_fresh: bool = False
-    """Whether the program said here that it started (again) at this step."""
+    restarts_at: int | None = None
+    """The step that the program said, before this value, it was resumed at."""
 
 
 @dataclass
@@ -77,7 +78,9 @@ class Settled:
     """Place of the run's first observation."""
 
 
-def settle(observations: Iterable[Observation], where: str, *, launch: int | None = None) -> Settled:
+def settle(
+    observations: Iterable[Observation], where: str, *, launch: int | None = None
+) -> Settled:
     """Return the run a log holds.
 
     `launch` picks another launch than the last, counted from 1. Raises InputError where no rule
@@ -156,57 +159,98 @@ def split(seen: list[Observation], where: str) -> tuple[list[Attempt], list[str]
     """Return the launches of a log in order, each resumed one with its past, and what to tell."""
     if not seen:
         return [Attempt(0)], []
-    attempts = [Attempt(seen[0].step, seen[0].place)]
-    notes: list[str] = []
-    returns = 0
-    last: dict[str, int] = {}
-    high = seen[0].step
-    index = 0
-    while index < len(seen):
-        o = seen[index]
-        if o.step >= high and not o.is_fresh:
-            repeated(attempts[-1], o, where, notes)
-            attempts[-1].add(o)
-            last[o.metric] = high = o.step
-            index += 1
-            continue
-        end = next((i for i in range(index, len(seen)) if seen[i].step > high), len(seen))
-        tail = seen[index:end]
-        if not starts_again(tail, last, is_end=end == len(seen)):
-            for late in tail:
-                if late.step > last.get(late.metric, -1) and (
-                    late.metric in last or end < len(seen)
-                ):
-                    attempts[-1].add(late)
-                    last[late.metric] = late.step
-                else:
-                    notes.append(
-                        f"{where}{at(late)}: {late.metric} of step {late.step} after step {high}: "
-                        "an evaluation of earlier weights or of a later stage. It was left out"
-                    )
-            index = end
-            continue
-        returns += 1
-        step = o.step if o.is_fresh else min(x.step for x in until_repeat(tail, last))
-        first_step = min(min(p) for p in attempts[-1].points.values())
-        if step <= first_step:
-            attempts.append(Attempt(step, o.place))
-        else:
-            dropped = attempts[-1].cut(step)
-            notes.append(
-                f"{where}{at(o)}: steps go back from {high} to {step}: resumed there; {dropped:,} "
-                "points of the earlier attempt gave way to the later one"
-            )
-        last, high = {m: max(p) for m, p in attempts[-1].points.items()}, step
-        attempts[-1].add(o)
-        last[o.metric] = o.step
-        index += 1
-    if returns > 3 and returns > MOST_RETURNS * len(seen):
+    splitter = Splitter(seen, where)
+    while splitter.index < len(seen):
+        splitter.take()
+    if splitter.returns > 3 and splitter.returns > MOST_RETURNS * len(seen):
         raise InputError(
-            f"{where}: steps go back {returns:,} times in {len(seen):,} values: lines of several "
-            "runs are woven into one. Split them, one file a run"
+            f"{where}: steps go back {splitter.returns:,} times in {len(seen):,} values: lines of "
+            "several runs are woven into one. Split them, one file a run"
         )
-    return attempts, notes
+    return splitter.attempts, splitter.notes
+
+
+class Splitter:
+    """The observations of a log, taken one by one into its launches."""
+
+    def __init__(self, seen: list[Observation], where: str) -> None:
+        """Start with the first launch."""
+        self.seen, self.where = seen, where
+        self.attempts = [Attempt(seen[0].step, seen[0].place)]
+        self.notes: list[str] = []
+        self.returns = 0
+        self.index = 0
+        self.last: dict[str, int] = {}
+        """Last step of each metric in this launch."""
+        self.high = seen[0].step
+
+    def take(self) -> None:
+        """Take the next observation, or all up to where lagging ones catch up."""
+        o = self.seen[self.index]
+        if o.restarts_at is not None and self.attempts[-1].last >= o.restarts_at and self.index:
+            self.resume(o)
+        if o.step >= self.high:
+            repeated(self.attempts[-1], o, self.where, self.notes)
+            self.add(o)
+            self.high = o.step
+            self.index += 1
+            return
+        rest = range(self.index, len(self.seen))
+        end = next((i for i in rest if self.seen[i].step > self.high), len(self.seen))
+        tail = self.seen[self.index : end]
+        if starts_again(tail, self.last, is_end=end == len(self.seen)):
+            self.start_again(o, min(x.step for x in until_repeat(tail, self.last)))
+            self.index += 1
+            return
+        for late in tail:
+            self.add_late(late, is_end=end == len(self.seen))
+        self.index = end
+
+    def add(self, o: Observation) -> None:
+        """Add an observation to this launch."""
+        self.attempts[-1].add(o)
+        self.last[o.metric] = max(o.step, self.last.get(o.metric, o.step))
+
+    def add_late(self, late: Observation, *, is_end: bool) -> None:
+        """Add an observation that lags behind; one made of earlier weights is left out."""
+        known = self.last.get(late.metric)
+        is_new = known is None and (not is_end or not is_loss(late.metric))
+        if is_new or (known is not None and late.step > known):
+            self.add(late)
+            return
+        self.notes.append(
+            f"{self.where}{at(late)}: {late.metric} of step {late.step} after step {self.high}: an "
+            "evaluation of earlier weights or of a later stage. It was left out"
+        )
+
+    def resume(self, o: Observation) -> None:
+        """Drop what lies after the step that the program says it resumes at."""
+        assert o.restarts_at is not None
+        dropped = self.attempts[-1].cut(o.restarts_at)
+        self.notes.append(
+            f"{self.where}{at(o)}: resumed at step {o.restarts_at}; {dropped:,} points of the "
+            "earlier attempt gave way to the later one"
+        )
+        if not self.attempts[-1].points:
+            self.attempts.append(Attempt(o.step, o.place))
+        self.last = {m: max(p) for m, p in self.attempts[-1].points.items()}
+        self.high = max(self.last.values(), default=o.step)
+
+    def start_again(self, o: Observation, step: int) -> None:
+        """Begin another launch at a step: from the start, or in place of what lies after it."""
+        self.returns += 1
+        attempt = self.attempts[-1]
+        if step <= min(min(points) for points in attempt.points.values()):
+            self.attempts.append(Attempt(step, o.place))
+        else:
+            dropped = attempt.cut(step)
+            self.notes.append(
+                f"{self.where}{at(o)}: steps go back from {self.high} to {step}: resumed there; "
+                f"{dropped:,} points of the earlier attempt gave way to the later one"
+            )
+        self.last = {m: max(p) for m, p in self.attempts[-1].points.items()}
+        self.high = step
+        self.add(o)
 
 
 def repeated(attempt: Attempt, o: Observation, where: str, notes: list[str]) -> None:
@@ -225,14 +269,12 @@ def starts_again(tail: list[Observation], last: dict[str, int], *, is_end: bool)
     They do where a metric of training is logged over again; evaluations may lag behind or be made
     once more at the end. Where nothing but evaluations is logged, they decide.
     """
-    if any(o.is_fresh for o in tail):
-        return True
     trains = {m for m in last if not is_evaluation(m)}
     deciding = [o for o in tail if not trains or not is_evaluation(o.metric)]
     if any(o.step <= last.get(o.metric, -1) for o in deciding):
         return True
     # Another stage may log under other names: a training metric never seen that ends the log.
-    return is_end and any(o.metric not in last for o in deciding)
+    return is_end and any(o.metric not in last and is_loss(o.metric) for o in deciding)
 
 
 def until_repeat(tail: list[Observation], last: dict[str, int]) -> list[Observation]:
@@ -243,16 +285,14 @@ def until_repeat(tail: list[Observation], last: dict[str, int]) -> list[Observat
     return tail
 
 
-def choose(
-    attempts: list[Attempt], where: str, launch: int | None
-) -> tuple[Attempt, list[str]]:
+def choose(attempts: list[Attempt], where: str, launch: int | None) -> tuple[Attempt, list[str]]:
     """Return the launch that is the run, and what to tell of the others."""
     if launch is not None:
         if not 1 <= launch <= len(attempts):
             raise InputError(f"{where} holds {len(attempts)} launches; there is no launch {launch}")
         return attempts[launch - 1], []
     chosen, notes = attempts[0], []
-    for number, (before, attempt) in enumerate(zip(attempts, attempts[1:], strict=False), start=2):
+    for number, (before, attempt) in enumerate(pairwise(attempts), start=2):
         place = f"line {attempt.place}: " if attempt.place else ""
         if goes_on(attempts[0], attempt):
             notes.append(

@@ -112,7 +112,7 @@ def read_run(state_path: Path, draft: Draft) -> dict[str, Any]:
     for name, precision in (("bf16", "bfloat16"), ("fp16", "float16")):
         if arguments.get(name) is True:
             draft.set("/system/precision", precision)
-    return draft.document(("eval/loss", "train/loss"))
+    return draft.document(("eval/loss",))
 
 
 def find_states(path: Path) -> dict[Path, Path]:
@@ -175,7 +175,8 @@ def read_history(draft: Draft, state: dict[str, Any], arguments: dict[str, Any])
         if "train_runtime" in entry:
             draft.set("/system/wall_time_seconds", entry["train_runtime"])
     every = arguments.get("logging_steps") or state.get("logging_steps")
-    if any(o.metric == "train/loss" for o in draft.seen) and is_finite(every) and every > 1:
+    logged = any(o.metric == "train/loss" for o in draft.seen)
+    if logged and every is not None and is_finite(every) and every > 1:
         smoothing = f"mean of the last {every:g} steps"
         draft.metrics["train/loss"] = {"name": "train/loss", "smoothing": smoothing}
 

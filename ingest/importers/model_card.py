@@ -8,8 +8,10 @@ from typing import Any
 
 from ncpl_data.ingest.importers.encodings import text_of
 
-ITEM = re.compile(r"^- (?P<name>[a-z_]\w*): (?P<value>\S.*?)\s*$", re.M)
-OPTIMIZER = re.compile(r"(?:Use )?(?P<name>[\w.]+) with betas=\((?P<b1>[\d.e-]+), ?(?P<b2>[\d.e-]+)\)")
+ITEM = re.compile(r"^- (?P<name>[a-z_]\w*): (?P<value>\S.*?)\s*$", re.MULTILINE)
+OPTIMIZER = re.compile(
+    r"(?:Use )?(?P<name>[\w.]+) with betas=\((?P<b1>[\d.e-]+), ?(?P<b2>[\d.e-]+)\)"
+)
 EPSILON = re.compile(r"epsilon=(?P<eps>[\d.e-]+)")
 BASE = re.compile(r"fine-tuned version of \[(?P<base>[^\]]+)\]")
 

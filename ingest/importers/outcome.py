@@ -122,9 +122,9 @@ class Ending:
                 return name
         losses = [m for m in points if is_loss(m) and draft.metrics[m]["unit"] != "perplexity"]
         held_out = [m for m in losses if is_evaluation(m) and split_of(m) != "test"]
+        held_out = [m for m in held_out if self.reaches_end(m)]
         if len(held_out) == 1:
             return held_out[0]
-        held_out = [m for m in held_out if self.reaches_end(m)]
         found = next((m for m in PRIMARY_LAST if m in points and m not in early), None)
         trained = [m for m in losses if not is_evaluation(m)]
         if found is None and len(trained) == 1:
@@ -143,7 +143,7 @@ class Ending:
             )
         elif found is None and len(trained) > 1:
             draft.note(
-                f"{draft.where}: which of {', '.join(trained[:5])} is the loss? Choose with --metric"
+                f"{draft.where}: which of {', '.join(trained[:5])} is the loss? --metric NAME"
             )
         return found
 

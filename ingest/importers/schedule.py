@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 TRAIN_STEPS, TRAIN_TOKENS = "/schedule/train_steps", "/schedule/train_tokens"
 SEQUENCE_LENGTH, BATCH = "/schedule/sequence_length", "/schedule/batch_size_sequences"
 RATES = ("train/learning_rate", "train/lr", "learning_rate", "learning-rate", "lr")
+EARLY_STEPS, EARLY_SHARE = 200, 0.05
+"""Steps, and share of the run, within which the first rate of a log is one of the run's start."""
+
 TOKENS_TOLERANCE = 0.02
 """Relative. Between tokens as printed (three digits) and batch x sequence x step."""
 
@@ -31,7 +34,8 @@ def derive_schedule(draft: Draft) -> None:
 def peak_rate(draft: Draft) -> None:
     """State the largest logged rate as the peak, where the log goes beyond it.
 
-    A rate that still rises at the end of the log has not reached its peak.
+    A rate that still rises at the end of the log has not reached its peak; a log that begins late
+    does not show it.
     """
     if draft.get("/optimizer/learning_rate") is not None:
         return
@@ -40,6 +44,9 @@ def peak_rate(draft: Draft) -> None:
     is_past = peak > 0 and sum(rate == peak for rate in rates.values()) > 1
     values = list(rates.values())
     is_past |= peak > 0 and len(values) > 2 and values.index(peak) not in (0, len(values) - 1)
+    # Without a warm-up in sight the log has to begin with the run.
+    begins = next(iter(rates), 0) <= max(EARLY_STEPS, EARLY_SHARE * (draft.get(TRAIN_STEPS) or 0))
+    is_past &= begins or (bool(values) and values[0] < peak)
     if is_past and values[-1] <= peak:
         rule = {"kind": "derived", "rule": "largest rate of the log"}
         draft.set("/optimizer/learning_rate", peak, rule)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from ncpl_data.schema.aliases import schedule_shape
 from ncpl_data.schema.fields import run_fields
 
 UNIT_PATTERNS = (
@@ -33,36 +34,8 @@ NOT_THE_LOSS = re.compile(
 """Losses that are added to the language model's, and numbers about a loss."""
 
 EVALUATION = re.compile(r"(^|[/_.])(eval|evaluation|val|valid|validation|dev|test)([/_.]|$)")
-OTHER_AXIS = re.compile(r"[ _](vs|versus)[ _.](samples|tokens|flops|time|epochs?)", re.I)
+OTHER_AXIS = re.compile(r"[ _](vs|versus)[ _.](samples|tokens|flops|time|epochs?)", re.IGNORECASE)
 """A curve whose x is not the step, such as Megatron's `lm loss vs samples`."""
-
-SHAPES = {
-    "cos": "cosine",
-    "cosine_annealing": "cosine",
-    "cosineannealinglr": "cosine",
-    "cosine_with_warmup": "cosine",
-    "warmup_cosine": "cosine",
-    "cosine_decay": "cosine",
-    "cosine_with_min_lr": "cosine",
-    "lin": "linear",
-    "linear_with_warmup": "linear",
-    "warmup_linear": "linear",
-    "linear_decay": "linear",
-    "const": "constant",
-    "constant_with_warmup": "constant",
-    "warmup_stable_decay": "wsd",
-    "trapezoidal": "wsd",
-    "inverse-square-root": "inverse_sqrt",
-    "inv_sqrt": "inverse_sqrt",
-    "rsqrt": "inverse_sqrt",
-}
-"""Other names of the shapes of a schedule."""
-
-
-def schedule_shape(text: str) -> str:
-    """Return the one name of a schedule's shape: `cos` is `cosine`."""
-    name = text.strip().lower().rsplit(".", 1)[-1]
-    return SHAPES.get(name, name)
 
 
 def huggingface_optimizer(text: str) -> str:

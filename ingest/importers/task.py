@@ -14,14 +14,29 @@ if TYPE_CHECKING:
     from ncpl_data.ingest.importers.base import Draft
 
 PREFERENCE = re.compile(r"(^|[/_])(rewards?[/_](chosen|rejected|margins?|accurac)|logps?[/_])")
-REINFORCEMENT = re.compile(r"(^|[/_])(reward|rewards/\w+/mean|advantages?|kl|approx_kl|policy_loss)$")
+REINFORCEMENT = re.compile(
+    r"(^|[/_])(reward|rewards/\w+/mean|advantages?|kl|approx_kl|policy_loss)$"
+)
 OTHER_TASKS = re.compile(
     r"(^|[/_])(f1|mcc|matthews_correlation|auc|auroc|roc_auc|precision|recall|wer|cer|bleu|rouge\w*"
     r"|exact_match|map|miou|spearmanr|pearson|top_?5)$"
 )
-LANGUAGE_MODELS = re.compile(r"ForCausalLM|LMHeadModel|ForMaskedLM|ForConditionalGeneration|ForPreTraining")
-OTHER_MODELS = re.compile(r"For[A-Z]\w*(Classification|QuestionAnswering|MultipleChoice|CTC|Detection|Segmentation)")
-ADAPTERS = ("lora_r", "lora_rank", "lora_alpha", "peft_type", "peft_config", "adapter_name_or_path")
+LANGUAGE_MODELS = re.compile(
+    r"ForCausalLM|LMHeadModel|ForMaskedLM|ForConditionalGeneration|ForPreTraining"
+)
+OTHER_MODELS = re.compile(
+    r"For[A-Z]\w*(Classification|QuestionAnswering|MultipleChoice|CTC|Detection|Segmentation)"
+)
+ADAPTERS = (
+    "adapter_weights",
+    "adapter_config",
+    "lora_r",
+    "lora_rank",
+    "lora_alpha",
+    "peft_type",
+    "peft_config",
+    "adapter_name_or_path",
+)
 PREFERENCE_KEYS = ("ref_model_init_kwargs", "precompute_ref_log_probs", "pref_beta", "dpo_beta")
 PLAIN = {"nats_per_token": 1.0, "bits_per_token": math.log(2)}
 """Nats in one unit of a loss that is no perplexity."""
@@ -64,20 +79,26 @@ def establish_logarithm(draft: Draft) -> None:
             elif not fits and abs(share - 1) > 0.1:
                 entry["unit"] = "other"
                 draft.note(
-                    f"{draft.where}: {other} is neither e nor 2 to the power of {metric}: something "
-                    f"is added to the loss, or its unit is another. Say it: --unit {metric}=UNIT"
+                    f"{draft.where}: {other} is neither e nor 2 to the power of {metric}: "
+                    f"something is added to the loss, or in another unit: --unit {metric}=UNIT"
                 )
 
 
 def beside(draft: Draft, metric: str) -> list[str]:
     """Return the perplexities logged of the same data as a loss."""
-    head = re.split(r"[A-Za-z]*(loss|nll|entropy)", metric, flags=re.I)[0].lower().strip("/_.")
+    head = (
+        re.split(r"[A-Za-z]*(loss|nll|entropy)", metric, flags=re.IGNORECASE)[0]
+        .lower()
+        .strip("/_.")
+    )
     found = []
     for other, entry in draft.metrics.items():
         if entry.get("unit") != "perplexity":
             continue
-        own = re.split(r"ppl|[A-Za-z]*perplexity", other, flags=re.I)[0].lower().strip("/_.")
-        if own == head or is_evaluation(other) == is_evaluation(metric) == (not own == head):
+        own = (
+            re.split(r"ppl|[A-Za-z]*perplexity", other, flags=re.IGNORECASE)[0].lower().strip("/_.")
+        )
+        if own == head or is_evaluation(other) == is_evaluation(metric) == (own != head):
             found.append(other)
     return found
 
@@ -95,8 +116,8 @@ def establish_task(draft: Draft) -> None:
     if told:
         if declared not in ("rl", "sft"):
             raise InputError(
-                f"{draft.where}: {told}: its loss is no loss of a language model in nats per token. "
-                "It is no pretraining run; to keep it all the same: --set /stage=rl"
+                f"{draft.where}: {told}: its loss is no language model's in nats per token. It is "
+                " no pretraining run; to keep it all the same: --set /stage=rl"
             )
         for metric, entry in draft.metrics.items():
             if is_loss(metric) and metric not in draft.options.units:
@@ -116,13 +137,14 @@ def establish_task(draft: Draft) -> None:
         )
     if not is_language_model and declared is None and not draft.get("/model/vocab_size"):
         check_accuracy(draft, names)
+    config |= {key: value for key, value in draft.raw_config.items() if key in ADAPTERS}
     adapter = next((key for key in ADAPTERS if config.get(key)), None)
     if str(config.get("finetuning_type", "")).lower() in ("lora", "freeze", "qlora"):
         adapter = "finetuning_type"
     if adapter and declared is None:
         raise InputError(
-            f"{draft.where}: {adapter} is {str(config[adapter])[:40]}: adapters of other weights are "
-            "trained. Say which stage it is: --set /stage=sft (or cpt)"
+            f"{draft.where}: {adapter} is {str(config[adapter])[:40]}: adapters of other weights "
+            "are trained. Say which stage it is: --set /stage=sft (or cpt)"
         )
     start = str(config.get("init_from") or "")
     if start and start not in ("scratch", "resume"):

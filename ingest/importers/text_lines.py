@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 NUMBER = r"[-+]?(?:\d[\d,]*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?i:nan|inf(?:inity)?)"
+WHOLE = r"\d{1,3}(?:,\d{3})+|\d+"
 TRAIN, HELD_OUT = "train/loss", "validation/loss"
 RATE, GRADIENT = "train/learning_rate", "train/grad_norm"
 
@@ -38,6 +39,8 @@ class Form:
     """Whether indented lines that follow hold the values."""
     units: Mapping[str, str] = field(default_factory=dict)
     """Units that the program prints in, where they are not nats per token."""
+    digits: int | None = None
+    """Digits that the program rounds a loss to, where they are few."""
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
@@ -57,7 +60,7 @@ class Form:
 
 def compiled(text: str) -> re.Pattern[str]:
     """Return a pattern of the table as a regular expression."""
-    text = text.replace("{step}", r"(?P<step>\d[\d,]*)").replace("{of}", r"(?P<of>\d[\d,]*)")
+    text = text.replace("{step}", rf"(?P<step>{WHOLE})").replace("{of}", rf"(?P<of>{WHOLE})")
     return re.compile(text.replace("{n}", rf"(?P<n>(?>{NUMBER}))(?!\w)"))
 
 
@@ -67,10 +70,9 @@ MEGATRON_COLUMNS = {
     "tokens": r"consumed[ _]tokens: *{n}",
     "nan": r"number of nan iterations: *{n}",
 }
-FAIRSEQ_UNITS = {
-    m: "bits_per_token"
-    for m in (TRAIN, HELD_OUT, "train/nll_loss", "validation/nll_loss")
-}
+FAIRSEQ_UNITS = dict.fromkeys(
+    (TRAIN, HELD_OUT, "train/nll_loss", "validation/nll_loss"), "bits_per_token"
+)
 
 FORMS: tuple[Form, ...] = (
     # modded-nanogpt: step:125/3350 val_loss:4.66393 train_time:22.870s tokens_seen:2.62e+05
@@ -96,7 +98,7 @@ FORMS: tuple[Form, ...] = (
         r"^\s*Step {step} \| Validation (?:bpb|loss):",
         {"validation/bpb": r"Validation bpb: *{n}", HELD_OUT: r"Validation loss: *{n}"},
     ),
-    # llm.c: step    1/19560 | loss 11.009 (+nanz)| norm 15.07 (+nanz)| lr 8.57e-07 | ...; val loss 3.2
+    # llm.c: step    1/19560 | loss 11.009 (+nanz)| norm 15.07 (+nanz)| lr 8.57e-07 | ...; val l..
     Form(
         "llm.c",
         r"^\s*step +{step}/{of} \| (?:train )?loss +",
@@ -118,13 +120,46 @@ FORMS: tuple[Form, ...] = (
         r"^\s*step +{step} \| loss: ",
         {TRAIN: r"\bloss: *{n}", RATE: r"\blr +{n}", GRADIENT: r"\bnorm: *{n}"},
     ),
-    Form("build-nanogpt", r"^\s*validation loss: *{n}\s*$", {HELD_OUT: r"loss: *{n}"}, step="below"),
+    Form(
+        "build-nanogpt", r"^\s*validation loss: *{n}\s*$", {HELD_OUT: r"loss: *{n}"}, step="below"
+    ),
     Form("build-nanogpt", r"^{step} train {n}\s*$", {TRAIN: r"train {n}"}),
     Form("build-nanogpt", r"^{step} val {n}\s*$", {HELD_OUT: r"val {n}"}),
     Form("build-nanogpt", r"^{step} hella {n}\s*$", {"eval/hellaswag": r"hella {n}"}),
     # llama2.c: 420 | loss 4.0625 | lr 9.0e-04 | 7367.57ms
     Form("llama2.c", r"^\s*{step} \| loss ", {TRAIN: r"\bloss +{n}", RATE: r"\blr +{n}"}),
-    # Megatron-LM, Megatron-DeepSpeed, GPT-NeoX (lm_loss): iteration 1/ 5000 | ... | lm loss: 1.0E+01 |
+    # NeMo 2: Training epoch 0, iteration 9/9 | lr: 6e-4 | ... | global_step: 9 | reduced_train_..
+    Form(
+        "nemo",
+        r"\bglobal_step[:=] *{step}(?:\.0*)?\b(?=.*reduced_train_loss)",
+        {
+            TRAIN: r"\breduced_train_loss[:=] *{n}",
+            HELD_OUT: r"\bval_loss[:=] *{n}",
+            RATE: r"\blr[:=] *{n}",
+        },
+        {
+            "batch": r"global_batch_size[:=] *{n}",
+            "samples": r"consumed_samples[:=] *{n}(?!\d*[eE])",
+        },
+        held=True,
+    ),
+    Form(
+        "nemo",
+        r"\breduced_train_loss=.*\bglobal_step= *{step}(?:\.0*)?\b",
+        {TRAIN: r"\breduced_train_loss= *{n}", HELD_OUT: r"\bval_loss= *{n}"},
+        held=True,
+    ),
+    # MaxText: completed step: 9, seconds: 5.6, ..., total_weights: 196608, loss: 10.374
+    Form(
+        "maxtext",
+        r"\bcompleted step: *{step}, ",
+        {
+            TRAIN: r"(?:\blm_loss|(?<!\w)loss(?!.*\blm_loss)): *{n}",
+            "train/ppl": r"\bperplexity: *{n}",
+        },
+    ),
+    Form("maxtext", r"\beval metrics after step: *{step}, ", {HELD_OUT: r"\bloss=\s*{n}"}),
+    # Megatron-LM, Megatron-DeepSpeed, GPT-NeoX (lm_loss): iteration 1/ 50 | ... | lm loss: 1.0E..
     Form(
         "megatron",
         r"\biteration +{step}/ *{of} \|",
@@ -138,57 +173,33 @@ FORMS: tuple[Form, ...] = (
     Form(
         "megatron",
         r"\bvalidation (?:loss|results) at iteration {step}(?: on validation set)? *\|",
-        {HELD_OUT: r"\blm[ _]loss value: *{n}", "validation/ppl": r"\blm[ _]loss[ _](?i:ppl)(?: value)?: *{n}"},
+        {
+            HELD_OUT: r"\blm[ _]loss value: *{n}",
+            "validation/ppl": r"\blm[ _]loss[ _](?i:ppl)(?: value)?: *{n}",
+        },
     ),
     Form(
         "megatron",
-        r"\b(?:validation|test) (?:loss|results) at (?:the end of training|iteration \d+ on test set)",
+        r"\b(?:validation|test) (?:loss|results) at (?:the end of|iteration \d+ on test)",
     ),
     # DeepSpeed's engine repeats in its own words: steps: 10 loss: 9.25 iter time (s): 1.2
     Form("deepspeed", r"\bsteps: \d+ loss: *{n} iter time"),
-    # torchtitan: step:  4  loss:  7.62585  grad_norm: 26.6  memory: ...; validate step: 10  loss: 4.5
+    # torchtitan: step:  4  loss:  7.6  grad_norm: 26.6  memory: ..; validate step: 9  loss: 4.5
     Form("torchtitan", r"\bvalidate step: *{step} +loss: ", {HELD_OUT: r"\bloss: *{n}"}),
     Form(
         "torchtitan",
         r"\bstep: *{step} +(?:\S+: *\S+ +)*?(?:global_avg_)?loss: ",
         {TRAIN: r"\bloss: *{n}", GRADIENT: r"grad_norm: *{n}", RATE: r"\blr: *{n}"},
     ),
-    # nanotron: iteration: 991 / 1000 | consumed_tokens: 634K | ... | lm_loss: 10.6 | lr: 1e-05 | ...
+    # nanotron: iteration: 991 / 1000 | consumed_tokens: 634K | ... | lm_loss: 10.6 | lr: 1e-05 |
     Form(
         "nanotron",
         r"\biteration: *{step} */ *{of} \|",
         {TRAIN: r"\| lm_loss: *{n}", RATE: r"\| lr: *{n}", GRADIENT: r"\| grad_norm: *{n}"},
         {"batch": r"global_batch_size: *{n} *\|"},
+        digits=3,
     ),
-    # MaxText: completed step: 9, seconds: 5.6, ..., total_weights: 196608, loss: 10.374
-    Form(
-        "maxtext",
-        r"\bcompleted step: *{step}, ",
-        {
-            TRAIN: r"(?:\blm_loss|(?<!\w)loss(?!.*\blm_loss)): *{n}",
-            "train/ppl": r"\bperplexity: *{n}",
-        },
-    ),
-    Form("maxtext", r"\beval metrics after step: *{step}, ", {HELD_OUT: r"\bloss=\s*{n}"}),
-    # NeMo 2: Training epoch 0, iteration 9/9 | lr: 6e-4 | ... | global_step: 9 | reduced_train_loss: 7.1
-    Form(
-        "nemo",
-        r"\bglobal_step[:=] *{step}(?:\.0*)?\b(?=.*reduced_train_loss)",
-        {
-            TRAIN: r"\breduced_train_loss[:=] *{n}",
-            HELD_OUT: r"\bval_loss[:=] *{n}",
-            RATE: r"\blr[:=] *{n}",
-        },
-        {"batch": r"global_batch_size[:=] *{n}", "samples": r"consumed_samples[:=] *{n}(?!\d*[eE])"},
-        held=True,
-    ),
-    Form(
-        "nemo",
-        r"\breduced_train_loss=.*\bglobal_step= *{step}(?:\.0*)?\b",
-        {TRAIN: r"\breduced_train_loss= *{n}", HELD_OUT: r"\bval_loss= *{n}"},
-        held=True,
-    ),
-    # fairseq: epoch 001:  100 / 1234 loss=14.2, ppl=18845, ..., num_updates=100, lr=2.5e-05, gnorm=2.1
+    # fairseq: epoch 001:  100 / 1234 loss=14.2, ppl=18845, ..., num_updates=100, lr=2.5e-05, ..
     Form(
         "fairseq",
         r"\bepoch \d+: +\d+ / \d+ .*\bnum_updates={step}\b",
@@ -214,7 +225,7 @@ FORMS: tuple[Form, ...] = (
     # its means of a whole epoch, and other subsets: no points of these curves
     Form("fairseq", r"\bepoch \d+ \| (?:train )?loss +{n} .*\bnum_updates \d+"),
     Form("fairseq", r"\bvalid on '\w+' subset"),
-    # MLX: Iter 10: Train loss 2.363, Learning Rate 1.000e-05, ..., Trained Tokens 862; Iter 1: Val loss
+    # MLX: Iter 10: Train loss 2.363, Learning Rate 1.000e-05, ..., Trained Tokens 8; Iter 1: Va..
     Form(
         "mlx",
         r"\bIter {step}: Train loss ",
@@ -242,7 +253,8 @@ FORMS: tuple[Form, ...] = (
     Form("olmo", r"\[step={step}[,\]]", opens_block=True),
     Form(
         "olmo",
-        r"^\s+(?:train/(?:CrossEntropyLoss|CE loss)|optim/(?:learning_rate_group0|LR \(group 0\)|total_grad_norm|total grad norm)|throughput/total[_ ]tokens|eval/\S*(?:CrossEntropyLoss|CE loss))=",
+        r"^\s+(?:train/C(?:rossEntropyLoss|E loss)|optim/(?:learning_rate_group0|LR \(group 0\)"
+        r"|total[_ ]grad[_ ]norm)|throughput/total[_ ]tokens)=",
         {
             TRAIN: r"train/(?:CrossEntropyLoss|CE loss)= *{n}",
             RATE: r"optim/(?:learning_rate_group0|LR \(group 0\))= *{n}",
@@ -256,7 +268,8 @@ FORMS: tuple[Form, ...] = (
     Form("composer", r"\[batch={step}/{of}\]", opens_block=True),
     Form(
         "composer",
-        r"^\s+Train (?:loss/train/total|metrics/train/(?:LanguageCrossEntropy|LanguagePerplexity|Perplexity)|time/token|lr-\S+/group0|l2_norm/grad/global): ",
+        r"^\s+Train (?:loss/train/total|metrics/train/(?:Language)?(?:CrossEntropy|Perplexity)"
+        r"|time/token|lr-\S+/group0|l2_norm/grad/global): ",
         {
             TRAIN: r"metrics/train/LanguageCrossEntropy: *{n}",
             "train/total_loss": r"loss/train/total: *{n}",
@@ -276,7 +289,7 @@ FORMS: tuple[Form, ...] = (
         },
         step="block",
     ),
-    # Levanter's bar: Progress on:train 200it/10.0kit rate:1.2it/s ... postfix:loss=9.87 (loss: smoothed)
+    # Levanter's bar: Progress on:train 200it/10.0kit rate:1.2it/s ... postfix:loss=9.87
     Form(
         "levanter",
         r"\bon:train (?:{step}(?:\.0)?)it/[\d.]+k?it .*postfix:loss=",

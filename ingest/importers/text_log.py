@@ -1,9 +1,8 @@
-"""Text logs that print a line a step: the forms are in `text_lines`, the settings in `text_settings`."""
+"""Text logs that print a line a step: forms in `text_lines`, settings in `text_settings`."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,16 +18,16 @@ from ncpl_data.ingest.importers.base import (
 )
 from ncpl_data.ingest.importers.folders import each_run, names_of
 from ncpl_data.ingest.importers.text_reader import Reader
-from ncpl_data.ingest.importers.text_settings import Settings, count
+from ncpl_data.schema.aliases import schedule_shape
 
-PRIMARY = ("validation/loss", "validation/bpb", "train/loss_smoothed", "train/loss")
+PRIMARY = ("validation/loss", "validation/bpb")
 SMOOTHING = {"train/loss_smoothed": "exponential moving average"}
 SUFFIXES = (".txt", ".log", ".out", ".jsonl", ".err")
 BATCH_NAMES = ("batch_size", "train_batch_size", "total_batch_size")
 UNREAD_SHARE = 0.1
 """Share of the lines with a metric that may be of no known form."""
 
-HELD_OUT_WORD = re.compile(r"\b(val|valid|validation|eval|evaluation|dev)", re.I)
+HELD_OUT_WORD = re.compile(r"\b(val|valid|validation|eval|evaluation|dev)", re.IGNORECASE)
 
 
 def read(path: str, options: Options) -> Iterator[dict[str, Any]]:
@@ -45,7 +44,9 @@ def read(path: str, options: Options) -> Iterator[dict[str, Any]]:
     if not paths:
         raise InputError(f"{path} holds no log; expected files that end in {', '.join(SUFFIXES)}")
     named = names_of(paths, root)
-    yield from each_run(paths, lambda log: read_log(log, Draft(options, named[log], str(log))), options)
+    yield from each_run(
+        paths, lambda log: read_log(log, Draft(options, named[log], str(log))), options
+    )
 
 
 def read_log(path: Path, draft: Draft) -> dict[str, Any]:
@@ -65,8 +66,6 @@ def read_log(path: Path, draft: Draft) -> dict[str, Any]:
             draft.metrics[metric] = {"name": metric, "smoothing": smoothing}
     reader.state_units()
     set_status(draft, reader)
-    if reader.program:
-        draft.set("/system/framework", reader.program, "declared")
     return draft.document(PRIMARY)
 
 
@@ -113,7 +112,9 @@ def check_unread(reader: Reader, path: Path) -> None:
             f'{path} line {number}: "{line.strip()[:120]}" looks like a held-out loss and is of no '
             f"known form. {cure}; or take the training loss: --metric train/loss"
         )
-    draft.note(f"{path}: {len(unread):,} lines that look like metrics were not read, such as {example}")
+    draft.note(
+        f"{path}: {len(unread):,} lines that look like metrics were not read, such as {example}"
+    )
 
 
 def state_settings(draft: Draft, reader: Reader) -> None:
@@ -147,18 +148,25 @@ def state_settings(draft: Draft, reader: Reader) -> None:
 
 
 HEADER = ("tokens_per_step", "params", "final_lr_frac", "lr_schedule", "train_tokens", "precision")
-STEP_NAMES = ("num_iterations", "train_steps", "max_iters", "iterations", "max_steps", "train_iters")
+STEP_NAMES = (
+    "num_iterations",
+    "train_steps",
+    "max_iters",
+    "iterations",
+    "max_steps",
+    "train_iters",
+)
 PRECISIONS = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 
 
 def state_header(draft: Draft, values: dict[str, Any]) -> None:
     """State what headers say in units of their own."""
-    from ncpl_data.ingest.importers.spelling import schedule_shape
-
     tokens, length = values.get("tokens_per_step"), draft.get(SEQUENCE_LENGTH)
     if isinstance(tokens, int) and length and tokens % length == 0:
         rule = {"kind": "derived", "rule": "tokens a step / sequence length"}
         draft.set(BATCH, tokens // length, rule)
+    if isinstance(values.get("global_batch_size"), int):
+        draft.set(BATCH, values["global_batch_size"])
     params = values.get("params")
     if isinstance(params, (int, float)):
         draft.set("/model/params_total", int(params))
@@ -197,5 +205,3 @@ def set_status(draft: Draft, reader: Reader) -> None:
         rule = {"kind": "derived", "rule": "finished if the last line is of the last step"}
         is_done = last >= steps - 1  # some count from 0
         draft.set("/outcome/status", "finished" if is_done else "truncated", rule)
-
-

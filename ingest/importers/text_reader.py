@@ -17,14 +17,14 @@ from ncpl_data.ingest.importers.text_settings import STOPS, Settings
 METRIC_WORD = re.compile(
     rf"(?<![A-Za-z])(?:loss|ppl|perplexity|bpb|bpc|nll|cross[ _-]?entropy)(?![A-Za-z_])"
     rf"(?! ?scale)[^\d\n]{{0,24}}?(?:{NUMBER})",
-    re.I,
+    re.IGNORECASE,
 )
 """What looks like a metric with its number."""
 
 UNIT_WORD = re.compile(
     r"\b(?P<unit>bpc|bpb|bits?[ _/-](?:per[ _/-])?(?:byte|char\w*|token|word)|in bits|bits)\b"
     r"(?!\s*[:=]?\s*[\d.])",
-    re.I,
+    re.IGNORECASE,
 )
 """A unit that is said, and is not the name of another number."""
 
@@ -133,34 +133,44 @@ class Reader:
             self.planned = whole(groups["of"])
         if form.step == "own" and groups.get("step"):
             self.above = whole(groups["step"])
-        found: dict[str, float] = {}
-        for metric, pattern in form.metrics:
-            value = pattern.search(line)
-            if value is None:
-                continue
-            found[metric] = self.number(value["n"], metric, number, line)
-            self.note_unit(metric, form, line[value.end("n") :], line)
-        if form.held:
-            found = self.without_held(found)
+        found = self.values_in(form, line, number)
+        if not found and form.metrics and not form.columns and METRIC_WORD.search(line):
+            self.unread.append((number, line))
+        self.n_read += bool(found)
         if form.step == "below":
             self.waiting += [(metric, value, number) for metric, value in found.items()]
-            self.n_read += 1
             return
         if form.step == "own" and self.waiting:
             self.end_waiting()
-        for name, pattern in form.facts:
-            value = pattern.search(line)
-            if value:
-                self.columns.setdefault(name, {})[self.above] = self.plain(value["n"])
-        if found or not form.metrics:
-            self.n_read += bool(found)
-        elif METRIC_WORD.search(line):
-            self.unread.append((number, line))
+        self.read_columns(form, line)
         for metric, value in found.items():
             seen = self.draft.seen
-            if form.every_device and seen and (seen[-1].metric, seen[-1].step) == (metric, self.above):
+            last = (seen[-1].metric, seen[-1].step) if seen else None
+            if form.every_device and last == (metric, self.above):
                 seen.pop()
             self.draft.point(metric, self.above, value, place=number)
+
+    def values_in(self, form: Form, line: str, number: int) -> dict[str, float]:
+        """Return the metrics of a line, and keep the units it says."""
+        found: dict[str, float] = {}
+        for metric, pattern in form.metrics:
+            said = pattern.search(line)
+            if said is not None:
+                found[metric] = self.number(said["n"], metric, number, line)
+                self.note_unit(metric, form, line[said.end("n") :], line)
+        if form.digits and found:
+            self.draft.note(
+                f"{self.draft.where}: {form.program} prints its loss with {form.digits} digits; "
+                "TensorBoard or W&B hold them all"
+            )
+        return self.without_held(found) if form.held else found
+
+    def read_columns(self, form: Form, line: str) -> None:
+        """Keep what else a line states of its step."""
+        for name, pattern in form.facts:
+            said = pattern.search(line)
+            if said:
+                self.columns.setdefault(name, {})[self.above] = self.plain(said["n"])
 
     def without_held(self, found: dict[str, float]) -> dict[str, float]:
         """Return values without a held-out loss that only repeats the last one."""
@@ -210,8 +220,10 @@ class Reader:
             if metric in draft.points and metric not in draft.options.units:
                 unit = next(iter(units)) if len(units) == 1 else "other"
                 draft.metrics.setdefault(metric, {"name": metric})["unit"] = unit
-                draft.note(f"{draft.where}: {metric} is not in nats: the log says "
-                           f"{unit if unit != 'other' else 'another unit'}")
+                draft.note(
+                    f"{draft.where}: {metric} is not in nats: the log says "
+                    f"{unit if unit != 'other' else 'another unit'}"
+                )
         if self.remark is None:
             return
         for metric in draft.points:
@@ -221,7 +233,7 @@ class Reader:
                 draft.metrics.setdefault(metric, {"name": metric})["unit"] = "other"
                 draft.note(
                     f"{draft.where} {self.remark}: is {metric} in this unit? It stands as "
-                    f"\"other\"; say it: --unit {metric}=nats_per_token"
+                    f'"other"; say it: --unit {metric}=nats_per_token'
                 )
 
     def state_columns(self) -> None:

@@ -15,9 +15,12 @@ BAR = re.compile(r"(?P<step>\d+)/(?P<of>\d+) \[\d+:\d\d")
 """A progress bar of tqdm."""
 
 NOT_CURVES = frozenset(
-    "epoch percentage elapsed_time remaining_time predict_loss reward memory(GiB) "
-    "train_speed(iter/s) train_speed(s/it) throughput total_tokens update wps ups wpb bsz wall "
-    "train_wall gb_free total_flos train_runtime train_loss oom clip best_loss valid_best_loss".split()
+    (
+        *("epoch", "percentage", "elapsed_time", "remaining_time", "predict_loss", "reward"),
+        *("memory(GiB)", "train_speed(iter/s)", "train_speed(s/it)", "throughput", "update"),
+        *("total_tokens", "wps", "ups", "wpb", "bsz", "wall", "train_wall", "gb_free", "oom"),
+        *("total_flos", "train_runtime", "train_loss", "clip", "best_loss", "valid_best_loss"),
+    )
 )
 
 
@@ -55,10 +58,26 @@ FAIRSEQ = {
 BITS = dict.fromkeys((TRAIN, HELD_OUT, "train/nll_loss", "validation/nll_loss"), "bits_per_token")
 
 ROWS: tuple[RowForm, ...] = (
-    RowForm("llamafactory", ("current_steps", "total_steps"), "current_steps", "total_steps", names=TRAINER),
-    RowForm("ms-swift", ("global_step/max_steps",), "global_step/max_steps", split="/", names=TRAINER),
-    RowForm("ms-swift", ("iteration", "loss", "consumed_samples"), "iteration", split="/", names=TRAINER),
-    RowForm("fairseq", ("valid_num_updates", "valid_loss"), "valid_num_updates", names=FAIRSEQ, units=BITS),
+    RowForm(
+        "llamafactory",
+        ("current_steps", "total_steps"),
+        "current_steps",
+        "total_steps",
+        names=TRAINER,
+    ),
+    RowForm(
+        "ms-swift", ("global_step/max_steps",), "global_step/max_steps", split="/", names=TRAINER
+    ),
+    RowForm(
+        "ms-swift", ("iteration", "loss", "consumed_samples"), "iteration", split="/", names=TRAINER
+    ),
+    RowForm(
+        "fairseq",
+        ("valid_num_updates", "valid_loss"),
+        "valid_num_updates",
+        names=FAIRSEQ,
+        units=BITS,
+    ),
     RowForm("fairseq", ("num_updates", "loss"), "num_updates", names=FAIRSEQ, units=BITS),
     # The Trainer's console: {'loss': 3.2, 'grad_norm': 1.2, 'learning_rate': 5e-05, 'epoch': 0.1}
     RowForm("trainer", ("loss", "epoch", "learning_rate"), names=TRAINER),

@@ -14,7 +14,9 @@ ASSIGNMENT = re.compile(
 )
 OVERRIDE = re.compile(r"^\s*Overriding: (?P<name>[a-z_]\w*) = (?P<value>.+?)\s*$")
 CELL = re.compile(r"^\s*\|\s*(?P<name>[A-Za-z][\w /()-]*?)\s*\|\s*(?P<value>[^|]+?)\s*\|\s*$")
-DOTTED = re.compile(r"^\s*(?P<name>[a-z]\w*) \.{3,} *(?P<value>\S.*?)(?:\.{3,}(?:updated|default)?)?\s*$")
+DOTTED = re.compile(
+    r"^\s*(?P<name>[a-z]\w*) \.{3,} *(?P<value>\S.*?)(?:\.{3,}(?:updated|default)?)?\s*$"
+)
 CONFIG_PARAM = re.compile(r"\bConfig param (?P<name>\w+): (?P<value>\S.*?)\s*$")
 DICTIONARY = re.compile(r"^[^{'\"]{0,80}(?P<dict>\{'[^\n]*\})\s*$")
 
@@ -43,6 +45,8 @@ FACTS: tuple[tuple[str, str], ...] = (
     (rf"\bTraining starts at step.*\btotal steps {NUMBER}", "max_iters"),
     (rf"\bTraining starts at step.*\(warmup {NUMBER}\)", "warmup_iters"),
     (rf"\bsize: {NUMBER} total parameters", "params"),
+    # MLX
+    (r"\bSaved (?P<value>adapter) weights", "adapter_weights"),
     # litgpt
     (rf"\bTotal parameters:? {NUMBER}", "params"),
 )
@@ -65,7 +69,10 @@ LLM_C = {
 }
 """Names of llm.c's table, in the spelling of the settings."""
 
-STOPS = re.compile(r"stopping_early|wallclock_cap|max_wallclock|time[_ ]budget|exiting program after", re.I)
+STOPS = re.compile(
+    r"stopping_early|wallclock_cap|max_wallclock|time[_ ]budget|exiting program after",
+    re.IGNORECASE,
+)
 """A run that a clock ends: the steps it counts towards are a limit, no plan."""
 
 
@@ -89,16 +96,26 @@ class Settings:
         override = OVERRIDE.match(line)
         if override:
             return self.state(override["name"], override["value"], place)
+        return (
+            self.read_fact(line, place)
+            or self.read_table(line, place)
+            or self.read_dictionary(line)
+            or self.read_assignment(line, place)
+        )
+
+    def read_fact(self, line: str, place: int) -> bool:
+        """Take what a sentence of a header states."""
         found = False
         for pattern, name in PATTERNS:
             match = pattern.search(line)
             if match:
-                value = match["value"]
-                number = count(value)
-                self.say(name, value if number is None else number, "", place)
+                number = count(match["value"])
+                self.say(name, match["value"] if number is None else number, "", place)
                 found = True
-        if found:
-            return True
+        return found
+
+    def read_table(self, line: str, place: int) -> bool:
+        """Take a row of a printed table of settings."""
         cell = CELL.match(line)
         if cell and cell["name"] in LLM_C:
             return self.state(LLM_C[cell["name"]], cell["value"], place)
@@ -110,16 +127,16 @@ class Settings:
         if dotted:
             self.is_megatron = True
             return self.state(dotted["name"], dotted["value"].rstrip("."), place)
-        dictionary = DICTIONARY.match(line)
-        if dictionary:
-            return self.read_dictionary(dictionary["dict"])
-        assignment = ASSIGNMENT.match(line)
-        if assignment:
-            value = literal(assignment["value"])
-            if value is not None:
-                self.say(assignment["name"], value, assignment["note"] or "", place)
-                return True
         return False
+
+    def read_assignment(self, line: str, place: int) -> bool:
+        """Take a line of Python that gives a name a plain value."""
+        assignment = ASSIGNMENT.match(line)
+        value = literal(assignment["value"]) if assignment else None
+        if assignment is None or value is None:
+            return False
+        self.say(assignment["name"], value, assignment["note"] or "", place)
+        return True
 
     def state(self, name: str, text: str, place: int) -> bool:
         """Take a value given as text."""
@@ -127,13 +144,20 @@ class Settings:
         self.say(name, text if value is None else value, "", place)
         return True
 
-    def read_dictionary(self, text: str) -> bool:
+    def read_dictionary(self, line: str) -> bool:
         """Take a dictionary printed as Python; return whether it is one of settings."""
+        match = DICTIONARY.match(line)
+        if match is None:
+            return False
         try:
-            found = ast.literal_eval(text[:20_000])
+            found = ast.literal_eval(match["dict"][:20_000])
         except (SyntaxError, ValueError, MemoryError, RecursionError):
             return False
-        if not isinstance(found, dict) or "loss" in found or not all(isinstance(k, str) for k in found):
+        if (
+            not isinstance(found, dict)
+            or "loss" in found
+            or not all(isinstance(k, str) for k in found)
+        ):
             return False
         self.dictionaries.append(found)
         return True
