@@ -13,7 +13,9 @@ from itertools import pairwise
 from ncpl_data.ingest.secrets import secret_places
 from ncpl_data.ingest.submissions.curve_checks import check_curves, check_loss
 from ncpl_data.ingest.submissions.model_checks import check_model
+from ncpl_data.ingest.submissions.ranges import check_ranges
 from ncpl_data.ingest.submissions.sections import TOKENS_TOLERANCE, Section, section, tokens_hint
+from ncpl_data.ingest.submissions.start_checks import check_first_loss, check_start
 from ncpl_data.schema.aliases import schedule_shape
 from ncpl_data.schema.fields import run_fields
 from ncpl_data.schema.validate import Problem, escape, nearest
@@ -39,8 +41,6 @@ def check_identity(document: Section) -> Iterator[Problem]:
         )
     if document.get("parent_run_id") == run_id:
         yield Problem("/parent_run_id", "lineage", "the run itself", "another run")
-    if document.get("branch_step") is not None and not document.get("parent_run_id"):
-        yield Problem("/branch_step", "lineage", "a step but no parent_run_id", "both or neither")
     if run_id in (document.get("same_as") or ()):
         yield Problem("/same_as", "lineage", "the run itself", "the run's name in other sources")
 
@@ -189,12 +189,15 @@ def check_secrets(document: Section) -> Iterator[Problem]:
 
 CHECKS: tuple[Callable[[Section], Iterator[Problem]], ...] = (
     check_identity,
+    check_start,
+    check_ranges,
     check_tokens,
     check_schedule,
     check_model,
     check_data,
     check_loss,
     check_curves,
+    check_first_loss,
     check_origins,
     check_secrets,
 )
