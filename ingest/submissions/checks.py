@@ -16,6 +16,7 @@ from ncpl_data.ingest.submissions.model_checks import check_model
 from ncpl_data.ingest.submissions.ranges import check_ranges
 from ncpl_data.ingest.submissions.sections import TOKENS_TOLERANCE, Section, section, tokens_hint
 from ncpl_data.ingest.submissions.start_checks import check_first_loss, check_start
+from ncpl_data.schema.aliases import schedule_shape
 from ncpl_data.schema.fields import run_fields
 from ncpl_data.schema.validate import Problem, escape, nearest
 
@@ -96,6 +97,9 @@ def ramp_sequences(ramp: list[Section], steps: int) -> int:
 def check_schedule(document: Section) -> Iterator[Problem]:
     """Rates and steps of a schedule are in order and in absolute units."""
     schedule, optimizer = section(document, "schedule"), section(document, "optimizer")
+    shape = schedule.get("shape")
+    if shape and (name := schedule_shape(shape)) != shape:
+        yield Problem("/schedule/shape", "name", f'"{shape}"', f'"{name}"', "Write its one name.")
     peak, final = optimizer.get("learning_rate"), schedule.get("min_learning_rate")
     if peak and final and final > peak:
         yield Problem(
