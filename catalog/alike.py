@@ -35,9 +35,13 @@ class Alike:
         """Index rows with the columns `COLUMNS`; those without the settings are left out."""
         self.cells: dict[tuple[int, int], list[Row]] = {}
         for row in rows:
-            cell = cell_of(row)
-            if cell is not None:
-                self.cells.setdefault(cell, []).append(row)
+            self.add(row)
+
+    def add(self, row: Row) -> None:
+        """Remember one row; one without the settings is left out."""
+        cell = cell_of(row)
+        if cell is not None:
+            self.cells.setdefault(cell, []).append(row)
 
     def find(self, row: Row) -> Iterator[Row]:
         """Yield the rows that share the settings of a row."""

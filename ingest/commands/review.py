@@ -9,7 +9,9 @@ from typing import Any
 
 import click
 
-from ncpl_data.terminal.console import Console, catalog_option, output_options, table_text
+from ncpl_data.ingest.options import catalog_option
+from ncpl_data.terminal.console import Console, output_options
+from ncpl_data.terminal.tables import table_text
 
 EPILOG = """\b
 Examples:
