@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -160,33 +160,59 @@ def train_main(
         max_minutes=max_minutes,
         progress=not no_progress,
     )
-    if plot_file is not None or installed.find_spec("matplotlib"):
+    drawn = None
+    if bundle.about["scores"] and (plot_file is not None or installed.find_spec("matplotlib")):
         from ncpl.figures.predicted import predicted_against_measured
 
-        plot_file = plot_file or out / "predicted-against-measured.png"
-        predicted_against_measured(bundle, runs, plot_file)
-    print_scores(bundle, as_json, {"bundle": str(out), "plot": plot_file and str(plot_file)})
+        drawn = plot_file or out / "predicted-against-measured.png"
+        predicted_against_measured(bundle, runs, drawn)
+    elif plot_file is not None:
+        click.echo(f"no plot {plot_file}: the snapshot holds out no run of these families", err=True)
+    print_scores(
+        bundle,
+        as_json,
+        {"bundle": str(out), "plot": drawn and str(drawn)},
+        outcomes=bundle.about["outcomes"],
+    )
 
 
-def print_scores(bundle: Any, as_json: bool, more: dict[str, Any]) -> None:
-    """Print a bundle's score table, as text or as one JSON object."""
+def print_scores(
+    bundle: Any,
+    as_json: bool,
+    more: dict[str, Any],
+    *,
+    outcomes: Sequence[dict[str, Any]] | None = None,
+) -> None:
+    """Print a bundle's score table, as text or as one JSON object.
+
+    After a training, with a line for each family of the snapshot.
+    """
     from ncpl.evaluate.scores import format_table
+    from ncpl.train.families import line
 
     about = bundle.about
+    split = about["scored_split"]
     if as_json:
         found = {
             "snapshot_id": about.get("scored_on", bundle.snapshot_id),
-            "split": "ncpl",
+            "split": split,
             "seeds": {fit.family[0]: fit.seeds for fit in bundle.fits},
             "scores": about["scores"],
             "curve_scores": about.get("curve_scores"),
             "coverage": about.get("coverage"),
+            **({} if outcomes is None else {"families": outcomes}),
             **more,
         }
         click.echo(json.dumps(found))
         return
-    click.echo(f"snapshot {about.get('scored_on', bundle.snapshot_id)}, split ncpl, nats per token")
-    click.echo(format_table(about["scores"]))
+    for outcome in outcomes or ():
+        click.echo(line(outcome))
+    where = about.get("scored_on", bundle.snapshot_id)
+    click.echo(f"snapshot {where}, split {split}, nats per token")
+    if about["scores"]:
+        click.echo(format_table(about["scores"]))
+    else:
+        click.echo("nothing is held out of these families, so there are no scores")
     for row in about.get("curve_scores") or []:
         click.echo(
             f"{row['source']} {row['split'].upper()}: curves of {row['n']} runs, MAE past 10% of "

@@ -183,7 +183,7 @@ def curve_errors(seed: int, law: str) -> Iterator[tuple[str, float]]:
             values = fit_law(tissue(known), known.rows, loss, seed=seed, n_starts=8).values
             predicted = tissue(unseen).predict(values, unseen.rows)
         elif law == "multipower":
-            values = fit_multipower(known, loss, seed=seed, n_starts=1).values
+            values = fit_multipower(known, loss, seed=seed, n_starts=3).values
             predicted = multipower(unseen).predict(values, unseen.rows)
         else:
             predicted = multipower(unseen).predict(PUBLISHED[size], unseen.rows)
@@ -213,7 +213,7 @@ def check_bnsl(seed: int) -> Iterator[Check]:
         x = curves.step
         head = x <= 0.6 * x.max()
         law = bnsl(x[head], n_breaks=1)
-        fit = fit_law(law, {"x": x[head]}, loss[head], seed=seed, n_starts=2)
+        fit = fit_law(law, {"x": x[head]}, loss[head], seed=seed, n_starts=8)
         error = float(np.abs(fit.predict({"x": x})[~head] - loss[~head]).mean())
         yield Check("bnsl", f"MAE on the last 40% of a curve, {size}", error, 0, 0.002)
 

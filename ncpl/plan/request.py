@@ -99,7 +99,7 @@ def training_runs(runs: Runs | None, fit: Fit) -> list[Config]:
     """
     if runs is None:
         return list(getattr(getattr(fit, "known", None), "configs", ()))
-    train = runs.where(family=fit.family, split="train")
+    train = runs.where(family=fit.family, split="train").readable()
     if not len(train):
         raise ConfigError(f"the snapshot has no training runs of {fit.family[0]}")
     return list(train.configs)
