@@ -23,7 +23,7 @@ from ncpl_data.ingest.commands.sources import sources
 from ncpl_data.ingest.commands.stats import stats
 from ncpl_data.ingest.commands.submit import submit
 from ncpl_data.ingest.commands.validate import validate
-from ncpl_data.ingest.console import Told
+from ncpl_data.terminal.console import Told
 
 EPILOG = """\b
 A first session:

@@ -6,13 +6,8 @@ from pathlib import Path
 
 import click
 
-from ncpl_data.ingest.console import (
-    EXIT_INVALID,
-    Console,
-    at_option,
-    catalog_option,
-    output_options,
-)
+from ncpl_data.ingest.options import at_option, catalog_option
+from ncpl_data.terminal.console import EXIT_INVALID, Console, output_options
 
 EPILOG = """\b
 Examples:

@@ -7,14 +7,9 @@ from typing import Any
 
 import click
 
-from ncpl_data.ingest.console import (
-    EXIT_INVALID,
-    Console,
-    at_option,
-    catalog_option,
-    output_options,
-    table_text,
-)
+from ncpl_data.ingest.options import at_option, catalog_option
+from ncpl_data.terminal.console import EXIT_INVALID, Console, output_options
+from ncpl_data.terminal.tables import table_text
 
 MAX_SEED = 2**53 - 1
 """The largest whole number that every reader of JSON keeps."""
