@@ -168,7 +168,9 @@ def train_main(
         drawn = plot_file or out / "predicted-against-measured.png"
         predicted_against_measured(bundle, runs, drawn)
     elif plot_file is not None:
-        click.echo(f"no plot {plot_file}: the snapshot holds out no run of these families", err=True)
+        click.echo(
+            f"no plot {plot_file}: the snapshot holds out no run of these families", err=True
+        )
     print_scores(
         bundle,
         as_json,

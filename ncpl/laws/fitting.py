@@ -183,7 +183,7 @@ def draw_starts(law: Law, generator: np.random.Generator, n_starts: int) -> Arra
 def multistart(
     problem: Problem, starts: Array, generator: np.random.Generator
 ) -> tuple[Array, int, int, bool]:
-    """Return the best coordinates, how many starts there were, how many agree, and if they converged.
+    """Return the best coordinates, counts of starts and of agreeing ones, and if they converged.
 
     Starts are doubled until MIN_AGREEING agree with the best.
     """
