@@ -17,6 +17,7 @@ from ncpl_data.ingest.commands.pull import pull
 from ncpl_data.ingest.commands.query import query
 from ncpl_data.ingest.commands.record import record
 from ncpl_data.ingest.commands.rejects import rejects
+from ncpl_data.ingest.commands.repair import repair
 from ncpl_data.ingest.commands.show import show
 from ncpl_data.ingest.commands.snapshot import snapshot
 from ncpl_data.ingest.commands.sources import sources
@@ -60,6 +61,7 @@ for command in (
     coverage,
     conflicts,
     check,
+    repair,
     compact,
     gc,
     export,

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ncpl_data.catalog.content import refuse_false_hashes
 from ncpl_data.catalog.errors import InputError
 from ncpl_data.catalog.folder import TEMPORARY_PREFIX, write_error
 from ncpl_data.catalog.query import connect, run_sql
@@ -108,6 +109,7 @@ def take_snapshot(
         )
     manifest = catalog.manifest()
     catalog = catalog.at(manifest.version)  # others may commit meanwhile
+    refuse_false_hashes(catalog, manifest)
     selected = select(catalog, where, policy, seed, keep_twins=keep_twins)
     runs, splits = selected.kept_runs(), selected.kept_splits()
     selection = {
