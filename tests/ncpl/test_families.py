@@ -75,8 +75,10 @@ def test_a_family_without_curves_beside_one_with_has_no_points(folder: Path) -> 
 def test_each_family_is_trained_or_named_and_the_bundle_is_kept(folder: Path) -> None:
     out = folder / "bundle"
     config = folder / "config.toml"
-    config.write_text("members = 1\nsteps = 5\nmin_family_runs = 3\ncurve_steps = 5\n"
-                      "floor = 0.9\ncarry = 'yes'\ncalibration_folds = 0\nwidth = 8\nn_heads = 2\nn_layers = 1\n")  # fmt: skip
+    config.write_text(
+        "members = 1\nsteps = 5\nmin_family_runs = 3\ncurve_steps = 5\nfloor = 0.9\n"
+        "carry = 'yes'\ncalibration_folds = 0\nwidth = 8\nn_heads = 2\nn_layers = 1\n"
+    )
     arguments = ["--snapshot", str(folder), "--config", str(config), "--out", str(out)]
     result = CliRunner().invoke(train_main, [*arguments, "--json", "--plot", str(folder / "a.png")])
     assert result.exit_code == 0, result.output
