@@ -10,6 +10,7 @@ from ncpl_data.ingest.commands.conflicts import conflicts
 from ncpl_data.ingest.commands.convert import convert
 from ncpl_data.ingest.commands.coverage import coverage
 from ncpl_data.ingest.commands.export import export
+from ncpl_data.ingest.commands.families import families
 from ncpl_data.ingest.commands.gc import gc
 from ncpl_data.ingest.commands.ingest import ingest
 from ncpl_data.ingest.commands.publish import publish
@@ -59,6 +60,7 @@ for command in (
     snapshot,
     stats,
     coverage,
+    families,
     conflicts,
     check,
     repair,

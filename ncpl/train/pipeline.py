@@ -25,6 +25,8 @@ from ncpl.train.families import Outcome, line, trainable
 from ncpl.train.fit import fit_family
 
 log = logging.getLogger(__name__)
+FAILURES = (ValueError, torch.linalg.LinAlgError)  # type: ignore[attr-defined]  # torch has it
+"""What a family whose runs do not carry a fit ends in."""
 
 
 def train_bundle(
@@ -64,7 +66,7 @@ def train_bundle(
                     seed=seed, start=started.get(family), deadline=deadline,
                     checkpoints=checkpoints, progress=progress,
                 )  # fmt: skip
-            except (ValueError, torch.linalg.LinAlgError) as error:  # the others are not lost
+            except FAILURES as error:  # the others are not lost
                 reason = str(error)
         if fit is not None:
             fits.append(fit)
