@@ -83,14 +83,11 @@ def shares_settings(row: Row, other: Row) -> bool:
 
     False where one of these is not known of both.
     """
-    rate, batch = (row.get("learning_rate"), other.get("learning_rate")), (row, other)
-    tokens = tuple(map(length_of, batch))
-    batches = tuple(map(batch_of, batch))
     return (
         have_one_size(row, other)
-        and within(*rate, SAME_FRAC)
-        and within(*batches, SAME_FRAC)
-        and within(*tokens, math.log(TOKENS_FACTOR))
+        and within(row.get("learning_rate"), other.get("learning_rate"), SAME_FRAC)
+        and within(batch_of(row), batch_of(other), SAME_FRAC)
+        and within(length_of(row), length_of(other), math.log(TOKENS_FACTOR))
         and not any(contradicts(row.get(c), other.get(c), frac) for c, frac in LESSER.items())
     )
 
