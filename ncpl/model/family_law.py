@@ -1,0 +1,277 @@
+"""The law of a family of comparable losses: size, data, recipe, and what tells settings apart.
+
+L = exp(log_a - alpha n) + exp(log_b - beta d + gamma n) + E, n = log(N / 250M), d = log(D / 15B),
+and above it bowls of the learning rate and the batch about an optimum that moves with size and
+data, slopes in further fields, and an effect of each optimizer, schedule and model family. Every
+number of it is a family's own; what they are like is what a population knows.
+
+Legend: S parameter vectors, B runs, P parameters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from ncpl.data.fields import Config
+
+Array = npt.NDArray[np.float64]
+N_REFERENCE, D_REFERENCE, BATCH_REFERENCE = 250e6, 15e9, 5e5
+RATE_REFERENCE = 2e-3
+KNEE = 1.5
+"""Distance from the best learning rate or batch, in log units, beyond which loss grows in
+proportion to the distance and no longer to its square."""
+REPEATED_WORTH = 15.39
+"""Epochs over which repeated tokens lose their worth (Muennighoff et al. 2023, appendix A: R_D*)."""
+USUAL_VOCABULARY, USUAL_ASPECT = 50_000, 64.0
+"""Tokens, and width over depth, of a model whose source tells neither."""
+LAW = ("log_a", "log_alpha", "log_b", "log_beta", "log_floor", "gamma")
+RATE = ("rate", "log_rate_curve", "rate_n", "rate_d", "rate_batch")
+BATCH = ("batch", "log_batch_curve", "batch_d")
+BENDS = ("size_bend", "data_bend")
+SLOPES = ("weight_decay", "warmup", "decay", "experts", "experts_n", "shape", "aspect", "log_length")
+BASE = (*LAW, *RATE, *BATCH, *BENDS, *SLOPES)
+KINDS = ("optimizer", "schedule", "model_family", "precision")
+"""Named choices that have an effect of their own: on the level, and on the best learning rate."""
+USUAL = {"optimizer": "adamw", "schedule": "cosine"}
+"""The value of a choice the law is written for; others are told from it."""
+
+
+@dataclass(frozen=True)
+class Effects:
+    """The named choices a family varies, in order; each has two parameters beside the base ones."""
+
+    names: tuple[tuple[str, str], ...] = ()
+    """(kind, value), the reference value of each kind left out."""
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Return the names of all parameters in order."""
+        own = [f"{what}:{kind}={value}" for kind, value in self.names for what in ("level", "rate")]
+        return (*BASE, *own)
+
+    @classmethod
+    def of(cls, rows: Sequence[Config]) -> Effects:
+        """Return the choices that differ among configurations, or differ from the usual one."""
+        names: list[tuple[str, str]] = []
+        for kind in KINDS:
+            values = {str(row[kind]) for row in rows if row.get(kind) is not None}
+            counts = {v: sum(row.get(kind) == v for row in rows) for v in values}
+            if kind in USUAL:
+                reference = USUAL[kind] if USUAL[kind] in values or kind == "optimizer" else None
+            else:
+                reference = None
+            if reference is None and values:
+                reference = max(sorted(values), key=lambda v: counts[v])
+            names += [(kind, value) for value in sorted(values) if value != reference]
+        return cls(tuple(names))
+
+
+@dataclass(frozen=True)
+class Design:
+    """What the law reads of B runs; zero where a run does not state it."""
+
+    n: Array
+    d: Array
+    rate: Array
+    """log(learning rate / 2e-3)."""
+    has_rate: Array
+    batch: Array
+    has_batch: Array
+    slopes: Array
+    """(B, slopes)."""
+    effects: Array
+    """(B, effects), 1 where the run has the choice."""
+
+    def __len__(self) -> int:
+        """Return the number of runs."""
+        return len(self.n)
+
+    @classmethod
+    def of(cls, rows: Sequence[Config], effects: Effects) -> Design:
+        """Return the inputs of derived configurations; size and data must be there."""
+        size = np.array([size_of(row) for row in rows], dtype=np.float64)
+        data = np.array([worth_of(row) for row in rows], dtype=np.float64)
+        rate = logs(rows, "learning_rate", RATE_REFERENCE)
+        batch = logs(rows, "batch_tokens", BATCH_REFERENCE)
+        n = np.log(size / N_REFERENCE)
+        experts = np.nan_to_num(logs(rows, "n_experts", 1.0))
+        width, depth = logs(rows, "d_model", 1.0), logs(rows, "n_layers", 1.0)
+        slopes = np.column_stack(
+            [
+                np.nan_to_num(np.clip(logs(rows, "weight_decay", 0.1), -3, 3)),
+                np.nan_to_num(numbers(rows, "warmup_frac") - 0.05),
+                np.nan_to_num(numbers(rows, "decay_frac") - 1.0),
+                experts,
+                experts * n,
+                np.nan_to_num(np.clip(logs(rows, "ffn_ratio", 4.0), -2, 2)),
+                np.nan_to_num(np.clip(width - depth - math.log(64), -2, 2)),
+                np.nan_to_num(logs(rows, "sequence_length", 2048.0)),
+            ]
+        )
+        has = np.array(
+            [[float(str(row.get(kind)) == value) for kind, value in effects.names] for row in rows]
+        ).reshape(len(rows), len(effects.names))
+        return cls(
+            n,
+            np.log(data / D_REFERENCE),
+            np.nan_to_num(rate),
+            np.isfinite(rate).astype(np.float64),
+            np.nan_to_num(batch),
+            np.isfinite(batch).astype(np.float64),
+            slopes,
+            has,
+        )
+
+    def take(self, at: npt.NDArray[np.int64]) -> Design:
+        """Return the runs at these places."""
+        return Design(**{name: values[at] for name, values in vars(self).items()})
+
+
+def size_of(row: Config) -> float:
+    """Return non-embedding parameters; NaN where no size is stated.
+
+    Of a mixture of experts those that are active count: its total says nothing of them.
+    Where only the total is stated, the embedding is taken off: of the stated width and vocabulary, by
+    depth and width, else as models of that total usually have it (50,000 tokens; width over depth
+    64). Sizes with and without it do not follow one law, and those of small models differ most.
+    """
+    size = row.get("params_active_non_embedding") or row.get("params_non_embedding")
+    if size:
+        return float(size)
+    total = row.get("params_active") or row.get("params_total")
+    sparse = (row.get("n_experts") or 1) > 1 and not row.get("params_active")
+    if not total or sparse:
+        return math.nan
+    width, depth = float(row.get("d_model") or 0), float(row.get("n_layers") or 0)
+    table = float(row.get("vocab_size") or 0) * width
+    if 0 < table < 0.9 * total:
+        return float(total) - table
+    of_shape = 12 * depth * width**2
+    if 0.05 * total < of_shape <= total:
+        return float(of_shape)
+    return without_embedding(float(total), float(row.get("vocab_size") or USUAL_VOCABULARY))
+
+
+def without_embedding(total: float, vocabulary: float) -> float:
+    """Return N with N + vocabulary x width = total, where N = 12 width^3 / 64."""
+    width = (total * USUAL_ASPECT / 12) ** (1 / 3)
+    for _ in range(50):  # Newton, from above
+        excess = 12 / USUAL_ASPECT * width**3 + vocabulary * width - total
+        width -= excess / (36 / USUAL_ASPECT * width**2 + vocabulary)
+    return 12 / USUAL_ASPECT * width**3
+
+
+def worth_of(row: Config) -> float:
+    """Return training tokens, repeated ones for what they are worth; NaN where unknown.
+
+    Muennighoff et al. 2023, equation 5: unique tokens U seen R + 1 times are worth
+    U + U R* (1 - exp(-R / R*)).
+    """
+    tokens = row.get("data_tokens") or row.get("train_tokens")
+    if not tokens:
+        return math.nan
+    unique = row.get("unique_tokens")
+    if not unique or unique >= tokens:
+        return float(tokens)
+    repeats = tokens / unique - 1.0
+    return float(unique * (1 + REPEATED_WORTH * -math.expm1(-repeats / REPEATED_WORTH)))
+
+
+def numbers(rows: Sequence[Config], name: str) -> Array:
+    """Return a field of every row, NaN where it is absent."""
+    return np.array([np.nan if row.get(name) is None else row[name] for row in rows], dtype=float)
+
+
+def logs(rows: Sequence[Config], name: str, reference: float) -> Array:
+    """Return log(field / reference) of every row, NaN where it is absent or zero."""
+    values = numbers(rows, name)
+    values[~(values > 0)] = np.nan
+    return np.asarray(np.log(values / reference))
+
+
+def bowl(x: Array) -> tuple[Array, Array]:
+    """Return a bowl, x^2 near its bottom and straight beyond the knee, and its slope."""
+    root = np.sqrt(1 + np.square(x / KNEE))
+    return 2 * KNEE**2 * (root - 1), 2 * x / root
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Losses (S, B) in nats and their derivatives (S, B, P)."""
+
+    loss: Array
+    slope: Array
+
+
+PLACE: Mapping[str, int] = {name: i for i, name in enumerate(BASE)}
+HIGHEST = 8.0
+"""Largest exponent a step of a fit may visit."""
+
+
+def evaluate(theta_SP: Array, x: Design) -> Evaluated:
+    """Return losses of B runs under S parameter vectors, with derivatives."""
+    at = {name: theta_SP[:, i, None] for name, i in PLACE.items()}
+    own = theta_SP[:, len(BASE) :]
+    level_SB = own[:, 0::2] @ x.effects.T
+    moved_SB = own[:, 1::2] @ x.effects.T
+    alpha, beta = np.exp(np.clip(at["log_alpha"], -6, 2)), np.exp(np.clip(at["log_beta"], -6, 2))
+    model = np.exp(np.clip(at["log_a"] - alpha * x.n, -20, HIGHEST))
+    data = np.exp(np.clip(at["log_b"] - beta * x.d + at["gamma"] * x.n, -20, HIGHEST))
+    floor = np.exp(np.clip(at["log_floor"], -10, 3))
+    off = (
+        x.rate - at["rate"] - moved_SB - at["rate_n"] * x.n - at["rate_d"] * x.d
+        - at["rate_batch"] * x.batch
+    ) * x.has_rate  # fmt: skip
+    off_batch = (x.batch - at["batch"] - at["batch_d"] * x.d) * x.has_batch
+    rise, rise_slope = bowl(off)
+    batch_rise, batch_slope = bowl(off_batch)
+    curve = np.exp(np.clip(at["log_rate_curve"], -12, 1))
+    batch_curve = np.exp(np.clip(at["log_batch_curve"], -12, 1))
+    bends = np.stack([np.square(x.n) / 10, np.square(x.d) / 10])
+    loss = (
+        model + data + floor + curve * rise + batch_curve * batch_rise + level_SB
+        + at["size_bend"] * bends[0] + at["data_bend"] * bends[1]
+        + theta_SP[:, PLACE[SLOPES[0]] : len(BASE)] @ x.slopes.T
+    )  # fmt: skip
+    slope = np.empty((*loss.shape, theta_SP.shape[1]))
+    pull = curve * rise_slope * x.has_rate
+    pull_batch = batch_curve * batch_slope * x.has_batch
+    ones = np.ones_like(loss)
+    for name, values in {
+        "log_a": model,
+        "log_alpha": -model * alpha * x.n,
+        "log_b": data,
+        "log_beta": -data * beta * x.d,
+        "log_floor": floor * ones,
+        "gamma": data * x.n,
+        "rate": -pull,
+        "log_rate_curve": curve * rise,
+        "rate_n": -pull * x.n,
+        "rate_d": -pull * x.d,
+        "rate_batch": -pull * x.batch,
+        "batch": -pull_batch,
+        "log_batch_curve": batch_curve * batch_rise,
+        "batch_d": -pull_batch * x.d,
+        "size_bend": bends[0] * ones,
+        "data_bend": bends[1] * ones,
+    }.items():
+        slope[:, :, PLACE[name]] = values
+    slope[:, :, PLACE[SLOPES[0]] : len(BASE)] = x.slopes
+    slope[:, :, len(BASE) :: 2] = x.effects
+    slope[:, :, len(BASE) + 1 :: 2] = -pull[:, :, None] * x.effects
+    return Evaluated(loss, slope)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Measured runs of one family, ready for a fit."""
+
+    design: Design
+    loss: Array
+    weight: Array = field(default_factory=lambda: np.empty(0))
+    """Trust in each loss, 1 for a finished run's own."""
