@@ -56,7 +56,7 @@ check: $(VENV)/dev .typecheck/ncpl_data ## Format, lint, import contracts, types
 # Type checkers can not follow a namespace whose parts are mapped folders; these links show them.
 .typecheck/ncpl_data:
 	@mkdir -p $@
-	@for part in schema catalog ingest; do ln -sfn ../../$$part $@/$$part; done
+	@for part in terminal schema catalog ingest; do ln -sfn ../../$$part $@/$$part; done
 
 fmt: $(VENV)/dev ## Format the code
 	$(BIN)/ruff format .

@@ -3,6 +3,7 @@
 from setuptools import find_packages, setup
 
 ROOTS = {
+    "terminal": "ncpl_data.terminal",
     "schema": "ncpl_data.schema",
     "catalog": "ncpl_data.catalog",
     "ingest": "ncpl_data.ingest",

@@ -1,22 +1,23 @@
 """Exceptions of the toolkit.
 
-    NcplDataError
-    ├── InputError (also a ValueError)   the user gave something wrong; exit 1
-    │   └── RawFileError                 a source's file is not what its sheet says
-    ├── SourceUnreachableError           network or file not there; exit 3
-    ├── ConflictError                    another writer won too often; exit 4
-    └── IntegrityError                   a stored file is damaged or missing; exit 1
+    UserError, of `terminal`
+    └── NcplDataError
+        ├── InputError (also a ValueError)   the user gave something wrong; exit 1
+        │   └── RawFileError                 a source's file is not what its sheet says
+        ├── SourceUnreachableError           network or file not there; exit 3
+        ├── ConflictError                    another writer won too often; exit 4
+        └── IntegrityError                   a stored file is damaged or missing; exit 1
 
 Each message says what was found, where, what was expected and what to do.
 """
 
 from __future__ import annotations
 
+from ncpl_data.terminal.errors import UserError
 
-class NcplDataError(Exception):
-    """Base of all errors a command reports in one sentence."""
 
-    exit_code = 1
+class NcplDataError(UserError):
+    """Base of all errors of the data side."""
 
 
 class InputError(NcplDataError, ValueError):

@@ -1,7 +1,7 @@
 """Split policies: which run is trained on and which is held out.
 
 A policy is a name, some with an argument: `ncpl`, `ncpl-open`, `group-hash`, `compute:1e20`,
-`source:marin`.
+`source:marin`, `community`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from ncpl_data.catalog.community import community_sides
 from ncpl_data.catalog.errors import InputError, IntegrityError
+from ncpl_data.catalog.families import COLUMNS as FAMILY_COLUMNS
+from ncpl_data.catalog.families import Full, family_of
 from ncpl_data.catalog.twins import lineages, physical_runs
 
 SPLITS_SCHEMA = pa.schema(
@@ -212,13 +215,42 @@ def assign_source(rows: Sequence[Row], argument: str, seed: int | None) -> list[
     return found
 
 
+def assign_community(rows: Sequence[Row], argument: str, seed: int | None) -> list[Assignment]:
+    """Return the published split, and parts of every other family (catalog/community.py).
+
+    Other runs of the published families are in train where they give nothing held out away.
+    """
+    if argument:
+        raise InputError("the split community takes no argument; vary its draw with --seed")
+    rows = [Full(row) for row in rows]
+    families = [family_of(row) for row in rows]
+    sides = {one.run_id: one.split for one in assign_ncpl(rows, "", None)}
+    published = {f for row, f in zip(rows, families, strict=True) if row["run_id"] in sides}
+    inside = [row for row, f in zip(rows, families, strict=True) if f in published]
+    found = assign_ncpl_open(inside, "", None)
+    physical = physical_runs(rows)
+    taken = {physical[one.run_id] for one in found}
+    inner = {physical[row["run_id"]] for row in inside}
+    for run_id, (side, group) in community_sides(rows, sides, seed).items():
+        if physical[run_id] not in taken and physical[run_id] not in inner:
+            found.append(Assignment(run_id, side, group))
+    return found
+
+
 POLICIES: Mapping[str, Callable[[Sequence[Row], str, int | None], list[Assignment]]] = {
     "ncpl": assign_ncpl,
     "group-hash": assign_group_hash,
     "compute": assign_compute,
     "source": assign_source,
     "ncpl-open": assign_ncpl_open,
+    "community": assign_community,
 }
+
+
+def columns_of(policy: str) -> list[str]:
+    """Return the columns of `runs` that a policy looks at."""
+    is_community = policy.partition(":")[0] == "community"
+    return list(dict.fromkeys((*COLUMNS, *(FAMILY_COLUMNS if is_community else ()))))
 
 
 def is_outcome(row: Row) -> bool:
@@ -280,14 +312,14 @@ def check_leaks(assignments: Iterable[Assignment], rows: Iterable[Row]) -> None:
 
 
 def assign_splits(runs: pa.Table, policy: str, seed: int | None = None) -> pa.Table:
-    """Return the table of splits for runs with the columns `COLUMNS`, sorted by run.
+    """Return the table of splits for runs with the columns of the policy, sorted by run.
 
     Raises InputError for an unknown policy, IntegrityError for a split that leaks.
     """
     name, _, argument = policy.partition(":")
     if name not in POLICIES:
         raise InputError(f'there is no split policy "{name}"; known: {", ".join(POLICIES)}')
-    rows = runs.select(COLUMNS).to_pylist()
+    rows = runs.select(columns_of(policy)).to_pylist()
     assignments = POLICIES[name](rows, argument, seed)
     check_leaks(assignments, rows)
     return splits_table(assignments, policy)

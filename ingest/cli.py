@@ -10,6 +10,7 @@ from ncpl_data.ingest.commands.conflicts import conflicts
 from ncpl_data.ingest.commands.convert import convert
 from ncpl_data.ingest.commands.coverage import coverage
 from ncpl_data.ingest.commands.export import export
+from ncpl_data.ingest.commands.families import families
 from ncpl_data.ingest.commands.gc import gc
 from ncpl_data.ingest.commands.ingest import ingest
 from ncpl_data.ingest.commands.publish import publish
@@ -17,13 +18,14 @@ from ncpl_data.ingest.commands.pull import pull
 from ncpl_data.ingest.commands.query import query
 from ncpl_data.ingest.commands.record import record
 from ncpl_data.ingest.commands.rejects import rejects
+from ncpl_data.ingest.commands.repair import repair
 from ncpl_data.ingest.commands.show import show
 from ncpl_data.ingest.commands.snapshot import snapshot
 from ncpl_data.ingest.commands.sources import sources
 from ncpl_data.ingest.commands.stats import stats
 from ncpl_data.ingest.commands.submit import submit
 from ncpl_data.ingest.commands.validate import validate
-from ncpl_data.ingest.console import Told
+from ncpl_data.terminal.console import Told
 
 EPILOG = """\b
 A first session:
@@ -58,8 +60,10 @@ for command in (
     snapshot,
     stats,
     coverage,
+    families,
     conflicts,
     check,
+    repair,
     compact,
     gc,
     export,

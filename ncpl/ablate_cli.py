@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ncpl.console import bundle_option, catalog_option, common, snapshot_option
+from ncpl.commands.options import bundle_option, catalog_option, common, snapshot_option
 
 if TYPE_CHECKING:
     from ncpl.ablate_base import Trial

@@ -14,7 +14,8 @@ from typing import Any
 
 import click
 
-from ncpl.console import NumberRange, Told, bundle_option, catalog_option, common, snapshot_option
+from ncpl.commands.options import bundle_option, catalog_option, common, snapshot_option
+from ncpl_data.terminal.console import NumberRange, Told
 
 ELSEWHERE = {
     "ablate": "ncpl.ablate_cli:ablate",

@@ -1,14 +1,18 @@
 """Errors a user can act on.
 
-NcplError (ValueError)
+NcplError (a UserError of `terminal`, and a ValueError)
 ├── SnapshotError   the snapshot folder is not what its manifest says
 ├── ConfigError     a fit configuration or a run configuration has a wrong field or value
 └── BundleError     a bundle is damaged, or was made by another configuration
 """
 
+from __future__ import annotations
 
-class NcplError(ValueError):
-    """What was found, where, what was expected and what to do, in one sentence."""
+from ncpl_data.terminal.errors import UserError
+
+
+class NcplError(UserError, ValueError):
+    """Base of all errors of `ncpl`."""
 
 
 class SnapshotError(NcplError):

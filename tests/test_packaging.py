@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("schema", "catalog", "ingest", "ncpl")
+PARTS = ("terminal", "schema", "catalog", "ingest", "ncpl")
 
 BLOCK = """
 import importlib, pkgutil, sys
@@ -15,7 +15,8 @@ from transformers import AutoModel, LlamaConfig, Qwen3Config
 class Block:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in {"duckdb", "polars", "jsonschema", "scipy", "sklearn",
-                                      "lightgbm", "matplotlib", "platformdirs", "ncpl_data"}:
+                                      "lightgbm", "matplotlib", "platformdirs"} or name.startswith(
+                "ncpl_data.") and not name.startswith("ncpl_data.terminal"):
             raise ModuleNotFoundError(f"{name} is not on this machine", name=name)
 sys.meta_path.insert(0, Block())
 import ncpl

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from ncpl_data.ingest.console import Console, catalog_option, output_options
+from ncpl_data.ingest.options import catalog_option
+from ncpl_data.terminal.console import Console, output_options
 
 
 @click.command(epilog="\b\nExample:\n  ncpl-data compact && ncpl-data gc --older-hours 24")

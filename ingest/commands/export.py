@@ -6,13 +6,9 @@ from pathlib import Path
 
 import click
 
-from ncpl_data.ingest.console import (
-    Console,
-    at_option,
-    catalog_option,
-    output_options,
-    table_text,
-)
+from ncpl_data.ingest.options import at_option, catalog_option
+from ncpl_data.terminal.console import Console, output_options
+from ncpl_data.terminal.tables import table_text
 
 EPILOG = """\b
 Examples:

@@ -8,13 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ncpl_data.ingest.console import (
-    EXIT_INVALID,
-    EXIT_UNREACHABLE,
-    Console,
-    catalog_option,
-    output_options,
-)
+from ncpl_data.ingest.options import catalog_option
+from ncpl_data.terminal.console import EXIT_INVALID, EXIT_UNREACHABLE, Console, output_options
 
 if TYPE_CHECKING:
     from ncpl_data.ingest.base import Source

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from ncpl_data.ingest.console import Console, NumberRange, catalog_option, output_options
+from ncpl_data.ingest.options import catalog_option
+from ncpl_data.terminal.console import Console, NumberRange, output_options
 
 EPILOG = """\b
 Examples:

@@ -13,14 +13,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ncpl_data.ingest.console import (
-    Console,
-    NumberRange,
-    at_option,
-    catalog_option,
-    output_options,
-    table_text,
-)
+from ncpl_data.ingest.options import at_option, catalog_option
+from ncpl_data.terminal.console import Console, NumberRange, output_options
+from ncpl_data.terminal.tables import table_text
 
 if TYPE_CHECKING:
     import duckdb

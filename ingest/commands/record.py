@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ncpl_data.ingest.console import Console, output_options
+from ncpl_data.terminal.console import Console, output_options
 
 EPILOG = """\b
 Projects: marin, steplaw (Weights & Biases), losscast, overtraining (GitHub), ncpl_logs

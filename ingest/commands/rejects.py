@@ -10,13 +10,9 @@ import click
 
 from ncpl_data.ingest.commands.submit import change_lines
 from ncpl_data.ingest.commands.validate import problem_lines
-from ncpl_data.ingest.console import (
-    EXIT_INVALID,
-    Console,
-    catalog_option,
-    output_options,
-    table_text,
-)
+from ncpl_data.ingest.options import catalog_option
+from ncpl_data.terminal.console import EXIT_INVALID, Console, output_options
+from ncpl_data.terminal.tables import table_text
 
 if TYPE_CHECKING:
     from ncpl_data.ingest.submissions.rejects import Reject, Rejects

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ncpl_data.ingest.console import Console, catalog_option, output_options
+from ncpl_data.ingest.options import catalog_option
+from ncpl_data.terminal.console import Console, output_options
 
 if TYPE_CHECKING:
     from ncpl_data.catalog.curve import Curve
@@ -101,8 +102,8 @@ def value_lines(run: Run, default_origin: str | None = None) -> list[str]:
     `default_origin` is that of values whose origin the run does not state; what names the run and
     says where it comes from has none.
     """
-    from ncpl_data.ingest.console import cell_text
     from ncpl_data.schema.fields import run_fields
+    from ncpl_data.terminal.tables import cell_text
 
     origins = run.origins or {}
     rows: list[tuple[str, str, str, str]] = []

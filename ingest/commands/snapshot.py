@@ -7,14 +7,9 @@ from typing import Any
 
 import click
 
-from ncpl_data.ingest.console import (
-    EXIT_INVALID,
-    Console,
-    at_option,
-    catalog_option,
-    output_options,
-    table_text,
-)
+from ncpl_data.ingest.options import at_option, catalog_option
+from ncpl_data.terminal.console import EXIT_INVALID, Console, output_options
+from ncpl_data.terminal.tables import table_text
 
 MAX_SEED = 2**53 - 1
 """The largest whole number that every reader of JSON keeps."""
@@ -25,11 +20,12 @@ Examples:
   ncpl-data snapshot --where "source = 'steplaw' and n_experts is null" --name dense
   ncpl-data snapshot list
   ncpl-data snapshot --split compute:1e20 --seed 1
+  ncpl-data snapshot --split community
   ncpl-data snapshot verify latest
   ncpl-data snapshot diff 41b0658 latest
 \b
 Split policies: ncpl (the published one), ncpl-open (the same, other runs in train), group-hash,
-compute:FLOP, source:NAME.
+compute:FLOP, source:NAME, community (the published one, and parts of every other family).
 """
 
 

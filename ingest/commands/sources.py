@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from ncpl_data.ingest.console import Console, output_options, table_text
+from ncpl_data.terminal.console import Console, output_options
+from ncpl_data.terminal.tables import table_text
 
 
 @click.command(epilog="\b\nExample:\n  ncpl-data sources steplaw")

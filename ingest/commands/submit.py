@@ -9,7 +9,8 @@ from typing import TypeVar
 import click
 
 from ncpl_data.ingest.commands.validate import problem_lines
-from ncpl_data.ingest.console import EXIT_INVALID, Console, catalog_option, output_options
+from ncpl_data.ingest.options import catalog_option
+from ncpl_data.terminal.console import EXIT_INVALID, Console, output_options
 
 T = TypeVar("T")
 

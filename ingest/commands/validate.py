@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ncpl_data.ingest.console import EXIT_INVALID, Console, output_options
+from ncpl_data.terminal.console import EXIT_INVALID, Console, output_options
 
 MAX_SHOWN = 200
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from ncpl.console import catalog_option, common, snapshot_option
+from ncpl.commands.options import catalog_option, common, snapshot_option
 
 log = logging.getLogger("ncpl.bench")
 

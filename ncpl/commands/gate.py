@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from ncpl.console import DATA_INVALID, catalog_option, common
+from ncpl.commands.options import catalog_option, common
+from ncpl_data.terminal.console import EXIT_INVALID
 
 EPILOG = """
 \b
@@ -103,4 +104,4 @@ def gate(
         report.write_text(as_markdown(verdict, lines, about), encoding="utf-8")
     click.echo(json.dumps(plain(verdict, data, about)) if as_json else as_text(verdict, lines))
     if not verdict.passes:
-        sys.exit(DATA_INVALID)
+        sys.exit(EXIT_INVALID)

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from ncpl.commands.optimum import optimum
-from ncpl.console import DATA_INVALID, catalog_option, common
+from ncpl.commands.options import catalog_option, common
+from ncpl_data.terminal.console import EXIT_INVALID
 
 fit_file = click.Path(path_type=Path, dir_okay=False, exists=True)
 
@@ -296,7 +297,7 @@ def reproduce(
         rows = [{**vars(check), "passed": check.passed} for check in found]
         click.echo(json.dumps({"checks": rows}))
     if not all(check.passed for check in found):
-        sys.exit(DATA_INVALID)
+        sys.exit(EXIT_INVALID)
 
 
 laws.add_command(optimum)

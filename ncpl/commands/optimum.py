@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ncpl.console import catalog_option, common
+from ncpl.commands.options import catalog_option, common
 
 if TYPE_CHECKING:
     from ncpl.laws.base import Array

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from ncpl.console import NumberRange, bundle_option, catalog_option, common, snapshot_option
+from ncpl.commands.options import bundle_option, catalog_option, common, snapshot_option
+from ncpl_data.terminal.console import NumberRange
 
 EXAMPLES = """
 \b
@@ -182,7 +183,7 @@ def check(
     from ncpl.data.find import find_snapshot
     from ncpl.evaluate.choices import choices
     from ncpl.model.bundle import load
-    from ncpl.text_table import aligned
+    from ncpl_data.terminal.tables import aligned
 
     runs = find_snapshot(snapshot, catalog).runs()
     found = choices(load(folder), runs)

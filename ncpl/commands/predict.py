@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from ncpl.console import bundle_option, catalog_option, common
+from ncpl.commands.options import bundle_option, catalog_option, common
 
 log = logging.getLogger(__name__)
 EPILOG = """
@@ -154,7 +154,7 @@ def add_curves(
 
 def lines_of(predictions: Sequence[dict[str, Any]], nearest: int) -> list[str]:
     """Return a table of predictions, then what is to be said of single ones."""
-    from ncpl.text_table import aligned
+    from ncpl_data.terminal.tables import aligned
 
     is_named = any(p.get("run_id") for p in predictions)
     is_measured = any("final_loss" in p for p in predictions)

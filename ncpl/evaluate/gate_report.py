@@ -9,7 +9,7 @@ from typing import Any
 
 from ncpl.evaluate.gate import Verdict, sentences
 from ncpl.evaluate.gate_data import DataChange
-from ncpl.text_table import aligned
+from ncpl_data.terminal.tables import aligned
 
 HEAD = (
     "source", "split", "runs", "MAE old", "MAE new", "difference, 90%", "covers old", "covers new",

@@ -9,7 +9,7 @@ from typing import Any
 from ncpl.errors import ConfigError
 from ncpl.plan.recommend import CHOSEN, Recommendation, Setting
 from ncpl.plan.search import TIE_FRAC
-from ncpl.text_table import aligned
+from ncpl_data.terminal.tables import aligned
 
 SECONDS_PER_HOUR = 3600
 HEAD = ("setting", "best", "tied, alone", "tied, together", "searched", "worst costs, nats")

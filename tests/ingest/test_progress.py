@@ -7,10 +7,10 @@ from contextlib import contextmanager
 import pytest
 
 from ncpl_data.catalog.store import Catalog
-from ncpl_data.ingest.console import Console
 from ncpl_data.ingest.fetch import Progress
 from ncpl_data.ingest.pipeline import ingest
 from ncpl_data.ingest.sources import SOURCES
+from ncpl_data.terminal.console import Console
 
 
 @pytest.mark.parametrize("name", ["multipower", "parameter_golf", "observational"])

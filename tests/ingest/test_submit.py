@@ -87,7 +87,7 @@ RARELY_STATED = {
     *("source_run", "d_ff_shared_expert", "nominal_train_tokens", "tensor_parallel"),
     *("pipeline_parallel", "tokens_per_second", "mfu_frac", "step_time_seconds"),
     *("wall_time_seconds", "train_flops", "code_revision", "revision", "file", "file_sha256"),
-    "flags",
+    *("flags", "loss_family"),
 }
 
 

@@ -7,20 +7,18 @@ import functools
 import json
 import math
 import os
-import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from ncpl_data.ingest.entry import EXIT_INTERRUPTED, loaded
+from ncpl_data.terminal.errors import UserError
+from ncpl_data.terminal.interrupt import EXIT_INTERRUPTED, loaded
+from ncpl_data.terminal.tables import visible
 
 EXIT_OK, EXIT_INVALID, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_CONFLICT = 0, 1, 2, 3, 4
-
-DEFAULT_CATALOG = "ncpl-catalog"
 
 
 @dataclass(frozen=True)
@@ -59,14 +57,6 @@ class Console:
             click.echo(visible(message), err=True)
 
 
-UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-
-
-def visible(text: str) -> str:
-    """Return a text with control characters spelt out: those of others could rewrite a terminal."""
-    return UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
-
-
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -89,12 +79,10 @@ def output_options(command: Command) -> Command:
             verbosity=-1 if quiet else verbose,
             shows_progress=not (no_progress or quiet or as_json) and sys.stderr.isatty(),
         )
-        from ncpl_data.catalog.errors import NcplDataError
-
         try:
             loaded()
             code = command(*args, console=console, **kwargs)
-        except NcplDataError as error:
+        except UserError as error:
             fail(console, str(error), error.exit_code)
         except BrokenPipeError:
             # The reader of our output has gone (as in `| head`): nothing is left to say.
@@ -168,91 +156,3 @@ class NumberRange(click.FloatRange):
         """Return the number; end with a usage error for anything else."""
         number = super().convert(value, param, ctx)
         return self.fail("nan is no number", param, ctx) if math.isnan(number) else number
-
-
-def catalog_option(command: Command) -> Command:
-    """Add --catalog; the command gets the folder as `catalog_folder`."""
-    option = click.option(
-        "--catalog",
-        "catalog_folder",
-        type=click.Path(path_type=Path, file_okay=False),
-        callback=lambda _ctx, _param, value: checked_place(resolve_catalog(value)),
-        help="Catalog folder. Default: NCPL_CATALOG, else ./ncpl-catalog, else the user's.",
-    )
-    return option(command)
-
-
-def checked_place(catalog: Path) -> Path:
-    """Return the place of a catalog; end with a usage error for one that can hold none."""
-    text = str(catalog)
-    if re.match(r"[a-z][a-z0-9+.-]+:/", text) and not text.startswith("s3:/"):
-        raise click.BadParameter(f'"{text}" is neither a folder nor s3://bucket/prefix')
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise click.BadParameter("the folder's name is not UTF-8; rename it") from error
-    return catalog
-
-
-def at_option(command: Command) -> Command:
-    """Add --at; the command gets the number of a manifest, or None for the newest state."""
-    option = click.option(
-        "--at",
-        type=click.IntRange(min=1),
-        metavar="MANIFEST",
-        help="Read the catalog as it was after this commit.",
-    )
-    return option(command)
-
-
-def resolve_catalog(given: Path | None) -> Path:
-    """Return the catalog folder: the given one, NCPL_CATALOG, ./ncpl-catalog, or the user's."""
-    if given is not None:
-        return given
-    from_environment = os.environ.get("NCPL_CATALOG")
-    if from_environment:
-        return Path(from_environment)
-    here = Path.cwd() / DEFAULT_CATALOG
-    if here.is_dir():
-        return here
-    import platformdirs
-
-    return platformdirs.user_data_path("ncpl-data") / "catalog"
-
-
-def table_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
-    """Return rows as an aligned text table; numbers stand right."""
-    if not rows:
-        return "(no rows)"
-    names = list(columns or rows[0])
-    cells = [[cell_text(row.get(name)) for name in names] for row in rows]
-    widths = [max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(names)]
-    right = [
-        all(isinstance(row.get(name), (int, float, type(None))) for row in rows) for name in names
-    ]
-
-    def line(values: Sequence[str]) -> str:
-        padded = (
-            v.rjust(w) if r else v.ljust(w) for v, w, r in zip(values, widths, right, strict=True)
-        )
-        return "  ".join(padded).rstrip()
-
-    rule = ["-" * w for w in widths]
-    return "\n".join(line(values) for values in ([*names], rule, *cells))
-
-
-def cell_text(value: Any, limit: int = 60) -> str:
-    """Return one cell: counts with thousands separators, floats short, long text cut."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, (list, tuple, dict)):
-        text = json.dumps(value, ensure_ascii=False, default=str)
-    else:
-        text = visible(str(value)).replace("\n", "\\n")
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."
