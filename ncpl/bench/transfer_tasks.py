@@ -6,14 +6,19 @@ data by farthest points; targets are all runs of at least four times the largest
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ncpl.data.families import FamilyRuns
+from ncpl.errors import ConfigError
 from ncpl.model.family_law import Array, size_of, worth_of
-from ncpl.train.population import FamilyRuns
 
 COUNTS = (0, 3, 5, 8, 16)
 DRAWS = 4
@@ -96,3 +101,60 @@ def spread(points: Array, count: int, generator: np.random.Generator) -> Sequenc
         distance[chosen] = -1.0
         chosen.append(int(order[np.argmax(distance[order])]))
     return chosen
+
+
+FROZEN = Path(__file__).with_name("transfer_tasks.json.gz")
+FORMAT = "ncpl-transfer-tasks/1"
+
+
+def freeze(families: Sequence[FamilyRuns], path: Path = FROZEN) -> int:
+    """Write the tasks of all families that qualify and return their number.
+
+    The file names each family's runs once, by compute; a task is places among them.
+    """
+    found: dict[str, Any] = {}
+    count = 0
+    for family in families:
+        if not qualifies(family):
+            continue
+        tasks = draw_tasks(family)
+        compute = compute_of(family)
+        order = [family.run_ids[i] for i in np.lexsort((np.array(family.run_ids), compute))]
+        place = {run_id: i for i, run_id in enumerate(order)}
+        found[family.name] = {
+            "runs": order,
+            "tasks": [
+                {
+                    "count": task.count, "draw": task.draw,
+                    "context": [place[run_id] for run_id in task.context],
+                    "first_target": place[task.targets[0]],
+                }
+                for task in tasks
+            ],
+        }  # fmt: skip
+        count += len(tasks)
+    text = json.dumps({"format": FORMAT, "families": found}, separators=(",", ":"))
+    path.write_bytes(gzip.compress(text.encode(), mtime=0))
+    return count
+
+
+def frozen_tasks(path: Path = FROZEN) -> list[Task]:
+    """Return the frozen tasks, in the order of the file.
+
+    Raises ConfigError when it is not a file of tasks.
+    """
+    try:
+        raw = json.loads(gzip.decompress(path.read_bytes()))
+    except (OSError, ValueError, EOFError) as error:
+        raise ConfigError(f"{path} holds no tasks of the transfer board ({error})") from error
+    if raw.get("format") != FORMAT:
+        raise ConfigError(f"{path}: format is {raw.get('format')!r}, expected {FORMAT!r}")
+    return [
+        Task(
+            name, task["count"], task["draw"],
+            tuple(entry["runs"][i] for i in task["context"]),
+            tuple(entry["runs"][task["first_target"] :]),
+        )
+        for name, entry in raw["families"].items()
+        for task in entry["tasks"]
+    ]  # fmt: skip

@@ -11,6 +11,7 @@ Legend: S parameter vectors, B runs, P parameters.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -26,15 +27,20 @@ KNEE = 1.5
 """Distance from the best learning rate or batch, in log units, beyond which loss grows in
 proportion to the distance and no longer to its square."""
 REPEATED_WORTH = 15.39
-"""Epochs over which repeated tokens lose their worth (Muennighoff et al. 2023, appendix A: R_D*)."""
+"""Epochs in which repeated tokens lose their worth (Muennighoff et al. 2023, appendix A: R_D*)."""
 USUAL_VOCABULARY, USUAL_ASPECT = 50_000, 64.0
 """Tokens, and width over depth, of a model whose source tells neither."""
 LAW = ("log_a", "log_alpha", "log_b", "log_beta", "log_floor", "gamma")
 RATE = ("rate", "log_rate_curve", "rate_n", "rate_d", "rate_batch")
 BATCH = ("batch", "log_batch_curve", "batch_d")
 BENDS = ("size_bend", "data_bend")
-SLOPES = ("weight_decay", "warmup", "decay", "experts", "experts_n", "shape", "aspect", "log_length")
+SLOPES = (
+    "weight_decay", "warmup", "decay", "experts", "experts_n", "shape", "aspect", "log_length",
+    "rate_left",
+)  # fmt: skip
 BASE = (*LAW, *RATE, *BATCH, *BENDS, *SLOPES)
+RATE_LEFT = "rate_left_frac"
+"""Learning rate at a point along a run over its peak: what a loss there has still to fall."""
 KINDS = ("optimizer", "schedule", "model_family", "precision")
 """Named choices that have an effect of their own: on the level, and on the best learning rate."""
 USUAL = {"optimizer": "adamw", "schedule": "cosine"}
@@ -47,6 +53,8 @@ class Effects:
 
     names: tuple[tuple[str, str], ...] = ()
     """(kind, value), the reference value of each kind left out."""
+    references: Mapping[str, str] = field(default_factory=dict)
+    """Kind -> the value that others are told from; a kind no run states has none."""
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -57,18 +65,24 @@ class Effects:
     @classmethod
     def of(cls, rows: Sequence[Config]) -> Effects:
         """Return the choices that differ among configurations, or differ from the usual one."""
-        names: list[tuple[str, str]] = []
+        references: dict[str, str] = {}
         for kind in KINDS:
+            counts = Counter(str(row[kind]) for row in rows if row.get(kind) is not None)
+            usual = USUAL.get(kind)
+            if usual is not None and (usual in counts or kind == "optimizer"):
+                references[kind] = usual
+            elif counts:
+                references[kind] = max(sorted(counts), key=lambda value: counts[value])
+        return cls((), references).with_choices(rows)
+
+    def with_choices(self, rows: Sequence[Config]) -> Effects:
+        """Return the effects with those further ones that these configurations need."""
+        names = list(self.names)
+        for kind, reference in self.references.items():
             values = {str(row[kind]) for row in rows if row.get(kind) is not None}
-            counts = {v: sum(row.get(kind) == v for row in rows) for v in values}
-            if kind in USUAL:
-                reference = USUAL[kind] if USUAL[kind] in values or kind == "optimizer" else None
-            else:
-                reference = None
-            if reference is None and values:
-                reference = max(sorted(values), key=lambda v: counts[v])
-            names += [(kind, value) for value in sorted(values) if value != reference]
-        return cls(tuple(names))
+            new = values - {reference} - {value for of, value in names if of == kind}
+            names += [(kind, value) for value in sorted(new)]
+        return Effects(tuple(names), self.references)
 
 
 @dataclass(frozen=True)
@@ -111,6 +125,7 @@ class Design:
                 np.nan_to_num(np.clip(logs(rows, "ffn_ratio", 4.0), -2, 2)),
                 np.nan_to_num(np.clip(width - depth - math.log(64), -2, 2)),
                 np.nan_to_num(logs(rows, "sequence_length", 2048.0)),
+                np.nan_to_num(numbers(rows, RATE_LEFT)),
             ]
         )
         has = np.array(
@@ -136,9 +151,9 @@ def size_of(row: Config) -> float:
     """Return non-embedding parameters; NaN where no size is stated.
 
     Of a mixture of experts those that are active count: its total says nothing of them.
-    Where only the total is stated, the embedding is taken off: of the stated width and vocabulary, by
-    depth and width, else as models of that total usually have it (50,000 tokens; width over depth
-    64). Sizes with and without it do not follow one law, and those of small models differ most.
+    Where only the total is stated, the embedding is taken off: of the stated width and vocabulary,
+    by depth and width, else as models of that total usually have it (50,000 tokens; width over
+    depth 64). Sizes with and without it do not follow one law; small models differ most.
     """
     size = row.get("params_active_non_embedding") or row.get("params_non_embedding")
     if size:
@@ -159,7 +174,7 @@ def size_of(row: Config) -> float:
 
 def without_embedding(total: float, vocabulary: float) -> float:
     """Return N with N + vocabulary x width = total, where N = 12 width^3 / 64."""
-    width = (total * USUAL_ASPECT / 12) ** (1 / 3)
+    width: float = (total * USUAL_ASPECT / 12) ** (1 / 3)
     for _ in range(50):  # Newton, from above
         excess = 12 / USUAL_ASPECT * width**3 + vocabulary * width - total
         width -= excess / (36 / USUAL_ASPECT * width**2 + vocabulary)
@@ -213,8 +228,13 @@ HIGHEST = 8.0
 """Largest exponent a step of a fit may visit."""
 
 
-def evaluate(theta_SP: Array, x: Design) -> Evaluated:
-    """Return losses of B runs under S parameter vectors, with derivatives."""
+def losses(theta_SP: Array, x: Design) -> Array:
+    """Return losses (S, B) of B runs under S parameter vectors, nats per token."""
+    return evaluate(theta_SP, x, derivatives=False).loss
+
+
+def evaluate(theta_SP: Array, x: Design, *, derivatives: bool = True) -> Evaluated:
+    """Return losses of B runs under S parameter vectors, with derivatives unless not asked for."""
     at = {name: theta_SP[:, i, None] for name, i in PLACE.items()}
     own = theta_SP[:, len(BASE) :]
     level_SB = own[:, 0::2] @ x.effects.T
@@ -238,6 +258,8 @@ def evaluate(theta_SP: Array, x: Design) -> Evaluated:
         + at["size_bend"] * bends[0] + at["data_bend"] * bends[1]
         + theta_SP[:, PLACE[SLOPES[0]] : len(BASE)] @ x.slopes.T
     )  # fmt: skip
+    if not derivatives:
+        return Evaluated(loss, np.empty((*loss.shape, 0)))
     slope = np.empty((*loss.shape, theta_SP.shape[1]))
     pull = curve * rise_slope * x.has_rate
     pull_batch = batch_curve * batch_slope * x.has_batch
@@ -265,13 +287,3 @@ def evaluate(theta_SP: Array, x: Design) -> Evaluated:
     slope[:, :, len(BASE) :: 2] = x.effects
     slope[:, :, len(BASE) + 1 :: 2] = -pull[:, :, None] * x.effects
     return Evaluated(loss, slope)
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """Measured runs of one family, ready for a fit."""
-
-    design: Design
-    loss: Array
-    weight: Array = field(default_factory=lambda: np.empty(0))
-    """Trust in each loss, 1 for a finished run's own."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ncpl.model.family_law import BASE, LAW, Array, Effects
+from ncpl.model.family_law import BASE, Array, Effects
 from ncpl.model.posterior import Prior
 
 START: Mapping[str, tuple[float, float]] = {
@@ -31,8 +31,8 @@ START: Mapping[str, tuple[float, float]] = {
     "batch": (0.0, 1.0),
     "log_batch_curve": (math.log(0.012), 0.6),
     "batch_d": (0.5, 0.2),
-    "size_bend": (0.0, 0.05),
-    "data_bend": (0.0, 0.05),
+    "size_bend": (0.0, 0.01),
+    "data_bend": (0.0, 0.01),
     "weight_decay": (0.0, 0.01),
     "warmup": (0.0, 0.05),
     "decay": (0.0, 0.05),
@@ -41,6 +41,7 @@ START: Mapping[str, tuple[float, float]] = {
     "shape": (0.0, 0.01),
     "aspect": (0.0, 0.01),
     "log_length": (0.0, 0.02),
+    "rate_left": (0.09, 0.04),
 }
 """Centre and spread of each number before any family is seen; see docs/community.md."""
 LEVEL_EFFECT, RATE_EFFECT = 0.04, 1.0
@@ -58,8 +59,8 @@ class Population:
     """Mean and spread of the log scale of errors over families."""
     effects: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Parameter name -> mean and spread of an effect that families were seen to have."""
-    widths: tuple[float, ...] = ()
-    """Factors on a half width, by the number of runs known; see `width_factor`."""
+    widths: Mapping[int, float] = field(default_factory=dict)
+    """Runs known -> factor on a half width, measured on families left out."""
 
     @classmethod
     def start(cls) -> Population:
@@ -79,6 +80,14 @@ class Population:
             covariance[i, i] = spread**2
         return Prior(mean, covariance, self.log_noise)
 
+    def width_factor(self, count: int) -> float:
+        """Return the factor on a half width where so many runs are known: of the next count below.
+
+        1 where none was measured.
+        """
+        below = [known for known in self.widths if known <= count]
+        return self.widths[max(below)] if below else 1.0
+
     def to_json(self) -> dict[str, Any]:
         """Return the population as plain values."""
         return {
@@ -87,7 +96,7 @@ class Population:
             "covariance": self.covariance.tolist(),
             "log_noise": list(self.log_noise),
             "effects": {name: list(pair) for name, pair in sorted(self.effects.items())},
-            "widths": list(self.widths),
+            "widths": {str(count): factor for count, factor in self.widths.items()},
         }
 
     @classmethod
@@ -100,8 +109,5 @@ class Population:
             np.array(raw["covariance"], dtype=np.float64),
             (float(raw["log_noise"][0]), float(raw["log_noise"][1])),
             {str(name): (float(a), float(b)) for name, (a, b) in raw["effects"].items()},
-            tuple(float(width) for width in raw["widths"]),
+            {int(count): float(factor) for count, factor in raw["widths"].items()},
         )
-
-
-LAW_PLACES = slice(0, len(LAW))

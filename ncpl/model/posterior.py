@@ -19,9 +19,9 @@ from ncpl.model.family_law import Array, Design, evaluate
 
 FREEDOM = 4.0
 """Degrees of freedom of an error: outliers are tolerated."""
-NOISES = np.geomspace(0.0015, 0.12, 9)
+NOISES = np.geomspace(0.0015, 0.12, 5)
 """Scales of an error a family may have, nats."""
-REACHES = {1.0: 0.8, 3.0: 0.2}
+REACHES = {1.0: 0.6, 2.0: 0.25, 5.0: 0.15}
 """How far a family may lie from the population, as a factor on its law's spread -> probability."""
 N_REACHING = 5
 """The first parameters are those the factor is on: size, data and floor."""
@@ -95,6 +95,11 @@ def student_trust(noise_S: Array, weight_B: Array) -> Callable[[Array], Array]:
     return trust
 
 
+def fixed(trust_SB: Array) -> Callable[[Array], Array]:
+    """Return weights that do not depend on errors."""
+    return lambda _: trust_SB
+
+
 @dataclass(frozen=True)
 class Posterior:
     """Modes on the grid of noise and reach, with their probabilities."""
@@ -151,7 +156,7 @@ class Posterior:
                 inverse / np.outer(*2 * [stretched(factor, len(root))]),
                 self.x,
                 self.loss + jitter[own],
-                lambda _, own=own: trust_SB[own],
+                fixed(trust_SB[own]),
                 rounds=12,
             )
         return theta, noise

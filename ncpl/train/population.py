@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from ncpl.data.fields import Config
+from ncpl.data.families import FamilyRuns
 from ncpl.model.family_law import BASE, LAW, Array, Design, Effects
 from ncpl.model.population import LEVEL_EFFECT, RATE_EFFECT, START, Population
 from ncpl.model.posterior import infer
@@ -16,31 +16,10 @@ from ncpl.model.posterior import infer
 ROUNDS = 4
 PRIOR_WEIGHT = 3.0
 """How many families the assumption before any is seen is worth."""
-MOST_RUNS = 300
+MOST_RUNS = 200
 """A family's law is fitted to at most so many runs when the population is learned."""
-TRAINING_NOISES = np.geomspace(0.002, 0.12, 7)
-
-
-@dataclass(frozen=True)
-class FamilyRuns:
-    """Finished runs of one family of comparable losses."""
-
-    name: str
-    sources: frozenset[str]
-    """Every source that any of its runs comes from."""
-    run_ids: Sequence[str]
-    rows: Sequence[Config]
-    """Derived configurations."""
-    loss: Array
-
-    def take(self, at: Sequence[int]) -> FamilyRuns:
-        """Return the runs at these places."""
-        return replace(
-            self,
-            run_ids=[self.run_ids[i] for i in at],
-            rows=[self.rows[i] for i in at],
-            loss=self.loss[list(at)],
-        )
+TRAINING_NOISES = np.geomspace(0.002, 0.12, 4)
+"""Scales of an error tried when the population is learned, nats."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +32,8 @@ class Position:
     log_noise: float
 
 
-def locate(
-    family: FamilyRuns, population: Population, *, seed: int = 0, start: Position | None = None
-) -> Position:
+def locate(family: FamilyRuns, population: Population, *, seed: int = 0) -> Position:
     """Return the position of a family under a population."""
-    del start
     if len(family.rows) > MOST_RUNS:
         chosen = np.random.default_rng(seed).choice(len(family.rows), MOST_RUNS, replace=False)
         family = family.take(np.sort(chosen).tolist())
@@ -68,7 +44,7 @@ def locate(
         family.loss,
         noises=TRAINING_NOISES,
         reaches={1.0: 1.0},
-        rounds=25,
+        rounds=20,
     )
     return Position(effects.parameters, *found.moments())
 
