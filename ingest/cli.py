@@ -25,7 +25,7 @@ from ncpl_data.ingest.commands.sources import sources
 from ncpl_data.ingest.commands.stats import stats
 from ncpl_data.ingest.commands.submit import submit
 from ncpl_data.ingest.commands.validate import validate
-from ncpl_data.terminal.console import Told
+from ncpl_data.terminal.console import Programs
 
 EPILOG = """\b
 A first session:
@@ -37,11 +37,7 @@ Exit codes: 0 ok, 1 data invalid, 2 usage, 3 source unreachable, 4 conflict, 130
 """
 
 
-class Program(Told, click.Group):
-    """The program and its commands."""
-
-
-@click.group(cls=Program, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Programs, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ncpl")
 def main() -> None:
     """Open pretraining logs as one trusted catalog."""
