@@ -16,11 +16,13 @@ import numpy as np
 from ncpl.bench.transfer_methods import BASELINES
 from ncpl.bench.transfer_tasks import Task
 from ncpl.data.families import FamilyRuns
+from ncpl.data.sizes import size_of, worth_of
 from ncpl.model.adaptation import Adapted, Answers
-from ncpl.model.family_law import Array, size_of, worth_of
+from ncpl.model.family_law import Array
 from ncpl.model.population import Population
-from ncpl.train.population import fit_population
 
+Learn = Callable[[Sequence[FamilyRuns]], Population]
+"""How a population is learned from families."""
 COMMUNITY = "Population, adapted"
 LEAST_IN_GROUP = 5
 LEVEL = 0.9
@@ -119,8 +121,8 @@ def run_transfer(
     families: Sequence[FamilyRuns],
     tasks: Iterable[Task],
     *,
+    learn: Learn,
     baselines: bool = True,
-    learn: Callable[[Sequence[FamilyRuns]], Population] = fit_population,
     tell: Callable[[str], None] = lambda _: None,
 ) -> TransferBoard:
     """Return the board of these tasks on the families of a snapshot."""
@@ -227,7 +229,7 @@ def factor_of(measured: Sequence[tuple[Task, Array]], count: int) -> float:
 def widths_of(
     families: Sequence[FamilyRuns],
     tasks: Iterable[Task],
-    learn: Callable[[Sequence[FamilyRuns]], Population] = fit_population,
+    learn: Learn,
 ) -> Mapping[int, float]:
     """Return factors on half widths by number of known runs, from families left out in turn."""
     by_name = {family.name: family for family in families}

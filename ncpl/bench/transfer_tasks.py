@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from ncpl.data.families import FamilyRuns
+from ncpl.data.sizes import size_of, worth_of
 from ncpl.errors import ConfigError
-from ncpl.model.family_law import Array, size_of, worth_of
+from ncpl.model.family_law import Array
 
 COUNTS = (0, 3, 5, 8, 16)
 DRAWS = 4

@@ -55,6 +55,7 @@ def transfer(
     from ncpl.bench.transfer_report import markdown
     from ncpl.data.families import families_in
     from ncpl.data.find import find_snapshot
+    from ncpl.train.population import fit_population
 
     found = find_snapshot(snapshot, catalog)
     families = families_in(found)
@@ -73,6 +74,7 @@ def transfer(
         found.id,
         families,
         wanted,
+        learn=fit_population,
         baselines=not no_baselines,
         tell=lambda text: None if no_progress else log.info("%s", text),
     )

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ncpl.data.fields import Config, derive
+from ncpl.data.sizes import size_of, worth_of
 from ncpl.data.snapshot import Family, Runs, Snapshot
 
 Array = npt.NDArray[np.float64]
@@ -68,8 +69,6 @@ def families_in(snapshot: Snapshot, runs: Runs | None = None) -> list[FamilyRuns
     Runs that went wrong are left out; so are those outside the split where the split holds a
     published part of their family.
     """
-    from ncpl.model.family_law import size_of, worth_of
-
     runs = snapshot.runs() if runs is None else runs
     table = snapshot.table("runs", ["run_id", *MORE])
     more = {} if table is None else {row.pop("run_id"): row for row in table.to_pylist()}

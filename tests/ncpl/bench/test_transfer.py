@@ -78,7 +78,9 @@ def test_a_family_that_lacks_runs_is_named_not_scored():
     families = community(2)
     tasks = [t for t in draw_tasks(families[0]) if t.count == 3][:1]
     short = families[0].take(range(20))
-    board = transfer.run_transfer("id", [short, families[1]], tasks, baselines=False)
+    board = transfer.run_transfer(
+        "id", [short, families[1]], tasks, learn=fit_population, baselines=False
+    )
     assert board.scores == []
     assert "not in the snapshot" in board.absent["f0"]
 

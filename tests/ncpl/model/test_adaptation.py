@@ -7,8 +7,9 @@ from functools import cache
 import numpy as np
 import pytest
 
+from ncpl.data.sizes import size_of, without_embedding, worth_of
 from ncpl.model.adaptation import Adapted
-from ncpl.model.family_law import Design, Effects, evaluate, size_of, without_embedding, worth_of
+from ncpl.model.family_law import Design, Effects, evaluate
 from ncpl.model.population import Population
 from ncpl.train.population import fit_population
 from tests.ncpl.families import community, family
