@@ -50,8 +50,8 @@ class Intervals:
     high: Array
     outside: npt.NDArray[np.bool_]
     """Which runs (B) lie outside what training has seen."""
-    is_floored: npt.NDArray[np.bool_]
-    """Whose lower end (B) is the law's floor."""
+    is_floored: npt.NDArray[np.bool_] | None = None
+    """Whose lower end (B) is the law's floor; None where the bundle has no law."""
 
 
 def told(read: Readings) -> tuple[Array, Array, Array]:

@@ -34,9 +34,9 @@ import numpy.typing as npt
 import torch
 
 from ncpl.data.fields import derive
-from ncpl.data.snapshot import Runs
+from ncpl.data.snapshot import Runs, sizes
 from ncpl.model.config import FitConfig
-from ncpl.model.ensemble import Fit, sizes
+from ncpl.model.ensemble import Fit
 from ncpl.model.intervals import (
     BEND,
     FACTORS,
