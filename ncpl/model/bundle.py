@@ -140,6 +140,7 @@ class Bundle:
         completed = fit.completer(rows)
         encoded = fit.encoder.encode_rows(completed.rows)
         found = self._intervals(fit, completed, fit.read(encoded))
+        floored = [False] * len(rows) if found.is_floored is None else found.is_floored.tolist()
         risk = fit.divergence_risk(encoded)
         risks = [None] * len(rows) if risk is None else completed.mean(risk).tolist()
         first = fit.encoder.encode_rows([completed.rows[i] for i in completed.first])
@@ -156,7 +157,7 @@ class Bundle:
             + (fit.encoder.outside(part.row) + self._elsewhere(part.row, fit) if is_outside else [])
             + (["the interval ends at the floor of the law"] if is_floored else [])
             for part, told, is_outside, is_floored in zip(
-                asked, completed.notes, found.outside, found.is_floored, strict=True
+                asked, completed.notes, found.outside, floored, strict=True
             )
         ]
         return [

@@ -15,7 +15,7 @@ from ncpl.model.ensemble import Fit, tensors_of
 from ncpl.model.gaussian_process import Features, fit_process
 from ncpl.model.network import sized
 from ncpl.model.process_mean import ProcessMean
-from ncpl.train.fit import fit_family, level_carries
+from ncpl.train.fit import fit_family, told_beyond
 
 Inputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -84,10 +84,10 @@ def test_whether_the_level_is_carried_is_chosen_by_left_out_sizes(fit: Fit, runs
         "seed": 0,
     }
     inputs, target = inputs_of(fit, train), torch.from_numpy(train.loss).float()
-    assert not level_carries(inputs, target, fit.encoder, **settings)
+    assert told_beyond(inputs, target, fit.encoder, **settings) == (False, True)
     few = inputs[2][:, 0] <= inputs[2][:, 0].unique()[1]
     two_sizes = tuple(t[few] for t in inputs)
-    assert level_carries(two_sizes, target[few], fit.encoder, **settings)
+    assert told_beyond(two_sizes, target[few], fit.encoder, **settings) == (True, False)
 
 
 def test_runs_of_one_cell_share_what_no_other_cell_knows(fit: Fit, runs: Runs) -> None:
