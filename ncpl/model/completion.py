@@ -50,6 +50,8 @@ STATED = 0.5
 """Share of an optimizer's runs that must state a field for it to be one of its own."""
 BLOCK = 512
 """Configurations compared with all training runs at once."""
+SHARES = frozenset(("warmup_frac", "decay_frac"))
+"""Fields that the number of steps decides."""
 DERIVED_TOO = frozenset(("timescale_frac", "ffn_ratio"))
 """Fields that follow from others, and so are not drawn."""
 
@@ -211,6 +213,8 @@ class Completer:
     def _given(self, rows: Sequence[Config], lacking: Sequence[str]) -> list[str]:
         """Return the numbers by which rows that lack the same are compared with training runs."""
         names = [*NEAR, *(name for name in self.drawn if name not in NEAR)]
+        if "batch_tokens" in lacking:  # shares of a run whose steps are not known
+            names = [name for name in names if name not in SHARES]
         return [
             name
             for name in names
