@@ -26,7 +26,7 @@ class Bootstrap:
     law: Law
     centre: Array
     """The fit on all rows, (P,)."""
-    draws_KP: Array  # noqa: N815  one row a refit
+    draws_KP: Array
     n_groups: int
     n_failed: int
     """Refits that did not converge; they are kept out, and said."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import shutil
@@ -58,13 +59,14 @@ def train_bundle(
         log.info("%s: %d training runs", family[0], len(train))
         bar = _bar(config, family[0]) if progress else None
 
-        def on_step(member: int, step: int, loss: float, bar: Any = bar) -> None:
+        def on_step(step: int, errors: list[float], bar: Any = bar) -> None:
+            error = sum(errors) / len(errors)
             if bar is not None:
                 bar.update(1)
             if step % 20 == 0:
                 if bar is not None:
-                    bar.set_postfix_str(f"member {member + 1}, error {loss:.4f}")
-                log.debug("member %d step %d: mean error %.4f nats", member + 1, step, loss)
+                    bar.set_postfix_str(f"{len(errors)} members, error {error:.4f}")
+                log.debug("step %d: mean error %.4f nats", step, error)
 
         fit = fit_family(
             train,
@@ -79,12 +81,12 @@ def train_bundle(
         )
         if bar is not None:
             bar.close()
-        fit.calibration = excess_of_open(train)
+        calibration = excess_of_open(train)
         in_time = deadline is None or time.monotonic() < deadline
         if config.calibration_folds and in_time:
             log.info("%s: measuring interval widths on left-out training groups", family[0])
-            fit.calibration |= calibrate(fit, train, config, seed=seed)
-        fits.append(fit)
+            calibration |= calibrate(fit, train, config, seed=seed)
+        fits.append(dataclasses.replace(fit, calibration=calibration))
         counts[family[0]] = len(train)
     if not fits:
         raise SnapshotError(
@@ -123,4 +125,4 @@ def rescore(bundle: Bundle, snapshot: Snapshot, runs: Runs) -> None:
 def _bar(config: FitConfig, name: str) -> Any:
     from tqdm import tqdm
 
-    return tqdm(total=config.members * config.steps, desc=name, unit="step", leave=False)
+    return tqdm(total=config.steps, desc=name, unit="step", leave=False)
