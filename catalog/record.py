@@ -54,6 +54,7 @@ class Run:
     same_as: Sequence[str] | None = None
     parent_run_id: str | None = None
     branch_step: int | None = None
+    initial_weights: str | None = None
     stage: str | None = None
     modality: str | None = None
     seed: int | None = None
@@ -92,6 +93,8 @@ class Run:
     parametrization: str | None = None
     init_std: float | None = None
     dropout: float | None = None
+    weight_bits: float | None = None
+    activation_bits: float | None = None
 
     optimizer: str | None = None
     learning_rate: float | None = None

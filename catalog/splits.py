@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
 import pyarrow as pa
 
@@ -21,6 +20,8 @@ from ncpl_data.catalog.community import community_sides
 from ncpl_data.catalog.errors import InputError, IntegrityError
 from ncpl_data.catalog.families import COLUMNS as FAMILY_COLUMNS
 from ncpl_data.catalog.families import Full, family_of
+from ncpl_data.catalog.groups import COLUMNS as GROUP_COLUMNS
+from ncpl_data.catalog.groups import Row, grouped, is_near, is_outcome, split_group, tokens_of
 from ncpl_data.catalog.twins import lineages, physical_runs
 
 SPLITS_SCHEMA = pa.schema(
@@ -43,6 +44,9 @@ COLUMNS = [
     "parent_run_id",
     "status",
     "final_loss",
+    "stage",
+    "initial_weights",
+    *GROUP_COLUMNS,
 ]
 """Columns of `runs` that a policy may look at."""
 
@@ -53,8 +57,6 @@ COPYING_SOURCES = ("losscast", "ncpl_logs")
 """Sources that hold runs of the published ones under their names."""
 NCPL_LIMIT_PARAMS = 430e6
 """Non-embedding parameters above which the published split holds runs out."""
-NEAR_FRAC = 0.05
-"""How far sizes or tokens of one group may differ between sources."""
 HELD_OUT_FRAC = 0.2
 """Share of groups that a drawn split keeps for `id`."""
 
@@ -68,20 +70,6 @@ class Assignment:
     """train, id or ood."""
     split_group: str
     """Runs of one group are never on two sides."""
-
-
-Row = Mapping[str, Any]
-
-
-def tokens_of(row: Row) -> int | None:
-    """Return the token budget of a run."""
-    tokens = row["nominal_train_tokens"] or row["train_tokens"]
-    return None if tokens is None else int(tokens)
-
-
-def split_group(row: Row) -> str:
-    """Return the group of a run: its optimizer, size and token budget."""
-    return f"{row['optimizer']}/{row['params_non_embedding']}/{tokens_of(row)}"
 
 
 @cache
@@ -143,11 +131,6 @@ def assign_ncpl_open(rows: Sequence[Row], argument: str, seed: int | None) -> li
         ):
             found.append(Assignment(row["run_id"], "train", split_group(row)))
     return found
-
-
-def is_near(value: float, other: float) -> bool:
-    """Return whether two counts are of one group, counted in two ways."""
-    return abs(math.log(value / other)) <= NEAR_FRAC
 
 
 def assign_group_hash(rows: Sequence[Row], argument: str, seed: int | None) -> list[Assignment]:
@@ -253,42 +236,10 @@ def columns_of(policy: str) -> list[str]:
     return list(dict.fromkeys((*COLUMNS, *(FAMILY_COLUMNS if is_community else ()))))
 
 
-def is_outcome(row: Row) -> bool:
-    """Return whether a run has the outcome that is learned: it ended, with a loss."""
-    return row["final_loss"] is not None and row["status"] in (None, "finished")
-
-
 def is_held_out(group: str, seed: int | None) -> bool:
     """Return whether a group is drawn for id. The draw depends on its name and the seed alone."""
     digest = hashlib.sha256(f"{seed or 0}/{group}".encode()).digest()
     return int.from_bytes(digest[:8], "big") < HELD_OUT_FRAC * 2.0**64
-
-
-def grouped(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Return the runs with an outcome in groups that no split may cut.
-
-    Runs of one optimizer, size and token budget belong together, and so do twins, even where
-    their sources count parameters or tokens in two ways, and a run with its branches. A run
-    without size or budget stands alone with those. Runs without an outcome still link others.
-    """
-    lineage = lineages(rows)
-    names = {
-        row["run_id"]: split_group(row)
-        if row["params_non_embedding"] and tokens_of(row)
-        else f"run/{lineage[row['run_id']]}"
-        for row in rows
-    }
-    joint = physical_runs(
-        {"run_id": names[row["run_id"]], "same_as": [f"\0{lineage[row['run_id']]}"]} for row in rows
-    )
-    smallest: dict[str, str] = {}
-    for name, root in joint.items():
-        smallest[root] = min(name, smallest.get(root, name))
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        if is_outcome(row):
-            found.setdefault(smallest[joint[names[row["run_id"]]]], []).append(row)
-    return found
 
 
 def check_leaks(assignments: Iterable[Assignment], rows: Iterable[Row]) -> None:

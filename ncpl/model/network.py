@@ -29,7 +29,7 @@ from ncpl.model.arrays import Array, constant, module_of
 from ncpl.model.config import FitConfig
 from ncpl.model.encoder import LAW_FIELDS, Encoder
 from ncpl.model.inputs import RATE, Inputs
-from ncpl.model.response_surface import CORRECTION_SCALE, Surface, distances
+from ncpl.model.response_surface import CORRECTION_SCALE, K, Surface, distances
 
 BACKBONES = ("llama", "qwen3")
 """Decoders with rotary positions and gated feed-forward layers; qwen3 norms queries and keys."""
@@ -104,9 +104,11 @@ class Network:
     ) -> Self:
         """Return the network of members kept apart, as a bundle keeps them.
 
-        Raises BundleError if the members do not share one surface and range.
+        Raises BundleError if the members do not share one surface and range, ValueError for a
+        weight that is missing or has another shape.
         """
         first = states[0]
+        check_shapes(states, config, encoder)
         shared = [n for n in first if n in SHARED or n.startswith("surface.")]
         for name in shared:
             if any(not np.array_equal(state[name], first[name]) for state in states[1:]):
@@ -298,6 +300,40 @@ def check_backbone(config: FitConfig) -> None:
     if config.backbone not in BACKBONES:
         known = ", ".join(BACKBONES)
         raise ConfigError(f"backbone is {config.backbone!r}; expected one of {known}")
+
+
+def shapes_of(config: FitConfig, encoder: Encoder) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each weight of one member, by name."""
+    width, n_fields = config.width, len(encoder.network_fields)
+    found: dict[str, tuple[int, ...]] = {}
+    for i in range(config.n_layers):
+        layer = f"backbone.layers.{i}"
+        found |= {f"{layer}.self_attn.{name}_proj.weight": (width, width) for name in "qkvo"}
+        found |= {f"{layer}.mlp.{name}_proj.weight": (2 * width, width) for name in ("gate", "up")}
+        found[f"{layer}.mlp.down_proj.weight"] = (width, 2 * width)
+        for name in ("input_layernorm", "post_attention_layernorm"):
+            found[f"{layer}.{name}.weight"] = (width,)
+        for name in ("q_norm", "k_norm") if config.backbone == "qwen3" else ():
+            found[f"{layer}.self_attn.{name}.weight"] = (width // config.n_heads,)
+    found["backbone.norm.weight"] = (width,)
+    found["backbone.embed_tokens.weight"] = (2 + len(encoder.vocabulary), width)
+    found |= {f"numbers.{name}": (n_fields, width) for name in ("slope", "shift")}
+    found["numbers.out"] = (n_fields, width, width)
+    found |= {"names": (n_fields, width), "readers": (3, width)}
+    for name, n_out in (("law", K), ("loss", 1), ("scale", 1)):
+        found |= {f"{name}_head.weight": (n_out, width), f"{name}_head.bias": (n_out,)}
+    return found
+
+
+def check_shapes(
+    states: Sequence[Mapping[str, Array]], config: FitConfig, encoder: Encoder
+) -> None:
+    """Raise ValueError where an array of a member is missing or has another shape."""
+    for name, shape in shapes_of(config, encoder).items():
+        for state in states:
+            found = state[name].shape if name in state else None
+            if found != shape:
+                raise ValueError(f"{name} has the shape {found}, expected {shape}")
 
 
 def shared_contexts(seen_BC: Array, codes_BC: Array) -> tuple[Array, Array]:

@@ -22,14 +22,15 @@ from ncpl.model.arrays import Array
 from ncpl.model.config import FitConfig
 from ncpl.model.encoder import Encoder
 from ncpl.model.inputs import Inputs
-from ncpl.model.network import Network, check_backbone
-from ncpl.model.response_surface import K, Surface
+from ncpl.model.network import Network, check_backbone, shapes_of
+from ncpl.model.response_surface import Surface
 from ncpl.train.response_surface import pseudo_huber
 
 log = logging.getLogger(__name__)
 CHECKPOINT_SECONDS = 20.0
 MAX_NORM = 1.0
 """Norm at which a member's gradient is cut."""
+WORDS = "backbone.embed_tokens.weight"
 INITIAL_SPREAD = 0.02
 """Standard deviation of the decoder's initial weights, that of transformers' configurations."""
 
@@ -49,42 +50,26 @@ def fresh_network(
 
 def initial_weights(config: FitConfig, encoder: Encoder, seed: int) -> dict[str, Array]:
     """Return the initial weights of one member, by name."""
-    width, n_fields = config.width, len(encoder.network_fields)
-    vocabulary = 2 + len(encoder.vocabulary)
-    linear = {
-        **{f"self_attn.{name}_proj": (width, width) for name in "qkvo"},
-        **{f"mlp.{name}_proj": (2 * width, width) for name in ("gate", "up")},
-        "mlp.down_proj": (width, 2 * width),
-    }
-    layers = [f"backbone.layers.{i}" for i in range(config.n_layers)]
-    words = "backbone.embed_tokens.weight"
+    shapes = shapes_of(config, encoder)
+    width = config.width
+    matrices = [name for name in shapes if "_proj" in name]
     found: dict[str, Tensor] = {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         # Modules draw weights that are thrown away when they are made: as transformers did, so that
         # a seed means what it has always meant.
-        nn.Embedding(vocabulary, width)
-        for shape in list(linear.values()) * config.n_layers:
-            nn.Linear(shape[1], shape[0], bias=False)
-        found[words] = torch.empty(vocabulary, width).normal_(0.0, INITIAL_SPREAD)
-        for layer in layers:
-            for name, shape in linear.items():
-                found[f"{layer}.{name}.weight"] = torch.empty(shape).normal_(0.0, INITIAL_SPREAD)
-        found[words].normal_()
-        found["numbers.slope"] = torch.randn(n_fields, width)
-        found["numbers.shift"] = torch.randn(n_fields, width)
-        found["numbers.out"] = torch.randn(n_fields, width, width) * width**-0.5
-        found["names"] = torch.randn(n_fields, width)
-        found["readers"] = torch.randn(3, width)
-    for layer in layers:
-        for name in ("input_layernorm", "post_attention_layernorm"):
-            found[f"{layer}.{name}.weight"] = torch.ones(width)
-        for name in ("q_norm", "k_norm") if config.backbone == "qwen3" else ():
-            found[f"{layer}.self_attn.{name}.weight"] = torch.ones(width // config.n_heads)
-    found["backbone.norm.weight"] = torch.ones(width)
-    for name, n_out in (("law", K), ("loss", 1), ("scale", 1)):
-        found[f"{name}_head.weight"] = torch.zeros(n_out, width)
-        found[f"{name}_head.bias"] = torch.zeros(n_out)
+        nn.Embedding(shapes[WORDS][0], shapes[WORDS][1])
+        for name in matrices:
+            nn.Linear(shapes[name][1], shapes[name][0], bias=False)
+        for name in (WORDS, *matrices):
+            found[name] = torch.empty(shapes[name]).normal_(0.0, INITIAL_SPREAD)
+        found[WORDS].normal_()
+        for name in ("numbers.slope", "numbers.shift", "numbers.out", "names", "readers"):
+            found[name] = torch.randn(shapes[name])
+        found["numbers.out"] *= width**-0.5
+    for name, shape in shapes.items():
+        if name not in found:
+            found[name] = torch.ones(shape) if "norm" in name else torch.zeros(shape)
     return {name: tensor.numpy() for name, tensor in found.items()}
 
 
