@@ -147,9 +147,18 @@ class Draft:
         if value is None:
             return
         if alias.transform is None:
-            self.set(alias.pointer, whole(alias.pointer, value))
-            return
-        converted, origin = self.transform(alias, value, config or {})
+            converted, origin = whole(alias.pointer, value), "logged"
+        else:
+            converted, origin = self.transform(alias, value, config or {})
+        known = self.get(alias.pointer)
+        if converted is not None and known is not None and not equal(known, converted):
+            stands = (
+                "what you declared" if self.origins[alias.pointer] == "declared" else "the first"
+            )
+            self.note(
+                f"{self.where}: {alias.pointer} is {known} and {alias.name} says {converted}; "
+                f"{stands} stands"
+            )
         self.set(alias.pointer, converted, origin)
 
     def transform(self, alias: Alias, value: Any, config: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -285,6 +294,13 @@ DEVICE_BATCHES = frozenset(
     ("batch_size", "bs", "bsz", "micro_batch_size", "device_batch_size", "train_batch_size")
 )
 """Names of a batch that is no batch of a whole step where gradients are accumulated."""
+
+
+def equal(a: Any, b: Any) -> bool:
+    """Return whether two values of one field agree: numbers up to rounding."""
+    if is_finite(a) and is_finite(b):
+        return math.isclose(a, b, rel_tol=1e-6)
+    return str(a).lower() == str(b).lower()
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
+from statistics import median
 
 from ncpl_data.catalog.errors import InputError
 from ncpl_data.ingest.importers.spelling import is_evaluation, is_loss
@@ -44,9 +45,12 @@ class Attempt:
     start: int
     place: int = 0
     points: dict[str, dict[int, float]] = field(default_factory=dict)
+    last_place: int = 0
+    """Place of the last observation."""
 
     def add(self, seen: Observation) -> None:
         """Add an observation; of one metric's values at one step the later stands."""
+        self.last_place = max(self.last_place, seen.place)
         self.points.setdefault(seen.metric, {})[seen.step] = seen.value
 
     def cut(self, step: int) -> int:
@@ -73,7 +77,7 @@ class Settled:
     points: dict[str, dict[int, float]]
     notes: tuple[str, ...] = ()
     ends_before: int | None = None
-    """Place of the first observation that is not of this run any more; None if all are."""
+    """Place after the run's last observation, where another launch follows; else None."""
     starts_at: int = 0
     """Place of the run's first observation."""
 
@@ -95,7 +99,9 @@ def settle(
     attempts, told = split(seen, where)
     notes += told
     chosen, told = choose(attempts, where, launch)
-    after = next((a.place for a in attempts if a.place > chosen.place), None)
+    is_last = chosen is attempts[-1]
+    check_zigzag(chosen.points, where)
+    after = None if is_last else chosen.last_place + 1
     return Settled(chosen.points, (*notes, *told), after, chosen.place)
 
 
@@ -107,6 +113,28 @@ def check_steps(seen: list[Observation], where: str) -> None:
             raise InputError(
                 f"{where}: {times:,} values of {metric} and one step, {seen[0].step}: the steps "
                 "were not logged. Log them, or convert a log that has them"
+            )
+
+
+def check_zigzag(points: dict[str, dict[int, float]], where: str) -> None:
+    """Raise InputError where a training loss jumps between two courses: two runs, one log.
+
+    Their steps alternate too: 0, 1, 10, 11, 20, 21.
+    """
+    for metric, course in points.items():
+        steps = sorted(step for step, value in course.items() if math.isfinite(value))
+        if not is_loss(metric) or is_evaluation(metric) or len(steps) < 8:
+            continue
+        gaps = [b - a for a, b in pairwise(steps)]
+        alternates = sum(a != b for a, b in pairwise(gaps)) > 0.8 * (len(gaps) - 1)
+        values = [course[step] for step in steps]
+        jump = median(abs(b - a) for a, b in pairwise(values))
+        drift = median(abs(b - a) for a, b in zip(values, values[2:], strict=False))
+        if alternates and jump > max(0.1, 4 * drift):
+            raise InputError(
+                f"{where}: {metric} jumps between two courses from step to step, such as "
+                f"{values[-2]:g} and {values[-1]:g} at steps {steps[-2]} and {steps[-1]}: lines of "
+                "two runs are woven into one. Split them, one file a run"
             )
 
 

@@ -54,6 +54,10 @@ class Reader:
         self.units: dict[str, set[str]] = {}
         self.columns: dict[str, dict[int, float]] = {}
         self.remark: str | None = None
+        self.decimals: dict[str, int] = {}
+        """Digits behind the point of each metric's last number."""
+        self.cut_off: tuple[str, int] | None = None
+        """Metric and line of a number that ends its line with fewer digits than before."""
 
     def read(self, path: Path) -> None:
         """Take a whole file."""
@@ -80,6 +84,17 @@ class Reader:
             if METRIC_WORD.search(line) and len(line) < 2000:
                 self.unread.append((number, line))
         self.end_waiting()
+        self.drop_cut_off(path)
+
+    def drop_cut_off(self, path: Path) -> None:
+        """Leave out the last number of a file that ends inside it."""
+        seen = self.draft.seen
+        if self.cut_off is None or not seen or ends_a_line(path):
+            return
+        metric, number = self.cut_off
+        if (seen[-1].metric, seen[-1].place) == (metric, number):
+            seen.pop()
+            self.draft.note(f"{path} line {number}: the file ends inside a number; it was left out")
 
     def read_bar(self, line: str) -> bool:
         """Take the step of a progress bar for the rows printed just before it."""
@@ -157,6 +172,11 @@ class Reader:
             said = pattern.search(line)
             if said is not None:
                 found[metric] = self.number(said["n"], metric, number, line)
+                digits = len(said["n"].partition(".")[2])
+                is_end = said.end("n") == len(line.rstrip())
+                is_short = digits < self.decimals.get(metric, 0)
+                self.cut_off = (metric, number) if is_end and is_short else None
+                self.decimals[metric] = digits
                 self.note_unit(metric, form, line[said.end("n") :], line)
         if form.digits and found:
             self.draft.note(
@@ -259,6 +279,13 @@ class Reader:
         if lost and lost[max(lost)] > 0 and max(lost) == self.above:
             rule = {"kind": "derived", "rule": "iterations before the last line were NaN"}
             draft.values["/outcome/status"], draft.origins["/outcome/status"] = "diverged", rule
+
+
+def ends_a_line(path: Path) -> bool:
+    """Return whether a file ends with the end of a line."""
+    with path.open("rb") as file:
+        file.seek(-min(2, path.stat().st_size), 2)
+        return b"\n" in file.read()
 
 
 def whole(text: str) -> int:
