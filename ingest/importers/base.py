@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ncpl_data.catalog.errors import InputError
-from ncpl_data.ingest.importers.history import Observation, settle
+from ncpl_data.ingest.importers.history import settle
+from ncpl_data.ingest.importers.launches import Observation
 from ncpl_data.ingest.importers.outcome import Ending
 from ncpl_data.ingest.importers.schedule import derive_schedule
 from ncpl_data.ingest.importers.spelling import (
@@ -31,8 +31,6 @@ from ncpl_data.ingest.submissions.documents import set_value
 from ncpl_data.schema.aliases import Alias, alias_tables
 from ncpl_data.schema.fields import run_fields
 from ncpl_data.schema.load import SCHEMA_VERSION
-from ncpl_data.schema.text import TextError, check_characters, decode
-from ncpl_data.schema.yaml_text import parse_yaml
 
 
 @dataclass(frozen=True)
@@ -301,29 +299,3 @@ def equal(a: Any, b: Any) -> bool:
     if is_finite(a) and is_finite(b):
         return math.isclose(a, b, rel_tol=1e-6)
     return str(a).lower() == str(b).lower()
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """Return a configuration file (JSON, YAML or TOML) as a dict.
-
-    Raises InputError if it can not be read.
-    """
-    import tomllib
-
-    found: Any
-    try:
-        text = decode(path.read_bytes())
-        if path.suffix == ".toml":
-            return tomllib.loads(text)
-        if path.suffix in (".yaml", ".yml"):
-            found = next(iter(parse_yaml(text)), (1, {}))[1]
-        else:
-            found = json.loads(text)  # programs log NaN; what is not finite is left out later
-            check_characters(found)
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist") from error
-    except (TextError, ValueError, OSError) as error:
-        raise InputError(f"{path} can not be read: {error}") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{path} holds {type(found).__name__}; expected an object")
-    return found

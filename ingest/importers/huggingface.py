@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ncpl_data.catalog.errors import InputError
-from ncpl_data.ingest.importers.base import BATCH, TRAIN_STEPS, Draft, Options, read_config
+from ncpl_data.ingest.importers.base import BATCH, TRAIN_STEPS, Draft, Options
+from ncpl_data.ingest.importers.config_file import read_config
 from ncpl_data.ingest.importers.folders import each_run, telling
 from ncpl_data.ingest.importers.model_card import read_card
 from ncpl_data.ingest.importers.spelling import is_finite

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ncpl_data.catalog.errors import InputError
-from ncpl_data.ingest.importers.base import Draft, Options, read_config
+from ncpl_data.ingest.importers.base import Draft, Options
+from ncpl_data.ingest.importers.config_file import read_config
 from ncpl_data.ingest.importers.csv_table import EMPTY, NOT_FINITE, number_in, rows
 from ncpl_data.ingest.importers.folders import each_run, telling
 from ncpl_data.ingest.importers.programs import programs_of
@@ -122,7 +123,7 @@ def document(draft: Draft, table: list[dict[str, str]], axis: str | None = None)
     axis = axis or step_key(table, draft.options.step_key, draft.where)
     steps = [count_of(row[axis]) for row in table]
     if len(steps) > 1 and all(a and b is not None and a > b for a, b in pairwise(steps)):
-        table = list(reversed(table))  # the newest row stands first
+        table.reverse()  # the newest row stands first
     numeric = {n for n in table[0] if n != axis and n.lower() not in NOT_METRICS}
     for number, row in enumerate(table, start=2):
         place = f"{draft.where} line {number}"

@@ -10,7 +10,8 @@ from ncpl_data.catalog.errors import InputError
 from ncpl_data.ingest.importers.base import BATCH, SEQUENCE_LENGTH, Draft
 from ncpl_data.ingest.importers.encodings import lines_of
 from ncpl_data.ingest.importers.spelling import is_loss, unit_of
-from ncpl_data.ingest.importers.text_lines import FORMS, NUMBER, Form
+from ncpl_data.ingest.importers.text_form import NUMBER, Form, own_form
+from ncpl_data.ingest.importers.text_lines import FORMS
 from ncpl_data.ingest.importers.text_rows import BAR, form_of, row_of, step_of, values_of
 from ncpl_data.ingest.importers.text_settings import STOPS, Settings
 
@@ -27,9 +28,6 @@ UNIT_WORD = re.compile(
     re.IGNORECASE,
 )
 """A unit that is said, and is not the name of another number."""
-
-THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?")
-FIELDS = "{step}", "{value}"
 
 
 class Reader:
@@ -299,15 +297,3 @@ def unit_said(word: str) -> str:
     if text == "bpb" or "byte" in text:
         return "bits_per_byte"
     return "bits_per_token" if "token" in text else "other"
-
-
-def own_form(metric: str, text: str) -> Form:
-    """Return a form the user says: a text with {step} and {value}.
-
-    Raises InputError if it has not both.
-    """
-    if not all(name in text for name in FIELDS):
-        raise InputError(f'--line "{metric}={text}": expected a text with {{step}} and {{value}}')
-    pattern = re.escape(text).replace(r"\{step\}", "{step}").replace(r"\{value\}", "{n}")
-    pattern = re.sub(r"(\\ )+", r"\\s+", pattern)
-    return Form("log", pattern, {metric: pattern.replace("{step}", r"[\d,]+")})

@@ -174,7 +174,7 @@ def test_two_runs_woven_into_one_are_refused(line: str, offset: int, tmp_path: P
         line.format(i * 10 + 10, 9 - i / 10, i * 10 + 10 + offset, 7 - i / 20) for i in range(12)
     )
     (tmp_path / "a.log").write_text(text)
-    with pytest.raises(InputError, match="woven into one|several ranks or runs"):
+    with pytest.raises(InputError, match=r"woven into one|several ranks or runs"):
         one("log", tmp_path / "a.log")
 
 
