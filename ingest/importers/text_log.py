@@ -8,14 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ncpl_data.catalog.errors import InputError
-from ncpl_data.ingest.importers.base import (
-    BATCH,
-    SEQUENCE_LENGTH,
-    TRAIN_STEPS,
-    Draft,
-    Options,
-    read_config,
-)
+from ncpl_data.ingest.importers.base import BATCH, SEQUENCE_LENGTH, TRAIN_STEPS, Draft, Options
+from ncpl_data.ingest.importers.config_file import read_config
 from ncpl_data.ingest.importers.folders import each_run, names_of
 from ncpl_data.ingest.importers.text_reader import Reader
 from ncpl_data.schema.aliases import schedule_shape

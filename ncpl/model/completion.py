@@ -24,11 +24,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from ncpl.data.columns import column, scaled_by
 from ncpl.data.fields import EXTRA, FIELDS, Config, derive
 from ncpl.model.encoder import Encoder
+from ncpl.model.inputs import PLACE
 from ncpl.model.response_surface import Surface
 
 Array = npt.NDArray[np.float64]
@@ -158,10 +158,9 @@ class Completer:
     def _law(self, rows: Sequence[Config]) -> Array:
         """Return the law's coefficients (B, K), those of no optimizer in particular."""
         law = self.encoder.encode_rows(rows).law.copy()
-        law[:, 5] = np.nan
-        with torch.no_grad():
-            found = self.surface.coefficients(torch.from_numpy(np.nan_to_num(law)).float())
-        return np.asarray(found.double().numpy())
+        law[:, PLACE] = np.nan
+        law[:, :PLACE] = np.nan_to_num(law[:, :PLACE])
+        return np.asarray(self.surface.coefficients(law.astype(np.float32)), dtype=np.float64)
 
     def _stated(self, rows: Sequence[Config]) -> tuple[str, ...]:
         """Return the fields that most of these runs have."""

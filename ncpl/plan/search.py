@@ -216,5 +216,5 @@ def tied(losses_MB: Array, best_M1: Array) -> npt.NDArray[np.bool_]:
 def member_losses(fit: Fit, configs: Sequence[Config]) -> Array:
     """Return every member's predicted losses (M, B), nats."""
     completed = fit.completer([derive(config) for config in configs])
-    losses_MC = fit.read(fit.encoder.encode_rows(completed.rows)).loss.numpy()
+    losses_MC = fit.read(fit.encoder.encode_rows(completed.rows)).loss
     return np.asarray(completed.mean(losses_MC.T).T)
