@@ -124,7 +124,7 @@ class Process(Scales):
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def kept(self, size_B: Array) -> Array:
-        """Return the share (B) of what is said beside the surface that holds at scaled log sizes."""
+        """Return the share (B) of what is said beside the surface that holds at a size."""
         beyond_B = np.maximum(size_B - self.high[0], 0.0) * bool(self.fades)
         return np.exp(-beyond_B / FADE).astype(np.float32)
 
