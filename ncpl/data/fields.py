@@ -109,7 +109,9 @@ UNREAD = (
     "mfu_frac", "step_time_seconds", "wall_time_seconds", "train_flops", "framework",
     "code_revision", "final_loss", "final_loss_metric", "final_loss_unit", "final_step",
     "metrics", "licence", "citation", "url", "revision", "file", "file_sha256", "record",
-    "is_copy", "contributor", "notes", "flags", "origins", "raw_config",
+    "is_copy", "contributor", "notes", "flags", "origins", "raw_config", "initial_weights",
+    "attention", "is_ffn_gated", "has_bias", "weight_bits", "activation_bits", "bytes_per_token",
+    "loss_family",
 )  # fmt: skip
 """The other fields of the schema: a configuration may carry them, a prediction says they are not
 read."""

@@ -53,6 +53,16 @@ ANY_DENSITY = (0.0, 1e300)
 """Range of tokens per parameter where training runs state no sizes."""
 
 
+COARSE = frozenset(("precision", "weight_bits", "activation_bits"))
+
+
+def is_coarse(row: Config) -> bool:
+    """Return whether a run counts in numbers coarser than those of 16 bits, as no training run."""
+    bits = [row.get(name) for name in ("weight_bits", "activation_bits")]
+    few = any(isinstance(count, int | float) and count < 16 for count in bits)
+    return few or row.get("precision") not in ORDINARY_PRECISION
+
+
 @dataclass(frozen=True, kw_only=True)
 class Seen:
     """Ranges and names of the training runs of one family."""
@@ -85,9 +95,8 @@ class Seen:
             other = np.maximum(other, np.where(sized, 0.0, odd) if name in SHAPE else odd)
         for name in given & set(self.categories):
             far += UNSEEN_NAME * ~self.knows(name, rows)
-        if "precision" in given:
-            odd_B = [row.get("precision") not in ORDINARY_PRECISION for row in rows]
-            far += UNSEEN_NAME * np.array(odd_B)
+        if given & COARSE:
+            far += UNSEEN_NAME * np.array([is_coarse(row) for row in rows])
         return far + other
 
     def apart(self, rows: Sequence[Config]) -> npt.NDArray[np.float64]:

@@ -120,10 +120,14 @@ def measured_widths(missed: Mapping[str, Sequence[Missed]], train: Runs) -> dict
             found["inside"] = weighted_quantile(np.abs(part.error) / scale, part.weight, LEVEL)
         elif where == "outside":
             n_sizes = len(distinct(sizes(train)[0])) - 1
-            found["outside"] = fit_slope(part, found, n_sizes=n_sizes)
-    corners = [part for where in ("few", "long") for part in missed.get(where, ())]
+            level = part.apart == 0  # the others are told by a slope of their own
+            own = Missed(*(column[level] for column in part))
+            if (own.distance > 0).any():
+                found["outside"] = fit_slope(own, found, n_sizes=n_sizes)
+    corners = [part for where in ("outside", "few", "long") for part in missed.get(where, ())]
     if "inside_left_out_mae" in found and sum(len(p.error) for p in corners) >= MIN_LEFT_OUT:
-        # The wider of what each corner asks for: errors there go with the side.
+        # The most that a corner asks for, that of the left-out size included: errors there go with
+        # the side, and with the size.
         found["apart"] = max(fit_apart(part, found) for part in corners)
     return found
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 import ncpl
 from ncpl.cli import main
-from ncpl.data.fields import KNOWN
+from ncpl.data.fields import KNOWN, derive
 from ncpl.data.snapshot import Runs
 from ncpl.evaluate.forms import FORMS, by_group, in_form, scored
 from ncpl.model.bundle import Bundle
@@ -49,7 +49,7 @@ def test_the_shape_is_that_of_the_nearest_trained_size_and_is_told() -> None:
 
 def test_beyond_the_trained_sizes_two_shapes_are_weighed() -> None:
     fit = ncpl.load().fits[0]
-    completed = fit.completer([{"params_non_embedding": 4e9, "data_tokens": 1e11}])
+    completed = fit.completer([derive({"params_non_embedding": 4e9, "train_tokens": 1e11})])
     ratios = {round(row["ffn_ratio"], 2) for row in completed.rows}
     assert ratios == {7.4, 4.0}
     assert completed.weight.sum() == pytest.approx(1.0)
@@ -66,8 +66,7 @@ def test_beyond_the_trained_sizes_two_shapes_are_weighed() -> None:
 )
 def test_each_form_has_its_factor(missing: tuple[str, ...], form: str) -> None:
     fit = ncpl.load().fits[0]
-    config = {k: v for k, v in SHORT.items() if k not in missing} | {"data_tokens": 25e9}
-    completed = fit.completer([config])
+    completed = fit.completer([derive({k: v for k, v in SHORT.items() if k not in missing})])
     assert form_of(completed.missing[0]) == form
     assert f"form_{form}" in fit.calibration
     assert len(completed.rows) == (DRAWN if missing else 1)
@@ -115,13 +114,13 @@ def test_every_field_of_the_schema_is_accepted_and_told_where_it_is_not_read() -
     assert any("not read" in w and "is_embedding_tied, vocab_size" in w for w in found.warnings)
 
 
-def test_one_bit_and_sixteen_are_not_one() -> None:
-    low, usual = ncpl.load().predict(
-        [SHORT | {"precision": "w1a1"}, SHORT | {"precision": "bfloat16"}]
-    )
+@pytest.mark.parametrize("coarse", [{"precision": "w1a1"}, {"weight_bits": 1}], ids=str)
+def test_one_bit_and_sixteen_are_not_one(coarse: dict[str, Any]) -> None:
+    low, usual = ncpl.load().predict([SHORT | coarse, SHORT | {"precision": "bfloat16"}])
     assert low.high - low.low > 0.4
     assert usual.high - usual.low < 0.1
-    assert all(any("precision" in w for w in p.warnings) for p in (low, usual))
+    assert any(next(iter(coarse)) in w for w in low.warnings)
+    assert any("precision" in w for w in usual.warnings)
 
 
 def test_no_interval_goes_below_the_floor_of_the_law() -> None:
@@ -150,7 +149,7 @@ def test_large_batches_ask_for_high_rates() -> None:
     config = SHORT | shape | {
         "params_non_embedding": 1073741824, "train_tokens": 1e11, "batch_size_sequences": 2048,
     }  # fmt: skip
-    rates = np.geomspace(5e-4, 1e-2, 25)
+    rates = 2.441e-4 * np.sqrt(2) ** np.arange(12)  # those StepLaw's runs have
     found = ncpl.load().predict([config | {"learning_rate": float(rate)} for rate in rates])
     best = rates[int(np.argmin([p.loss for p in found]))]
     assert 0.00276 / 1.5 <= best <= 0.00276 * 1.5
