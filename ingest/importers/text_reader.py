@@ -10,7 +10,8 @@ from ncpl_data.catalog.errors import InputError
 from ncpl_data.ingest.importers.base import BATCH, SEQUENCE_LENGTH, Draft
 from ncpl_data.ingest.importers.encodings import lines_of
 from ncpl_data.ingest.importers.spelling import is_loss, unit_of
-from ncpl_data.ingest.importers.text_lines import FORMS, NUMBER, Form
+from ncpl_data.ingest.importers.text_form import NUMBER, Form, own_form
+from ncpl_data.ingest.importers.text_lines import FORMS
 from ncpl_data.ingest.importers.text_rows import BAR, form_of, row_of, step_of, values_of
 from ncpl_data.ingest.importers.text_settings import STOPS, Settings
 
@@ -27,9 +28,6 @@ UNIT_WORD = re.compile(
     re.IGNORECASE,
 )
 """A unit that is said, and is not the name of another number."""
-
-THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?")
-FIELDS = "{step}", "{value}"
 
 
 class Reader:
@@ -54,6 +52,10 @@ class Reader:
         self.units: dict[str, set[str]] = {}
         self.columns: dict[str, dict[int, float]] = {}
         self.remark: str | None = None
+        self.decimals: dict[str, int] = {}
+        """Digits behind the point of each metric's last number."""
+        self.cut_off: tuple[str, int] | None = None
+        """Metric and line of a number that ends its line with fewer digits than before."""
 
     def read(self, path: Path) -> None:
         """Take a whole file."""
@@ -80,6 +82,17 @@ class Reader:
             if METRIC_WORD.search(line) and len(line) < 2000:
                 self.unread.append((number, line))
         self.end_waiting()
+        self.drop_cut_off(path)
+
+    def drop_cut_off(self, path: Path) -> None:
+        """Leave out the last number of a file that ends inside it."""
+        seen = self.draft.seen
+        if self.cut_off is None or not seen or ends_a_line(path):
+            return
+        metric, number = self.cut_off
+        if (seen[-1].metric, seen[-1].place) == (metric, number):
+            seen.pop()
+            self.draft.note(f"{path} line {number}: the file ends inside a number; it was left out")
 
     def read_bar(self, line: str) -> bool:
         """Take the step of a progress bar for the rows printed just before it."""
@@ -157,6 +170,11 @@ class Reader:
             said = pattern.search(line)
             if said is not None:
                 found[metric] = self.number(said["n"], metric, number, line)
+                digits = len(said["n"].partition(".")[2])
+                is_end = said.end("n") == len(line.rstrip())
+                is_short = digits < self.decimals.get(metric, 0)
+                self.cut_off = (metric, number) if is_end and is_short else None
+                self.decimals[metric] = digits
                 self.note_unit(metric, form, line[said.end("n") :], line)
         if form.digits and found:
             self.draft.note(
@@ -261,6 +279,13 @@ class Reader:
             draft.values["/outcome/status"], draft.origins["/outcome/status"] = "diverged", rule
 
 
+def ends_a_line(path: Path) -> bool:
+    """Return whether a file ends with the end of a line."""
+    with path.open("rb") as file:
+        file.seek(-min(2, path.stat().st_size), 2)
+        return b"\n" in file.read()
+
+
 def whole(text: str) -> int:
     """Return a whole number that may have marks between thousands."""
     return int(text.replace(",", ""))
@@ -272,15 +297,3 @@ def unit_said(word: str) -> str:
     if text == "bpb" or "byte" in text:
         return "bits_per_byte"
     return "bits_per_token" if "token" in text else "other"
-
-
-def own_form(metric: str, text: str) -> Form:
-    """Return a form the user says: a text with {step} and {value}.
-
-    Raises InputError if it has not both.
-    """
-    if not all(name in text for name in FIELDS):
-        raise InputError(f'--line "{metric}={text}": expected a text with {{step}} and {{value}}')
-    pattern = re.escape(text).replace(r"\{step\}", "{step}").replace(r"\{value\}", "{n}")
-    pattern = re.sub(r"(\\ )+", r"\\s+", pattern)
-    return Form("log", pattern, {metric: pattern.replace("{step}", r"[\d,]+")})
