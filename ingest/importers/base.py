@@ -14,10 +14,10 @@ from ncpl_data.ingest.importers.launches import Observation
 from ncpl_data.ingest.importers.outcome import Ending
 from ncpl_data.ingest.importers.schedule import derive_schedule
 from ncpl_data.ingest.importers.spelling import (
-    OTHER_AXIS,
     WORDS,
     flattened,
     is_finite,
+    is_over_steps,
     is_zero,
     jsonable,
     metric_name,
@@ -54,7 +54,7 @@ class Options:
     step_key: str | None = None
     """Column or key that counts optimizer steps."""
     launch: int | None = None
-    """Which launch of a log that holds several, counted from 1."""
+    """Which launch of a log that holds several, counted from 1; 0 for each as a run of its own."""
     lines: tuple[tuple[str, str], ...] = ()
     """Forms of lines of a text log: (metric, text with {step} and {value})."""
     notes: list[str] = field(default_factory=list)
@@ -80,6 +80,7 @@ class Draft:
         self.tokens: dict[int, int] = {}
         self.metrics: dict[str, dict[str, Any]] = {}
         self.left_out: set[str] = set()
+        self.n_launches = 1
         self.starts_at = 0
         self.ends_before: int | None = None
         declared = {**options.values, **options.run_values.get(self.name, {})}
@@ -198,7 +199,7 @@ class Draft:
         name = metric_name(metric)
         if name in MEANS:
             return
-        if OTHER_AXIS.search(metric):
+        if not is_over_steps(metric):
             if name not in self.left_out:
                 self.left_out.add(name)
                 self.note(f"{self.where}: {metric} is no curve over steps; it was left out")
@@ -209,7 +210,8 @@ class Draft:
 
     def settle(self) -> None:
         """Decide which of the observations are the run, by the one rule for all importers."""
-        settled = settle(self.seen, self.where, launch=self.options.launch)
+        settled = settle(self.seen, self.where, launch=self.options.launch or None)
+        self.n_launches = settled.n_launches
         self.points, self.ends_before = settled.points, settled.ends_before
         self.starts_at = settled.starts_at
         for text in settled.notes:

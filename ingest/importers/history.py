@@ -32,7 +32,9 @@ class Settled:
     ends_before: int | None = None
     """Place after the run's last observation, where another launch follows; else None."""
     starts_at: int = 0
-    """Place of the run's first observation."""
+    """Place after the last observation of the launch before, 0 for the first."""
+    n_launches: int = 1
+    """How many launches the log holds."""
 
 
 def settle(
@@ -55,7 +57,10 @@ def settle(
     is_last = chosen is attempts[-1]
     check_zigzag(chosen.points, where)
     after = None if is_last else chosen.last_place + 1
-    return Settled(chosen.points, (*notes, *told), after, chosen.place)
+    # What is said between two launches is said of the later one.
+    before = next((a for a, b in pairwise(attempts) if b is chosen), None)
+    start = before.last_place + 1 if before else 0
+    return Settled(chosen.points, (*notes, *told), after, start, len(attempts))
 
 
 def check_steps(seen: list[Observation], where: str) -> None:

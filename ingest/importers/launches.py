@@ -207,7 +207,7 @@ def choose(attempts: list[Attempt], where: str, launch: int | None) -> tuple[Att
         notes.append(
             f"{where}: {place}steps start again at {attempt.start} after {before.last}: "
             f"launched again; the earlier launch gave way (--launch {attempts.index(chosen) + 1} "
-            "gives it)"
+            "gives it, of a text log --launch all each)"
         )
         chosen = attempt
     return chosen, notes

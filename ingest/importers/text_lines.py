@@ -30,6 +30,17 @@ FORMS: tuple[Form, ...] = (
         {HELD_OUT: r"\bval_loss: *{n}", TRAIN: r"(?:\btrain_|(?<!\w))loss: *{n}"},
         {"tokens": r"tokens_seen: *{n}"},
     ),
+    # its followers: 0/20000 val_loss: 8.3157 val_bpb: 3.6139; losses after quantisation at the end
+    Form(
+        "modded-nanogpt",
+        r"(?:^|\s){step}/{of} (?:train|val)_loss:",
+        {
+            HELD_OUT: r"\bval_loss: *{n}",
+            "validation/bpb": r"\bval_bpb: *{n}",
+            TRAIN: r"\btrain_loss: *{n}",
+        },
+    ),
+    Form("modded-nanogpt", r"^\s*final_\w+ (?:val|test)_loss:"),
     # nanochat: step 00010/21400 (0.05%) | loss: 8.123456 | ...; Step 00250 | Validation bpb: 1.23
     Form(
         "nanochat",

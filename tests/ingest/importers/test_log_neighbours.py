@@ -321,3 +321,27 @@ def test_one_bad_file_does_not_stop_a_folder(
     found, notes = convert(layout, tmp_path)
     assert len(found) == 2
     assert "passed over: " in notes
+
+
+def test_each_launch_of_a_text_log_can_be_a_run_of_its_own(tmp_path: Path) -> None:
+    """A sweep appended to one file: each launch has its own plan and settings."""
+    lines = []
+    for rate, steps in ((1e-3, 100), (2e-3, 300)):
+        lines.append(f"learning_rate = {rate}")
+        lines += [f"step:{s}/{steps} train_loss:{9 - s / 50:.4f}" for s in range(0, 110, 10)]
+    (tmp_path / "sweep.log").write_text("\n".join(lines) + "\n")
+    found, _ = convert("log", tmp_path / "sweep.log", launch=0)
+    assert [
+        (d["run_id"], d["optimizer"]["learning_rate"], d["schedule"]["train_steps"]) for d in found
+    ] == [("lab/sweep-1", 1e-3, 100), ("lab/sweep-2", 2e-3, 300)]
+    assert [d["outcome"]["status"] for d in found] == ["finished", "truncated"]
+
+
+def test_a_plan_that_changes_is_told(tmp_path: Path) -> None:
+    lines = [
+        f"step:{s}/{200 if s < 50 else 400} train_loss:{9 - s / 50:.4f}" for s in range(0, 99, 9)
+    ]
+    (tmp_path / "a.log").write_text("\n".join(lines) + "\n")
+    document, notes = one("log", tmp_path / "a.log")
+    assert document["schedule"]["train_steps"] == 400
+    assert "400 steps are planned after 200" in notes
