@@ -67,21 +67,21 @@ def test_one_configuration_in_two_precisions_is_told_with_the_field_that_differs
     """cases/submit/06: a later fit would learn their mean."""
     place = ("--catalog", tmp_path / "c")
     for command in (("validate",), ("submit", *place)):
-        advice, sentence = call(*command, CASES / "quest.jsonl")["outlook"]["indistinct"]
+        advice, sentence = call(*command, CASES / "low_bits.jsonl")["outlook"]["indistinct"]
         assert "model.weight_bits" in advice
         assert "precision (w16a16 < w4a4 < w2a2 < w1a1)" in sentence
     (checked,) = call("check", *place)["indistinct"]
     assert checked == sentence
-    taken = Path(call("snapshot", "--split", "source:quest", *place)["path"])
+    taken = Path(call("snapshot", "--split", "source:lowbits", *place)["path"])
     assert trained.told(taken) == []  # all are held out
     taken = Path(call("snapshot", "--split", "group-hash", "--seed", 1, *place)["path"])
     (told,) = trained.told(taken)
-    assert told.startswith("quest: 1 configurations have losses far apart")
+    assert told.startswith("lowbits: 1 configurations have losses far apart")
     assert "precision" in told
 
 
 def test_stated_bits_tell_the_configurations_apart(tmp_path: Path) -> None:
-    documents = [json.loads(line) for line in (CASES / "quest.jsonl").read_text().splitlines()]
+    documents = [json.loads(line) for line in (CASES / "low_bits.jsonl").read_text().splitlines()]
     for document in documents:
         bits = document["system"]["precision"].removeprefix("w").split("a")
         document["model"] |= dict(
