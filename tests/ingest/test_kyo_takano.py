@@ -1,4 +1,4 @@
-"""Takano's example: sizes, tokens and losses, and nothing more."""
+"""Takano's example: Chinchilla's points again, sizes by Chinchilla's table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def items() -> list[Run | Skipped]:
         ("row_000", "nominal_train_tokens", 3154403320),
         ("row_000", "final_loss", 3.405928),
         ("row_001", "final_loss", 2.077394),
-        ("row_000", "params_non_embedding", None),
+        ("row_000", "same_as", ("chinchilla/point_047",)),
+        ("row_000", "params_non_embedding", 13 * 10 * 640**2),
         ("row_000", "learning_rate", None),
     ],
 )
