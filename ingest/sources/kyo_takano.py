@@ -22,6 +22,7 @@ CITATION = "Takano 2024, chinchilla: a toolkit for scaling-law research, example
 URL = "https://github.com/kyo-takano/chinchilla"
 REVISION = "75e5858"
 FILE = "df.csv.gz"
+SHA256 = "72e14facd42766b3e0f2f8382e2b81c96844b4f3b85c1915213ca482a61e9b2e"
 COLUMNS = ("C", "N", "D", "loss")
 METRIC = "train/loss_smoothed"
 SIZE_TOLERANCE = 0.003
@@ -60,7 +61,7 @@ def read(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
                 sizes_of(size),
                 run_id=f"{NAME}/row_{line - 2:03d}",
                 source=NAME,
-                same_as=twin_of(float(row["N"]), line - 2),
+                same_as=twin_of(line - 2) if digest == SHA256 else None,
                 flags=("digitised",),
                 citation=CITATION,
                 url=URL,
@@ -79,10 +80,9 @@ def read(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
         ) from error
 
 
-def twin_of(size: float, row: int) -> tuple[str, ...] | None:
-    """Return the id of the same point in `chinchilla`; None beyond the rows that were compared."""
-    known = row < len(POINTS) and size > 0
-    return (f"chinchilla/point_{POINTS[row]:03d}",) if known else None
+def twin_of(row: int) -> tuple[str, ...]:
+    """Return the id of the same point in `chinchilla`, for a row of the pinned file."""
+    return (f"chinchilla/point_{POINTS[row]:03d}",)
 
 
 def sizes_of(size: float) -> dict[str, tuple[Any, str]]:
@@ -110,7 +110,7 @@ SOURCE = single_source(
     files=(
         RawFile(
             FILE,
-            "72e14facd42766b3e0f2f8382e2b81c96844b4f3b85c1915213ca482a61e9b2e",
+            SHA256,
             5_372,
             bundled=f"ncpl_data.ingest:data/{NAME}/{FILE}",
         ),
