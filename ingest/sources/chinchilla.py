@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from ncpl_data.catalog.parquet import file_sha256
 from ncpl_data.catalog.record import Run, Skipped
@@ -31,7 +32,7 @@ def read(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
         size, flops, loss = (row.number(c) for c in ("Model Size", "Training FLOP", "loss"))
         shape = shape_of(size, SIZE_TOLERANCE)
         by_shape = {"kind": "derived", "rule": f"{RULE} {SIZE_TOLERANCE:.1%}"}
-        sizes = (
+        sizes: dict[str, Any] = (
             {}
             if shape is None
             else {
