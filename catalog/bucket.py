@@ -155,6 +155,23 @@ class Bucket:
         temporary.write_bytes(content)
         return self.put_if_absent(name, temporary)
 
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            self.call("delete", name)
+
+    def mark(self, name: str) -> None:
+        """Write an empty file whose name says everything."""
+        self.call("put", name, b"")
+
+    def forget(self, name: str) -> bool:
+        """Remove the local copy of a data file, so that it is downloaded again."""
+        try:
+            self.cache.path(name).unlink()
+        except OSError:
+            return False
+        return True
+
     def remove_if_older(self, name: str, seconds: float) -> bool:
         """Remove a file unless a writer put it again meanwhile; return whether it is gone.
 

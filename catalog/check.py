@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import numpy as np
@@ -14,8 +11,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ncpl_data.catalog.chain import (
+    HISTORY,
+    Problem,
+    data_files,
+    history_problems,
+    manifest_problems,
+    read_chain,
+)
 from ncpl_data.catalog.errors import NcplDataError
-from ncpl_data.catalog.manifest import DataFile, Manifest, manifest_name, render, versions
+from ncpl_data.catalog.history import states
+from ncpl_data.catalog.manifest import DataFile, Manifest
 from ncpl_data.catalog.merge import engine, scan
 from ncpl_data.catalog.parquet import file_sha256
 from ncpl_data.catalog.snapshots.read import list_folders
@@ -26,24 +32,6 @@ from ncpl_data.catalog.tables import table_schemas
 
 MAX_NAMED = 5
 """Runs a problem names before it only counts."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One law that is broken, and where."""
-
-    law: str
-    where: str
-    """File, run or manifest."""
-    detail: str
-
-    def __str__(self) -> str:
-        """Return the problem in one line."""
-        return f"{self.where}: {self.detail} [{self.law}]"
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the problem as a JSON object."""
-        return asdict(self)
 
 
 def check_catalog(
@@ -58,11 +46,15 @@ def check_catalog(
     `deep` also builds each run again from its rows and compares its content hash. `progress` is
     told the bytes of each live file that was checked.
     """
-    states, problems = read_states(catalog)
+    older = OldFiles(catalog)
+    chain = read_chain(catalog.folder, older.passing())
+    problems = history_problems(catalog.folder, chain)
+    problems += manifest_problems(catalog.folder)
     try:
         manifest = catalog.manifest()
     except NcplDataError as error:
-        return [*problems, Problem("manifest", catalog.folder.place, str(error))]
+        told = any(str(error) == p.detail or p.law == HISTORY for p in problems)
+        return problems if told else [*problems, Problem("manifest", "manifests", str(error))]
     damaged = []
     for table, files in manifest.tables.items():
         for file in files:
@@ -70,7 +62,8 @@ def check_catalog(
             problems += found
             damaged += [file.path] if found else []
             progress(file.bytes)
-    problems += old_file_problems(catalog, manifest, states)
+    live = {f.path for files in manifest.tables.values() for f in files}
+    problems += (p for p in older.problems(live) if p.where not in chain.acknowledged)
     if not damaged:  # rows of damaged files say nothing
         problems += row_problems(catalog, manifest)
         if deep and not problems:
@@ -84,42 +77,37 @@ def check_catalog(
     return problems
 
 
-def read_states(catalog: Catalog) -> tuple[list[Manifest], list[Problem]]:
-    """Return the manifests that can be read, oldest first, and what is wrong with them all."""
-    states, problems = [], []
-    known = versions(catalog.folder)
-    for version in sorted({n + 1 for n in known[:-1]} - set(known)):
-        detail = "is missing, although a later one is there; that state can not be read"
-        problems.append(Problem("manifest", manifest_name(version), detail))
-    for version in known:
-        name = manifest_name(version)
-        try:
-            content = catalog.folder.read(name)
-            manifest = Manifest.from_json(content, name)
-        except NcplDataError as error:
-            problems.append(Problem("manifest", name, str(error)))
-            continue
-        states.append(manifest)
-        if manifest.version != version:
-            problems.append(Problem("manifest", name, f"calls itself version {manifest.version}"))
-        elif content != render(json.loads(content)):
-            detail = "is not written the way this program writes"
-            problems.append(Problem("manifest", name, detail))
-    return states, problems
+class OldFiles:
+    """The files of all states, with one state that lists each."""
 
+    def __init__(self, catalog: Catalog) -> None:
+        """Begin with none."""
+        self.catalog = catalog
+        self.listed: dict[str, tuple[int, DataFile]] = {}
 
-def old_file_problems(
-    catalog: Catalog, manifest: Manifest, states: Iterable[Manifest]
-) -> Iterator[Problem]:
-    """Yield the files of other states only that are missing or altered."""
-    seen = {f.path for files in manifest.tables.values() for f in files}
-    for state in states:
-        for file in (f for files in state.tables.values() for f in files):
-            if file.path not in seen:
-                seen.add(file.path)
-                for problem in byte_problems(catalog, file):
-                    detail = f"{problem.detail}; it is of state {state.version}"
+    def passing(self) -> Iterator[tuple[int, Manifest | NcplDataError]]:
+        """Yield each state, newest first, and remember its files."""
+        for version, state in states(self.catalog.folder):
+            if isinstance(state, Manifest):
+                for file in (f for files in state.tables.values() for f in files):
+                    self.listed[file.path] = (version, file)
+            yield version, state
+
+    def problems(self, live: Collection[str]) -> Iterator[Problem]:
+        """Yield the files of other states only that are missing or altered."""
+        for path, (version, file) in self.listed.items():
+            if path not in live:
+                for problem in byte_problems(self.catalog, file):
+                    detail = f"{problem.detail}; it is of state {version}"
                     yield Problem(problem.law, problem.where, detail)
+
+
+def n_unlisted(catalog: Catalog) -> int:
+    """Return how many data files no state that can be read lists."""
+    older = OldFiles(catalog)
+    for _ in older.passing():
+        pass
+    return sum(name not in older.listed for name in data_files(catalog.folder))
 
 
 def byte_problems(catalog: Catalog, file: DataFile) -> Iterator[Problem]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
@@ -13,7 +13,7 @@ from ncpl_data.catalog.folder import TEMPORARY_PREFIX, discard, write_error
 from ncpl_data.catalog.manifest import DataFile, Manifest
 from ncpl_data.catalog.merge import clusters, engine, merged
 from ncpl_data.catalog.outcome import Outcome
-from ncpl_data.catalog.parquet import MAX_FILE_ROWS, PartWriter
+from ncpl_data.catalog.parquet import MAX_FILE_ROWS, PartWriter, fingerprint
 from ncpl_data.catalog.store import Catalog, Files
 from ncpl_data.catalog.tables import table_schemas
 
@@ -115,13 +115,18 @@ def rewrite(
     draft = catalog.folder.temporary(f"data/{table}/new").name
     folder = catalog.root / "data" / table
     assert draft.startswith(TEMPORARY_PREFIX)  # what a killed compaction leaves is for gc
-    paths = [catalog.folder.path(f.path) for f in files]
+    paths = [catalog.trusted(f) for f in files]
     try:
         with PartWriter(folder, draft, table_schemas()[table], MAX_FILE_ROWS) as writer:
             for rows in merged(con, table, paths):
                 writer.add(rows)
                 progress(rows.num_rows)
-        return [finish(catalog, table, source, path) for path in writer.paths]
+        hashed = all(f.hashed for f in files)
+        columns = fingerprint(table_schemas()[table])
+        return [
+            replace(finish(catalog, table, source, path), columns=columns, hashed=hashed)
+            for path in writer.paths
+        ]
     except OSError as error:
         for path in folder.glob(f"{draft}-*"):
             discard(path)

@@ -44,7 +44,7 @@ def export_catalog(catalog: Catalog, layout: str, out: Path) -> dict[str, dict[s
             (folder / "data").mkdir(parents=True)
             linked = {f"data/{Path(f.path).name}": f for f in files}
             for name, file in linked.items():
-                link(catalog.folder.path(file.path), folder / name, table)
+                link(catalog.trusted(file), folder / name, table)
             place = register(folder, table, linked)
             rows = sum(f.rows for f in files)
             found[table] = {"place": place, "files": len(files), "rows": rows}

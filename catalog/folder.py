@@ -63,6 +63,15 @@ class Storage(Protocol):
     def remove_if_older(self, name: str, seconds: float) -> bool:
         """Remove a file unless a writer touched it meanwhile; return whether it is gone."""
 
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+
+    def mark(self, name: str) -> None:
+        """Write an empty file whose name says everything."""
+
+    def forget(self, name: str) -> bool:
+        """Let go of a local copy, so that `path` gets it anew; return whether there is one."""
+
 
 class LocalFolder:
     """A folder on a local file system."""
@@ -138,6 +147,24 @@ class LocalFolder:
         except OSError as error:
             raise write_error(target, error) from error
         return True
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        try:
+            self.path(name).unlink(missing_ok=True)
+        except OSError as error:
+            raise write_error(self.path(name), error) from error
+
+    def mark(self, name: str) -> None:
+        """Write an empty file whose name says everything."""
+        target = self.path(name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.touch()
+
+    def forget(self, name: str) -> bool:
+        """Return False: a folder holds no copies."""
+        del name
+        return False
 
     def read(self, name: str) -> bytes:
         """Return a file's bytes."""

@@ -2,6 +2,7 @@
 
 One manifest lists the live files of all tables, so one commit covers them all. A commit creates
 the next number; if somebody else created it first, the commit is prepared again on top of theirs.
+Each names the SHA-256 of the one before it; old ones are packed (catalog/history.py).
 Format for other readers: catalog/FORMAT.md.
 """
 
@@ -39,6 +40,15 @@ class DataFile:
     source: str
     min_run_id: str | None = None
     max_run_id: str | None = None
+    columns: str | None = None
+    """Fingerprint of its columns and their types; None in files of older releases."""
+    hashed: bool = False
+    """Whether each run's hash was taken from the values that were written: then the file's
+    SHA-256 vouches for it. In files of older releases it must be taken again."""
+
+    def entry(self) -> dict[str, Any]:
+        """Return the file's entry in a manifest; what is not said is left out."""
+        return {k: v for k, v in vars(self).items() if v is not None and v is not False}
 
 
 DATA_FILE_KEYS = {f.name for f in fields(DataFile)}
@@ -50,12 +60,16 @@ def data_file(entry: Mapping[str, Any]) -> DataFile:
     Raises ValueError for an entry that names no data file.
     """
     file = DataFile(**{key: value for key, value in entry.items() if key in DATA_FILE_KEYS})
-    texts = (file.path, file.sha256, file.source, file.min_run_id or "", file.max_run_id or "")
+    texts = (
+        *(file.path, file.sha256, file.source),
+        *(text or "" for text in (file.min_run_id, file.max_run_id, file.columns)),
+    )
     if not (
         all(isinstance(text, str) for text in texts)
         and all(type(count) is int and count >= 0 for count in (file.bytes, file.rows))
         and DATA_FILE.fullmatch(file.path)
         and SOURCE.fullmatch(file.source)
+        and isinstance(file.hashed, bool)
     ):
         raise ValueError(f"the entry of {shorten(file.path)} is none of a data file")
     return file
@@ -67,6 +81,11 @@ def check_head(data: Mapping[str, Any]) -> None:
     heads = (data[key] for key in ("operation", "created_at", "schema_version"))
     if type(version) is not int or version < 1 or not all(isinstance(h, str) for h in heads):
         raise ValueError("version, operation, created_at or schema_version is of another type")
+    if not all(isinstance(data.get(key, ""), str) for key in ("parent", "catalog", "sha256")):
+        raise ValueError("parent, catalog or sha256 is of another type")
+    known = data.get("acknowledged", [])
+    if not isinstance(known, list) or not all(isinstance(name, str) for name in known):
+        raise ValueError("acknowledged is no list of names")
     if not all(isinstance(part, dict) for part in (sheets, data.get("cursors", {}))):
         raise ValueError("sources or cursors is no object")
     for sheet in sheets.values():
@@ -92,6 +111,14 @@ class Manifest:
     """Data sheet of each source that was ingested, by name."""
     cursors: Mapping[str, Any] = field(default_factory=dict)
     """How far each source was read, in the source's own terms, by name."""
+    parent: str | None = None
+    """SHA-256 of the manifest before it; None for the first, and from older releases."""
+    catalog: str | None = None
+    """What tells this catalog from others: made up with its first commit."""
+    acknowledged: tuple[str, ...] = ()
+    """Names of files whose loss or damage this commit, a repair, has dealt with."""
+    sha256: str | None = field(default=None, compare=False)
+    """Its own, as read."""
 
     @property
     def submitted(self) -> frozenset[str]:
@@ -100,17 +127,28 @@ class Manifest:
 
     def to_json(self) -> bytes:
         """Return the manifest as its file's bytes."""
-        content = {
+        content = self.content()
+        return render(content | {"sha256": digest(content)})
+
+    def content(self) -> dict[str, Any]:
+        """Return the manifest as a JSON object, without its own digest."""
+        content: dict[str, Any] = {
             "format": FORMAT,
             "version": self.version,
             "operation": self.operation,
             "created_at": self.created_at,
             "schema_version": self.schema_version,
-            "tables": {t: [vars(f) for f in files] for t, files in self.tables.items()},
+            "tables": {t: [f.entry() for f in files] for t, files in self.tables.items()},
             "sources": self.sources,
             "cursors": self.cursors,
         }
-        return render(content | {"sha256": digest(content)})
+        if self.parent:
+            content["parent"] = self.parent
+        if self.catalog:
+            content["catalog"] = self.catalog
+        if self.acknowledged:
+            content["acknowledged"] = list(self.acknowledged)
+        return content
 
     @classmethod
     def from_json(cls, content: bytes, name: str) -> Manifest:
@@ -119,10 +157,19 @@ class Manifest:
         Raises IntegrityError if it is damaged, InputError if it is of another format.
         """
         try:
-            data = json.loads(content)
+            return cls.from_content(json.loads(content), name)
+        except (ValueError, RecursionError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise damaged(name, error) from error
+
+    @classmethod
+    def from_content(cls, data: Any, name: str) -> Manifest:
+        """Return the manifest of a JSON value, as `from_json` does."""
+        try:
             if not isinstance(data, dict):
                 raise ValueError(f"it holds {shorten(data)}")
-            given = data.pop("sha256", None)
+            given = data.get("sha256")
             own = digest(data)  # taken in any case: it refuses text that is no Unicode
             if given is not None and given != own:
                 raise ValueError("its sha256 is not that of its content")
@@ -140,14 +187,23 @@ class Manifest:
                 tables={t: tuple(data_file(f) for f in data["tables"][t]) for t in TABLES},
                 sources=data["sources"],
                 cursors=data.get("cursors", {}),
+                parent=data.get("parent"),
+                catalog=data.get("catalog"),
+                acknowledged=tuple(data.get("acknowledged", ())),
+                sha256=own,
             )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             if isinstance(error, InputError):
                 raise
-            raise IntegrityError(
-                f"{name} is damaged ({error}); restore it from a copy, or remove it to go back "
-                "to the manifest before it"
-            ) from error
+            raise damaged(name, error) from error
+
+
+def damaged(name: str, error: Exception) -> IntegrityError:
+    """Return the error of a manifest that can not be read."""
+    return IntegrityError(
+        f"{name} is damaged ({error}); restore it from a copy, or see what can be saved: "
+        "ncpl-data repair"
+    )
 
 
 def render(content: Mapping[str, Any]) -> bytes:
@@ -158,11 +214,12 @@ def render(content: Mapping[str, Any]) -> bytes:
 
 def digest(content: Mapping[str, Any]) -> str:
     """Return the SHA-256 of a manifest without its own digest."""
-    return hashlib.sha256(render(content)).hexdigest()
+    stated = {key: value for key, value in content.items() if key != "sha256"}
+    return hashlib.sha256(render(stated)).hexdigest()
 
 
-def versions(folder: Storage) -> list[int]:
-    """Return the numbers of all manifests, ascending."""
+def loose(folder: Storage) -> list[int]:
+    """Return the numbers of the manifests that are files of their own, ascending."""
     found = [NAME.fullmatch(name) for name in folder.names("manifests")]
     return sorted(int(match[1]) for match in found if match)
 
@@ -181,26 +238,3 @@ def spans(numbers: list[int]) -> str:
 def manifest_name(version: int) -> str:
     """Return the file name of a manifest."""
     return f"manifests/{version:010d}.json"
-
-
-def read_manifest(folder: Storage, version: int | None = None) -> Manifest | None:
-    """Return one manifest, by default the newest; None where the catalog is still empty.
-
-    Raises InputError for a number that is not there.
-    """
-    if version is None:
-        known = versions(folder)
-        if not known:
-            return None
-        version = known[-1]
-    name = manifest_name(version)
-    try:
-        content = folder.read(name)
-    except IntegrityError as error:
-        known = versions(folder)
-        if version in known:
-            raise
-        raise InputError(
-            f"{folder.place} has no manifest {version}; it has {spans(known) or 'none'}"
-        ) from error
-    return Manifest.from_json(content, name)

@@ -45,6 +45,12 @@ def has_schema(path: Path, schema: pa.Schema) -> bool:
         raise IntegrityError(f"{path} can not be read as Parquet: {error}") from error
 
 
+def fingerprint(schema: pa.Schema) -> str:
+    """Return eight digits that tell the columns of a file, and their types, from others."""
+    text = "\n".join(f"{field.name} {field.type}" for field in schema)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
 def fit_schema(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     """Return rows with exactly the columns of a schema; one they lack is null.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import random
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,14 +16,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ncpl_data.catalog.bucket import open_storage
-from ncpl_data.catalog.errors import ConflictError, InputError
+from ncpl_data.catalog.errors import ConflictError, InputError, IntegrityError
 from ncpl_data.catalog.folder import discard, write_error
-from ncpl_data.catalog.manifest import DataFile, Manifest, manifest_name, read_manifest
+from ncpl_data.catalog.heads import write_head
+from ncpl_data.catalog.history import is_overtaken, pack, read_manifest
+from ncpl_data.catalog.manifest import DataFile, Manifest, digest, manifest_name
 from ncpl_data.catalog.outcome import Outcome, count_reasons, ingest_row, now, rejects_table
 from ncpl_data.catalog.parquet import (
     MAX_FILE_ROWS,
     at_run_boundaries,
     file_sha256,
+    fingerprint,
     fit_schema,
     read_parquet,
     write_parquet,
@@ -35,6 +39,7 @@ from ncpl_data.catalog.tables import (
     runs_table,
     table_schemas,
 )
+from ncpl_data.catalog.verified import verified
 from ncpl_data.schema.load import SCHEMA_VERSION
 
 MAX_COMMIT_TRIES = 50
@@ -71,9 +76,21 @@ class Catalog:
         return found or Manifest(0, "empty", now(), SCHEMA_VERSION)
 
     def paths(self, table: str, manifest: Manifest | None = None) -> list[Path]:
-        """Return the live files of one table."""
+        """Return the live files of one table; what they hold is not looked at."""
         files = (manifest or self.manifest()).tables[table]
         return [self.folder.path(f.path) for f in files]
+
+    def trusted(self, file: DataFile) -> Path:
+        """Return the path of a data file that holds the bytes its entry says.
+
+        Raises IntegrityError if it is missing or altered.
+        """
+        try:
+            return verified(self.folder.path(file.path), file.sha256)
+        except IntegrityError:
+            if not self.folder.forget(file.path):
+                raise
+        return verified(self.folder.path(file.path), file.sha256)
 
     def read(
         self,
@@ -85,7 +102,7 @@ class Catalog:
     ) -> pa.Table:
         """Return one table, whole or of one source, in memory.
 
-        Raises IntegrityError if a file is missing or can not be read.
+        Raises IntegrityError if a file is missing, altered or can not be read.
         """
         schema = table_schemas()[table]
         files = (manifest or self.manifest()).tables[table]
@@ -93,9 +110,7 @@ class Catalog:
             files = tuple(f for f in files if f.source == source)
         if columns is not None:
             schema = pa.schema([schema.field(c) for c in columns])
-        parts = [
-            fit_schema(read_parquet(self.folder.path(f.path), schema.names), schema) for f in files
-        ]
+        parts = [fit_schema(read_parquet(self.trusted(f), schema.names), schema) for f in files]
         return pa.concat_tables(parts) if parts else schema.empty_table()
 
     def upsert(
@@ -152,7 +167,9 @@ class Catalog:
             changed = (*outcome.added, *outcome.updated)
             if new_files.run_ids != changed:  # another writer's commit seldom changes what is new
                 tables = run_tables([incoming[i] for i in changed])
-                new_files.files = {t: self.write(t, source, rows) for t, rows in tables.items()}
+                new_files.files = {
+                    t: self.write(t, source, rows, hashed=True) for t, rows in tables.items()
+                }
                 new_files.run_ids = changed
             files = dict(manifest.tables)
             for name in RUN_TABLES:
@@ -178,7 +195,7 @@ class Catalog:
         known: dict[str, tuple[str, bool | None]] = {}
         for file in manifest.tables["runs"]:
             if file.source == source and overlaps(file, ids):
-                stored = read_parquet(self.folder.path(file.path), columns).to_pydict()
+                stored = read_parquet(self.trusted(file), columns).to_pydict()
                 values = zip(stored["run_hash"], stored["is_copy"], strict=True)
                 known.update(zip(stored["run_id"], values, strict=True))
         added, updated = [], []
@@ -220,9 +237,10 @@ class Catalog:
                 tables=files,
                 sources={**manifest.sources, **(sheets or {})},
                 cursors={**manifest.cursors, **(cursors or {})},
+                parent=manifest.sha256,
+                catalog=manifest.catalog or uuid.uuid4().hex,
             )
-            name = manifest_name(following.version)
-            if self.folder.put_bytes_if_absent(name, following.to_json()):
+            if self.make_newest(following, manifest.version):
                 return replace(outcome, version=following.version)
             # Another writer was first: let the others finish, each for another while.
             time.sleep(random.random() * min(0.02 * 2**attempt, MAX_PAUSE_SECONDS))
@@ -230,6 +248,19 @@ class Catalog:
             f"{self.folder.place}: other writers committed first {MAX_COMMIT_TRIES} times; "
             "try again"
         )
+
+    def make_newest(self, following: Manifest, parent: int) -> bool:
+        """Make a manifest the newest state; return False if another writer was first."""
+        name = manifest_name(following.version)
+        if not self.folder.put_bytes_if_absent(name, following.to_json()):
+            return False
+        if is_overtaken(self.folder, following.version, parent):
+            self.folder.remove(name)
+            return False
+        sha256 = digest(following.content())
+        write_head(self.folder, following.version, sha256, following.catalog)
+        pack(self.folder)
+        return True
 
     def without(
         self, files: tuple[DataFile, ...], table: str, source: str, run_ids: set[str]
@@ -247,17 +278,22 @@ class Catalog:
             if file.source != source or not overlaps(file, ids):
                 kept.append(file)
                 continue
-            path = self.folder.path(file.path)
+            path = self.trusted(file)
             if not pc.any(pc.is_in(read_parquet(path, ["run_id"])["run_id"], gone)).as_py():
                 kept.append(file)
                 continue
             rows = read_parquet(path)
             rest = rows.filter(pc.invert(pc.is_in(rows["run_id"], gone)))
-            kept.extend(self.write(table, source, rest))
+            kept.extend(self.write(table, source, rest, hashed=file.hashed))
         return tuple(kept)
 
-    def write(self, table: str, source: str, rows: pa.Table) -> tuple[DataFile, ...]:
-        """Write sorted rows as new files named by their content; return them."""
+    def write(
+        self, table: str, source: str, rows: pa.Table, *, hashed: bool = False
+    ) -> tuple[DataFile, ...]:
+        """Write sorted rows as new files named by their content; return them.
+
+        `hashed` says that the hashes of their runs were taken from these very values.
+        """
         if rows.num_rows == 0:
             return ()
         written = []
@@ -266,7 +302,9 @@ class Catalog:
             try:
                 write_parquet(part, temporary)
                 keys = pc.min_max(part["run_id"]).as_py() if "run_id" in part.column_names else {}
-                written.append(self.put_file(table, source, temporary, part.num_rows, keys))
+                file = self.put_file(table, source, temporary, part.num_rows, keys)
+                columns = fingerprint(part.schema)
+                written.append(replace(file, columns=columns, hashed=hashed))
             except OSError as error:
                 discard(temporary)
                 raise write_error(temporary, error) from error

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
+from ncpl_data.catalog.complete import complete
 from ncpl_data.catalog.curate import curate
 from ncpl_data.catalog.errors import (
     InputError,
@@ -222,7 +223,7 @@ def check(
     while batch := list(islice(stream, BATCH_RUNS)):
         yield from (item for item in batch if isinstance(item, Skipped))
         runs = [provenance(item, located) for item in batch if isinstance(item, Run)]
-        curated = [curate(run) for run in runs]
+        curated = [curate(complete(run)) for run in runs]
         refused = {}
         for index, run in enumerate(curated):
             if problems := problems_of(run):

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ncpl_data.catalog.content import refuse_false_hashes
 from ncpl_data.catalog.errors import InputError
 from ncpl_data.catalog.folder import TEMPORARY_PREFIX, write_error
 from ncpl_data.catalog.query import connect, run_sql
@@ -35,7 +36,7 @@ from ncpl_data.catalog.snapshots.read import (
 )
 from ncpl_data.catalog.snapshots.verify import write_checksums
 from ncpl_data.catalog.snapshots.write import Selection, write_tables
-from ncpl_data.catalog.splits import COLUMNS, assign_splits
+from ncpl_data.catalog.splits import assign_splits, columns_of
 from ncpl_data.catalog.store import Catalog
 from ncpl_data.catalog.twins import COLUMNS as TWIN_COLUMNS
 from ncpl_data.catalog.twins import merge_twins
@@ -69,7 +70,7 @@ def select(
             f" by --where {where}" if where else "; ingest a source first: ncpl-data ingest NAME"
         )
         raise InputError(f"no run of {catalog.folder.place} is selected{reason}")
-    columns = list(dict.fromkeys([*COLUMNS, *TWIN_COLUMNS]))
+    columns = list(dict.fromkeys([*columns_of(policy), *TWIN_COLUMNS]))
     rows = catalog.read("runs", columns)
     all_by_source = count_values(rows["source"])
     rows = rows.filter(pc.is_in(rows["run_id"], pa.array(chosen, type=pa.string())))
@@ -108,6 +109,7 @@ def take_snapshot(
         )
     manifest = catalog.manifest()
     catalog = catalog.at(manifest.version)  # others may commit meanwhile
+    refuse_false_hashes(catalog, manifest)
     selected = select(catalog, where, policy, seed, keep_twins=keep_twins)
     runs, splits = selected.kept_runs(), selected.kept_splits()
     selection = {

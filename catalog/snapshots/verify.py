@@ -56,6 +56,9 @@ def snapshot_problems(path: Path) -> Iterator[tuple[str, str]]:
         if not place.is_file():
             damaged.add(name)
             yield name, "is missing"
+        elif place.is_symlink() or place.parent.resolve() != (path.resolve() / name).parent:
+            damaged.add(name)
+            yield name, "is a link; a snapshot holds its files itself"
         elif (found := file_sha256(place)) != entry["sha256"]:
             damaged.add(name)
             yield (

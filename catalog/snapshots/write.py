@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ncpl_data.catalog.complete import complete_rows
 from ncpl_data.catalog.errors import IntegrityError
 from ncpl_data.catalog.manifest import DataFile, Manifest
 from ncpl_data.catalog.merge import clusters, engine, merged, order_by, rows_of, scan
@@ -134,7 +135,7 @@ def write_runs(
         ),
     )
     con.register("twins", twins)
-    source = scan(con, catalog.paths("runs", manifest), schema)
+    source = scan(con, [catalog.trusted(f) for f in manifest.tables["runs"]], schema)
     sql = (
         "select r.* replace (coalesce(t.hash, r.run_hash) as run_hash, "
         "coalesce(t.twins, r.same_as) as same_as) "
@@ -143,7 +144,7 @@ def write_runs(
     )
     with PartWriter(draft, "runs/part", schema, MAX_FILE_ROWS) as writer:
         for rows in rows_of(con, sql, schema):
-            writer.add(rows)
+            writer.add(complete_rows(rows, manifest.submitted))
     return [entry(draft, path) for path in writer.paths]
 
 
@@ -169,7 +170,7 @@ def fills_of(
     keys = FILLS[table]
     members = [i for m in selected.merged for i in (m.run_id, *m.dropped)]
     register(con, "members", {"run_id": pa.array(members, type=pa.string())})
-    source = scan(con, catalog.paths(table, manifest), table_schemas()[table])
+    source = scan(con, [catalog.trusted(f) for f in manifest.tables[table]], table_schemas()[table])
     columns = ", ".join(("run_id", *keys))
     sql = f"select distinct {columns} from {source} semi join members using (run_id)"
     held: dict[str, set[tuple[str, ...]]] = {}
@@ -207,10 +208,10 @@ def write_source(
     if is_whole:  # then no run of it is a dropped twin, which could fill another
         for group in clusters(files):
             if len(group) == 1 and can_copy(catalog, group[0], table, n_files=len(files)):
-                copy_file(catalog.folder.path(group[0].path), group[0], writer.next_path())
+                copy_file(catalog.trusted(group[0]), group[0], writer.next_path())
                 yield group[0].rows
                 continue
-            for rows in merged(con, table, [catalog.folder.path(f.path) for f in group]):
+            for rows in merged(con, table, [catalog.trusted(f) for f in group]):
                 writer.add(rows)
                 yield rows.num_rows
             writer.end_file_if_large(COPY_ROWS)
@@ -223,8 +224,7 @@ def write_source(
 def can_copy(catalog: Catalog, file: DataFile, table: str, *, n_files: int) -> bool:
     """Return whether a file may stand in a snapshot as it is."""
     is_large = file.rows >= COPY_ROWS or n_files == 1
-    path = catalog.folder.path(file.path)
-    return is_large and has_schema(path, table_schemas()[table])
+    return is_large and has_schema(catalog.trusted(file), table_schemas()[table])
 
 
 def copy_file(path: Path, file: DataFile, target: Path) -> None:
@@ -246,7 +246,7 @@ def picked(
 ) -> Iterator[pa.Table]:
     """Yield the rows of some runs, and what dropped twins bring under the kept runs' ids."""
     schema = table_schemas()[table]
-    source = scan(con, [catalog.folder.path(f.path) for f in files], schema)
+    source = scan(con, [catalog.trusted(f) for f in files], schema)
     register(con, "picks", {"run_id": run_ids})
     sql = f"select * from {source} semi join picks using (run_id)"
     if fills is not None:

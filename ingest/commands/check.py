@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import click
@@ -30,31 +31,41 @@ def check(
     Files: present, the bytes the manifest says, sorted. Rows: one row a run, no curve without
     its run, steps increase, tokens = batch x sequence x step.
     """
-    from ncpl_data.catalog.check import check_catalog
-    from ncpl_data.catalog.errors import InputError
-    from ncpl_data.catalog.manifest import versions
+    from ncpl_data.catalog.chain import history_problems
+    from ncpl_data.catalog.check import check_catalog, n_unlisted
+    from ncpl_data.catalog.errors import InputError, NcplDataError
+    from ncpl_data.catalog.history import versions
     from ncpl_data.catalog.store import Catalog
 
     catalog = Catalog(catalog_folder, at)
-    if not versions(catalog.folder):
+    if not versions(catalog.folder) and not history_problems(catalog.folder):
         raise InputError(
             f"{catalog.folder.place} holds no catalog; name one with --catalog, or begin it: "
             "ncpl-data ingest NAME"
         )
-    n_bytes = sum(f.bytes for files in catalog.manifest().tables.values() for f in files)
+    n_bytes = 0
+    with contextlib.suppress(NcplDataError):  # `check_catalog` tells what is wrong
+        n_bytes = sum(f.bytes for files in catalog.manifest().tables.values() for f in files)
     with console.progress("checking", "B", n_bytes) as progress:
         problems = check_catalog(catalog, deep=deep, snapshots=not no_snapshots, progress=progress)
+    unlisted = n_unlisted(catalog)
     console.result(
         {
             "catalog": catalog.folder.place,
             "ok": not problems,
+            "unlisted_files": unlisted,
             "problems": [p.as_dict() for p in problems],
         },
         "\n".join(str(p) for p in problems) or f"{catalog.folder.place}: all is well",
     )
+    if unlisted:
+        console.note(
+            f"{unlisted:,} data files are in no state: a writer was killed, or is at work, or "
+            "commits were lost. What they hold: ncpl-data repair"
+        )
     if problems:
         console.note(
-            f"{len(problems)} problems. A damaged file: restore it from a copy, or go back to an "
-            "older state: ncpl-data check --at MANIFEST"
+            f"{len(problems)} problems. Restore damaged files from a copy, or see what can be "
+            "saved without one: ncpl-data repair"
         )
     return EXIT_INVALID if problems else 0

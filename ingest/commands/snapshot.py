@@ -20,11 +20,12 @@ Examples:
   ncpl-data snapshot --where "source = 'steplaw' and n_experts is null" --name dense
   ncpl-data snapshot list
   ncpl-data snapshot --split compute:1e20 --seed 1
+  ncpl-data snapshot --split community
   ncpl-data snapshot verify latest
   ncpl-data snapshot diff 41b0658 latest
 \b
 Split policies: ncpl (the published one), ncpl-open (the same, other runs in train), group-hash,
-compute:FLOP, source:NAME.
+compute:FLOP, source:NAME, community (the published one, and parts of every other family).
 """
 
 

@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ncpl.data.fields import FIELDS, SILENT, derive
+from ncpl.data.schedules import Schedules
 from ncpl.errors import SnapshotError
-from ncpl.model.curve_head import Schedules
 
 FORMAT = "ncpl-snapshot/1"
 WHOLE = 0.995
@@ -273,6 +273,16 @@ class Snapshot:
             frac[row, : len(at)] = share[at]
             loss[row, : len(at)] = values[begin:end][at]
         return Points(frac, loss)
+
+
+def sizes(runs: Runs) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return non-embedding parameters and tokens of every run; NaN where unknown."""
+    rows = [derive(config) for config in runs.configs]
+    params, tokens = (
+        np.array([row.get(name) or np.nan for row in rows], dtype=np.float64)
+        for name in ("params_non_embedding", "data_tokens")
+    )
+    return params, tokens
 
 
 def _share(final_step: int | None, train_steps: int | None) -> float:

@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ncpl.data.fields import derive
-from ncpl.data.snapshot import WHOLE, Runs, Snapshot
+from ncpl.data.snapshot import WHOLE, Runs, Snapshot, sizes
 from ncpl.laws.chinchilla import REFERENCE, Chinchilla
 from ncpl.model.bundle import Bundle
 from ncpl.model.curve_head import LATE
-from ncpl.model.ensemble import Fit, sizes
+from ncpl.model.ensemble import Fit
 
 Array = npt.NDArray[np.float64]
 SPLITS = ("id", "ood")

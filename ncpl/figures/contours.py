@@ -23,7 +23,7 @@ from ncpl.figures.style import (
     thinned,
 )
 from ncpl.laws.steplaw import PUBLISHED
-from ncpl.model.bundle import Bundle
+from ncpl.model.predictor import Predictor
 
 if TYPE_CHECKING:
     from ncpl.plan.recommend import Recommendation
@@ -35,7 +35,7 @@ SAME_FRAC = 0.02
 
 
 def contours(
-    bundle: Bundle,
+    bundle: Predictor,
     runs: Runs,
     path: Path,
     *,
@@ -78,7 +78,7 @@ def contours(
     save(plt, figure, path)
 
 
-def plan_figure(bundle: Bundle, found: Recommendation, runs: Runs | None, path: Path) -> None:
+def plan_figure(bundle: Predictor, found: Recommendation, runs: Runs | None, path: Path) -> None:
     """Write the plane of learning rate and batch size around a recommendation.
 
     All other fields are those recommended; measured runs of that size and tokens are shown where a

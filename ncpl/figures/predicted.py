@@ -6,16 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ncpl.data.snapshot import Runs
+from ncpl.data.snapshot import Runs, sizes
 from ncpl.errors import NcplError
 from ncpl.evaluate.scores import SPLITS
 from ncpl.figures.style import LAW_COLOUR, LOSS_LABEL, NCPL_COLOUR, SCALE, pyplot, save
-from ncpl.model.bundle import Bundle
-from ncpl.model.ensemble import sizes
+from ncpl.model.predictor import Predictor
 
 
 def predicted_against_measured(
-    bundle: Bundle, runs: Runs, path: Path, *, source: str | None = None
+    bundle: Predictor, runs: Runs, path: Path, *, source: str | None = None
 ) -> None:
     """Write predicted against measured losses with 90% intervals: a row a source, ID and OOD."""
     plt = pyplot()

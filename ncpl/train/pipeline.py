@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-import ncpl
 from ncpl.data.snapshot import Runs, Snapshot
 from ncpl.errors import SnapshotError
 from ncpl.evaluate.card import render
@@ -21,6 +20,7 @@ from ncpl.model.bundle import Bundle
 from ncpl.model.config import FitConfig
 from ncpl.train.calibrate import calibrate, excess_of_open
 from ncpl.train.fit import fit_family
+from ncpl.version import __version__
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ def train_bundle(
         "seed": seed,
         "warm_start": warm_start and warm_start.snapshot_id,
         "sources": snapshot.manifest.get("sources", []),
-        "versions": {"ncpl": ncpl.__version__, "torch": torch.__version__},
+        "versions": {"ncpl": __version__, "torch": torch.__version__},
     }
     rescore(bundle, snapshot, runs)
     bundle.save(folder)

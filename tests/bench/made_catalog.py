@@ -30,8 +30,8 @@ def make_catalog(root: Path, n_runs: int) -> Catalog:
             manifest: Manifest, source: str = source, runs: pa.Table = runs, rows: pa.Table = curves
         ) -> tuple[Files, Outcome]:
             files = dict(manifest.tables)
-            files["runs"] += catalog.write("runs", source, runs)
-            files["curves"] += catalog.write("curves", source, rows)
+            files["runs"] += catalog.write("runs", source, runs, hashed=True)
+            files["curves"] += catalog.write("curves", source, rows, hashed=True)
             outcome = Outcome(added=tuple(runs["run_id"].to_pylist()))
             files["ingests"] += catalog.write(
                 "ingests", source, ingest_row(source, "made", outcome, "")

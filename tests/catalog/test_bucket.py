@@ -20,7 +20,7 @@ from ncpl_data.catalog.compact import compact
 from ncpl_data.catalog.errors import InputError, SourceUnreachableError
 from ncpl_data.catalog.folder import LocalFolder
 from ncpl_data.catalog.gc import collect
-from ncpl_data.catalog.manifest import versions
+from ncpl_data.catalog.history import versions
 from ncpl_data.catalog.snapshots.take import take_snapshot
 from ncpl_data.catalog.snapshots.verify import verify_snapshot
 from ncpl_data.catalog.store import Catalog

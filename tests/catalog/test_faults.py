@@ -20,7 +20,7 @@ from made_runs import CONTEXT, made_run, put, take_names, write_compact_freeze, 
 from ncpl_data.catalog.check import check_catalog
 from ncpl_data.catalog.compact import compact
 from ncpl_data.catalog.folder import LocalFolder
-from ncpl_data.catalog.manifest import versions
+from ncpl_data.catalog.history import versions
 from ncpl_data.catalog.snapshots.read import list_folders
 from ncpl_data.catalog.snapshots.take import take_snapshot
 from ncpl_data.catalog.snapshots.verify import snapshot_problems

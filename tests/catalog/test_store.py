@@ -10,7 +10,7 @@ import pytest
 
 from ncpl_data.catalog.curve import Curve
 from ncpl_data.catalog.errors import InputError, IntegrityError
-from ncpl_data.catalog.manifest import read_manifest, versions
+from ncpl_data.catalog.history import read_manifest, versions
 from ncpl_data.catalog.outcome import Outcome
 from ncpl_data.catalog.record import Evaluation, Run, Skipped
 from ncpl_data.catalog.store import Catalog

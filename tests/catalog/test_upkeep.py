@@ -21,7 +21,8 @@ from ncpl_data.catalog.check import check_catalog
 from ncpl_data.catalog.compact import compact, worthwhile
 from ncpl_data.catalog.curve import Curve
 from ncpl_data.catalog.gc import collect
-from ncpl_data.catalog.manifest import DataFile, manifest_name, read_manifest, versions
+from ncpl_data.catalog.history import read_manifest, versions
+from ncpl_data.catalog.manifest import DataFile, manifest_name
 from ncpl_data.catalog.parquet import PartWriter, at_run_boundaries, write_parquet
 from ncpl_data.catalog.snapshots.diff import difference
 from ncpl_data.catalog.snapshots.take import take_snapshot
@@ -165,6 +166,8 @@ def test_a_file_of_an_older_release_lacks_columns_and_is_read(catalog: Catalog) 
     manifest = catalog.manifest()
     path = catalog.paths("runs")[0]
     old = pq.read_table(path).drop_columns(["optimizer", "metrics", "flags", "is_copy"])
+    old_hash = made_run("a", optimizer=None).content_hash()
+    old = set_column(old, "run_hash", [old_hash])
     temporary = catalog.folder.temporary("data/runs/new")
     write_parquet(old, temporary)
     keys = {"min": "made/a", "max": "made/a"}

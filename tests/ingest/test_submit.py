@@ -87,7 +87,7 @@ RARELY_STATED = {
     *("source_run", "d_ff_shared_expert", "nominal_train_tokens", "tensor_parallel"),
     *("pipeline_parallel", "tokens_per_second", "mfu_frac", "step_time_seconds"),
     *("wall_time_seconds", "train_flops", "code_revision", "revision", "file", "file_sha256"),
-    "flags",
+    *("flags", "loss_family"),
 }
 
 
@@ -208,7 +208,7 @@ def test_a_run_under_another_name_is_found(
 @pytest.mark.parametrize(
     ("column", "value", "code"),
     [
-        ("optimizer__learning_rate", 9.0, 1),
+        ("optimizer__learning_rate", 0.9, 1),
         ("schedule__batch_size_sequences", 32, 1),
         ("model__n_layers", 24, 1),
         ("optimizer__learning_rate", 0.001001, 0),  # rounded elsewhere

@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ncpl.data.fields import derive
-from ncpl.data.snapshot import Family, Runs
+from ncpl.data.snapshot import Family, Runs, sizes
 from ncpl.errors import ConfigError
 from ncpl.laws.chinchilla import Chinchilla
 from ncpl.model.config import FitConfig
-from ncpl.model.ensemble import Fit, sizes
+from ncpl.model.ensemble import Fit
 from ncpl.train.calibrate import folds
 from ncpl.train.fit import fit_family
 
@@ -37,8 +37,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 """Changes of the configuration, by name."""
 MIN_LEFT_OUT, N_FOLDS, STEPS = 20, 3, 800
+COMMAND = "python -m research.ablate --json"
 PAPER = "paper's mode"
-"""Begins the names of variants that `ncpl.ablate_base` measures."""
+"""Begins the names of variants that `research.ablate.bases` measures."""
 Row = dict[str, Any]
 LeftOut = tuple[str, npt.NDArray[np.bool_]]
 
@@ -131,7 +132,7 @@ def merged(old: Sequence[Row], new: Sequence[Row]) -> list[Row]:
 
 
 def read_rows(file: Path) -> list[Row]:
-    """Return the ablations in a file that `ncpl ablate --json` wrote.
+    """Return the ablations in a file that `python -m research.ablate --json` wrote.
 
     Raises ConfigError where it is none.
     """
@@ -141,11 +142,11 @@ def read_rows(file: Path) -> list[Row]:
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
     except (ValueError, TypeError, KeyError) as error:
-        raise ConfigError(f"{file}: expected the output of ncpl ablate --json") from error
+        raise ConfigError(f"{file}: expected the output of {COMMAND}") from error
     if not is_good:
         raise ConfigError(
             f"{file}: every row of ablations needs a source, a variant and the error inside, nats; "
-            "take the output of ncpl ablate --json"
+            f"take the output of {COMMAND}"
         )
     return list(rows)
 

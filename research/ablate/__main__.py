@@ -1,4 +1,4 @@
-"""Command ncpl ablate."""
+"""The command: python -m research.ablate."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import click
 from ncpl.commands.options import bundle_option, catalog_option, common, snapshot_option
 
 if TYPE_CHECKING:
-    from ncpl.ablate_base import Trial
     from ncpl.language.settings import LanguageConfig
     from ncpl.model.bundle import Bundle
+    from research.ablate.bases import Trial
 
 log = logging.getLogger(__name__)
 Found = dict[str, list[dict[str, Any]]]
 BASE_PRESET = "smollm2-cpu"
 
 
-@click.command()
+@click.command("research.ablate")
 @click.option("--write", is_flag=True, help="Put the tables on the bundle's card.")
 @click.option(
     "--base",
@@ -72,17 +72,19 @@ def ablate(
     One member with the bundle's settings is fitted again and again without whole groups, one size
     or one optimizer, and without one part of the model. Held-out runs are never used.
 
-    Example: ncpl ablate --bundle runs/ncpl --snapshot latest --write
+    Example: python -m research.ablate --bundle runs/ncpl --snapshot latest --write
 
     With --base, the paper's mode is trained on the same folds from pretrained and from random
-    weights (half an hour on one core): ncpl ablate --base smollm2 --layers 4 --json > rows.json
+    weights (half an hour on one core):
+
+    python -m research.ablate --base smollm2 --layers 4 --json > rows.json
     """
     if base is None and (layers, epochs, config_file) != (None, None, None):
         raise click.UsageError("--layers, --epochs and --config go with --base")
     if base is not None and rows_file is not None:
         raise click.UsageError("give --base or --rows, not both")
-    from ncpl.ablate import read_rows
     from ncpl.evaluate.card import noted
+    from research.ablate.parts import read_rows
 
     # Before an hour of training: a folder that cannot be written to is told at once.
     has_parts = base is None and rows_file is None
@@ -107,22 +109,15 @@ def ablate(
 
 
 def _bundle(folder: Path | None) -> Bundle:
-    from ncpl.errors import BundleError
-    from ncpl.model.bundle import Bundle, load
+    from ncpl.bundles import load_ensemble
 
-    bundle = load(folder)
-    if not isinstance(bundle, Bundle):
-        raise BundleError(
-            f"{folder} is a bundle of the paper's mode, whose card has no ablations; name one of "
-            "the other kind, or none for that of the package"
-        )
-    return bundle
+    return load_ensemble(folder, what="ablations")
 
 
 def _parts(bundle: Bundle, snapshot: str, catalog: Path | None, *, is_silent: bool) -> Found:
-    from ncpl.ablate import ablations, joint, leave_one_out
     from ncpl.data.find import find_snapshot
     from ncpl.train.fit import settled
+    from research.ablate.parts import ablations, joint, leave_one_out
 
     runs = find_snapshot(snapshot, catalog).runs()
 
@@ -164,9 +159,9 @@ def _bases(
     *,
     is_silent: bool,
 ) -> Found:
-    from ncpl.ablate_base import compare_bases
     from ncpl.data.find import find_snapshot
     from ncpl.language.pipeline import bar_of
+    from research.ablate.bases import compare_bases
 
     trainings: list[dict[str, Any]] = []
 
@@ -188,9 +183,9 @@ def _bases(
 
 
 def _write(found: Found, bundle: Bundle, folder: Path | None) -> None:
-    from ncpl.ablate import merged
     from ncpl.evaluate.card import render
     from ncpl.model.bundle import DEFAULT
+    from research.ablate.parts import merged
 
     new = {name: rows for name, rows in found.items() if name != "trainings"}
     new["ablations"] = merged(bundle.about.get("ablations", []), new["ablations"])
@@ -198,3 +193,7 @@ def _write(found: Found, bundle: Bundle, folder: Path | None) -> None:
     target = folder or DEFAULT
     bundle.save(target)
     (target / "README.md").write_text(render(bundle.card()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    ablate()

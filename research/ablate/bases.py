@@ -1,8 +1,8 @@
 """What a pretrained base gives the paper's mode, against random weights of the same shape.
 
-On training runs: whole groups are left out of a training and scored, those of `ncpl.ablate`. Of the
-other runs the paper's mode holds out groups of its own; they choose the step and, in trainings of
-few epochs, the rates of each arm. ID and OOD are never used.
+On training runs: whole groups are left out of a training and scored, those of `parts`. Of the other
+runs the paper's mode holds out groups of its own; they choose the step and, in trainings of few
+epochs, the rates of each arm. ID and OOD are never used.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from ncpl.ablate import N_FOLDS, PAPER
 from ncpl.data.snapshot import Family, Runs, Snapshot
 from ncpl.errors import ConfigError
 from ncpl.language.base import Base, load_base, new_backbone
@@ -36,6 +35,7 @@ from ncpl.language.settings import LanguageConfig
 from ncpl.language.train import BEST, Trainer
 from ncpl.language.vocabulary import Vocabulary
 from ncpl.train.calibrate import folds
+from research.ablate.parts import N_FOLDS, PAPER
 
 PRETRAINED, RANDOM = ARMS = ("pretrained", "random")
 RATES = (1e-4, 3e-4, 8e-4, 2e-3, 5e-3)

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from ncpl.ablate import VARIANTS, ablations, joint, leave_one_out
 from ncpl.data.snapshot import Runs
 from ncpl.model.config import FitConfig
+from research.ablate.parts import VARIANTS, ablations, joint, leave_one_out
 
 
 @pytest.fixture

@@ -12,9 +12,6 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from ncpl import ablate_base
-from ncpl.ablate import PAPER, merged
-from ncpl.ablate_base import ARMS, Trial, compare_bases, shrunk
 from ncpl.cli import main
 from ncpl.data.snapshot import Runs, Snapshot
 from ncpl.errors import ConfigError
@@ -26,6 +23,10 @@ from ncpl.language.sequence import Sequencer
 from ncpl.language.settings import LanguageConfig
 from ncpl.language.vocabulary import Vocabulary
 from ncpl.model.bundle import DEFAULT
+from research.ablate import bases
+from research.ablate.__main__ import ablate
+from research.ablate.bases import ARMS, Trial, compare_bases, shrunk
+from research.ablate.parts import PAPER, merged
 
 SHAPE = {
     "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
@@ -67,18 +68,18 @@ def test_both_arms_are_trained_alike_on_training_runs_alone(
     snapshot: Snapshot, runs: Runs, config: LanguageConfig, model: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(ablate_base, "RATES", (1e-4, 3e-3))
+    monkeypatch.setattr(bases, "RATES", (1e-4, 3e-3))
     train = runs.where(split="train")
     few = train.take(np.arange(len(train)) % 4 == 0)
     starts: dict[str, list[dict[str, torch.Tensor]]] = {arm: [] for arm in ARMS}
-    built = ablate_base._Comparison.network
+    built = bases._Comparison.network
 
-    def network(self: ablate_base._Comparison, arm: str, seed: int) -> Network:
+    def network(self: bases._Comparison, arm: str, seed: int) -> Network:
         found = built(self, arm, seed)
         starts[arm].append({n: t.clone() for n, t in found.base.state_dict().items()})
         return found
 
-    monkeypatch.setattr(ablate_base._Comparison, "network", network)
+    monkeypatch.setattr(bases._Comparison, "network", network)
     whole_base = load_base(config, seed=0)
     assert whole_base.vocabulary is not None
     words = ["model", "size:", "data", "learning", "rate:", "batch", "loss", "at:"]
@@ -158,8 +159,8 @@ def test_rows_measured_elsewhere_come_onto_the_card(own_bundle: Path, tmp_path: 
     file.write_text(json.dumps({"ablations": rows, "trainings": []}))
     before = (own_bundle / "weights.safetensors").read_bytes()
     parts = json.loads((own_bundle / "card.json").read_text())["ablations"]
-    command = ["ablate", "--rows", str(file), "--write", "--bundle", str(own_bundle)]
-    result = CliRunner().invoke(main, command)
+    command = ["--rows", str(file), "--write", "--bundle", str(own_bundle)]
+    result = CliRunner().invoke(ablate, command)
     assert result.exit_code == 0, result.output
     assert (own_bundle / "weights.safetensors").read_bytes() == before
     assert json.loads((own_bundle / "card.json").read_text())["ablations"] == [*parts, *rows]
@@ -177,8 +178,8 @@ def test_rows_measured_elsewhere_come_onto_the_card(own_bundle: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "expected the output of ncpl ablate --json"),
-        ("[]", "expected the output of ncpl ablate --json"),
+        ("{", "expected the output of python -m research.ablate --json"),
+        ("[]", "expected the output of python -m research.ablate --json"),
         ('{"ablations": []}', "every row of ablations needs"),
         ('{"ablations": [{"source": "a", "variant": "b", "inside": NaN}]}', "every row"),
         ('{"ablations": [{"source": "a", "variant": 1, "inside": 0.1}]}', "every row"),
@@ -191,8 +192,8 @@ def test_rows_that_are_none_are_refused(
     file = tmp_path / "rows.json"
     file.write_text(text)
     before = (own_bundle / "card.json").read_bytes()
-    command = ["ablate", "--rows", str(file), "--write", "--bundle", str(own_bundle)]
-    result = CliRunner().invoke(main, command)
+    command = ["--rows", str(file), "--write", "--bundle", str(own_bundle)]
+    result = CliRunner().invoke(ablate, command)
     assert result.exit_code == 1
     assert message in result.output
     assert (own_bundle / "card.json").read_bytes() == before
@@ -206,7 +207,7 @@ def test_rows_that_are_none_are_refused(
     ],
 )
 def test_options_that_do_not_go_together(options: list[str], message: str) -> None:
-    result = CliRunner().invoke(main, ["ablate", *options])
+    result = CliRunner().invoke(ablate, options)
     assert result.exit_code == 2
     assert message in result.output
 
@@ -239,12 +240,12 @@ def test_the_command_measures_and_writes(
     settings = tmp_path / "settings.toml"
     settings.write_text(SETTINGS.replace("= 60", "= 400"))
     command = [
-        "ablate", "--base", str(model), "--layers", "1", "--epochs", "2", "--folds", "2",
+        "--base", str(model), "--layers", "1", "--epochs", "2", "--folds", "2",
         "--search-epochs", "1",
         "--config", str(settings),
         "--snapshot", str(snapshot.path), "--write", "--bundle", str(own_bundle), "--json",
     ]  # fmt: skip
-    result = CliRunner().invoke(main, command)
+    result = CliRunner().invoke(ablate, command)
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert [r["variant"] for r in found["ablations"]] == [
