@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ncpl.downstream.estimate import Estimate, binomial, chances
+from ncpl.downstream.losses import LossLaws
 from ncpl.downstream.table import Array, TaskTable
 
 POPULATION_ROUNDS = 8
@@ -125,13 +126,18 @@ class Hierarchy:
     name: str = "hierarchy"
     citation: str = "ours: ncpl/downstream/hierarchy.py"
     calibrated: bool = True
+    from_size: bool = False
+    """Whether losses of new models will come from laws of size and data, whose error the widths
+    must then hold too."""
 
     def fit(self, table: TaskTable) -> HierarchyFit:
         """Return the curves of a table's tasks in [0, 1]; others can not be fitted."""
         usable = np.isfinite(np.stack(list(features(table).values()))).all(axis=0)
         table = table.take(usable & np.isfinite(table.values).any(axis=1))
         found = fit_curves(table)
-        return replace(found, widening=widening_of(table)) if self.calibrated else found
+        if not self.calibrated:
+            return found
+        return replace(found, widening=widening_of(table, self.from_size))
 
 
 def fit_curves(table: TaskTable) -> HierarchyFit:
@@ -180,7 +186,7 @@ def fit_curves(table: TaskTable) -> HierarchyFit:
     return HierarchyFit(basis, theta, covariance, noise, float(main.min()))
 
 
-def widening_of(table: TaskTable) -> tuple[float, float]:
+def widening_of(table: TaskTable, from_size: bool = False) -> tuple[float, float]:
     """Return the factor of the widths and its growth with distance below the training losses.
 
     Models of the most compute are left out; the factor makes nine in ten of their results lie
@@ -196,7 +202,7 @@ def widening_of(table: TaskTable) -> tuple[float, float]:
             continue
         kept, out = table.take(np.sort(order[n_out:])), table.take(np.sort(order[:n_out]))
         fit = fit_curves(kept)
-        said = fit.predict(out)
+        said = fit.predict(LossLaws.fit(kept).predict(out) if from_size else out)
         error = np.abs(said.value - out.values)
         scoring = binomial(np.nan_to_num(said.value), out.tasks)
         model = np.sqrt(np.maximum(said.sd**2 - scoring**2, 1e-12))
