@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ncpl.downstream.estimate import Estimate, binomial, chances
+from ncpl.downstream.estimate import NORMAL_90, Estimate, binomial, chances
 from ncpl.downstream.losses import LossLaws
 from ncpl.downstream.table import Array, TaskTable
 
@@ -133,7 +133,8 @@ class Hierarchy:
     def fit(self, table: TaskTable) -> HierarchyFit:
         """Return the curves of a table's tasks in [0, 1]; others can not be fitted."""
         usable = np.isfinite(np.stack(list(features(table).values()))).all(axis=0)
-        table = table.take(usable & np.isfinite(table.values).any(axis=1))
+        scored = np.isfinite(table.values).any(axis=1)
+        table = table.take(np.asarray(usable & scored))
         found = fit_curves(table)
         if not self.calibrated:
             return found
@@ -192,8 +193,6 @@ def widening_of(table: TaskTable, from_size: bool = False) -> tuple[float, float
     Models of the most compute are left out; the factor makes nine in ten of their results lie
     inside. Without enough models the widths stay as the curves give them.
     """
-    from ncpl.downstream.estimate import NORMAL_90
-
     order = np.argsort(-np.nan_to_num(table.flop, nan=-np.inf), kind="stable")
     far, ratio = [], []
     for share in LEFT_OUT_SHARES:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -124,7 +124,7 @@ def sigmoid_of(feature: Callable[[TaskTable], Array]) -> FitTask:
         floor = train.tasks[j].chance or 0.0
 
         def curve(z: Array, at: Array) -> Array:
-            top = floor + (1 - floor) / (1 + np.exp(-z[0]))
+            top = floor + (1 - floor) / (1 + float(np.exp(-z[0])))
             return np.asarray(
                 floor + (top - floor) / (1 + np.exp(np.clip(np.exp(z[1]) * (at - z[2]), -50, 50)))
             )
@@ -209,7 +209,7 @@ def observational(train: TaskTable, j: int) -> Predict:
     first = directions[0] * (1.0 if directions[0].sum() > 0 else -1.0)
 
     def feature(table: TaskTable) -> Array:
-        return -np.nan_to_num(table.values[:, others] - middle) @ first
+        return np.asarray(-np.nan_to_num(table.values[:, others] - middle) @ first)
 
     return sigmoid_of(feature)(train, j)
 
@@ -231,8 +231,6 @@ PUBLISHED = (
 
 def with_task_losses(table: TaskTable) -> TaskTable:
     """Return the table with the tasks' own log-likelihoods among its losses too."""
-    from dataclasses import replace
-
     own = {
         f"task/{t.id}": table.values[:, j] for j, t in enumerate(table.tasks) if t.kind in LOSSES
     }

@@ -20,6 +20,8 @@ from ncpl.errors import ConfigError, SnapshotError
 
 Array = npt.NDArray[np.float64]
 RESERVED = ("model", "family", "params", "tokens", "loss")
+SUPERSEDED = "superseded_by_rerun"
+"""Flag of a run whose owner replaced it by another."""
 FEWEST_MODELS = 3
 LARGEST_PERCENT = 100.0
 
@@ -92,7 +94,7 @@ def from_snapshot(snapshot: Snapshot, source: str | None = None) -> TaskTable:
             f"{snapshot.path} holds no task results; ingest a source that has some, for example: "
             "ncpl-data ingest marin olmo_ladder && ncpl-data snapshot"
         )
-    owner = pc.list_element(pc.split_pattern(evals["run_id"], "/"), 0)
+    owner = owners(evals)
     sources = sorted(set(owner.to_pylist()))
     if source is None and len(sources) > 1:
         raise ConfigError(
@@ -106,12 +108,25 @@ def from_snapshot(snapshot: Snapshot, source: str | None = None) -> TaskTable:
     rows = at_the_end(evals.filter(pc.equal(owner, source)).to_pylist())
     names = ["run_id", "params_total", "params_non_embedding", "train_tokens", "model_family",
              "nominal_train_tokens", "dataset", "final_loss", "final_loss_metric", "metrics",
-             "optimizer"]  # fmt: skip
+             "optimizer", "flags"]  # fmt: skip
     runs = snapshot.table("runs", names)
     if runs is None:
         raise SnapshotError(f"{snapshot.path}: the table runs is missing")
-    known = {row["run_id"]: row for row in runs.to_pylist()}
+    known = {
+        row["run_id"]: row for row in runs.to_pylist() if SUPERSEDED not in (row["flags"] or ())
+    }
     return table_of(source, rows, known)
+
+
+def owners(evals: pa.Table) -> pa.ChunkedArray:
+    """Return the source of each row, which its run id begins with."""
+    return pc.list_element(pc.split_pattern(evals["run_id"], "/"), 0)
+
+
+def sources_with_tasks(snapshot: Snapshot) -> list[str]:
+    """Return the sources of a snapshot that have task results."""
+    evals = snapshot.table("evals", ["run_id"])
+    return [] if evals is None else sorted(set(owners(evals).to_pylist()))
 
 
 def at_the_end(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
