@@ -43,8 +43,10 @@ demo: $(VENV)/demo ## Ingest the shipped runs, freeze them, train NCPL, print th
 test: $(VENV)/dev ## Run the tests
 	$(RUN) $(BIN)/python -m pytest -n 2 --dist worksteal
 
-test-slow: $(VENV)/dev ## Run the tests of minutes: killed writers, S3, coverage of intervals
+test-slow: $(VENV)/dev ## Run the tests of minutes, then all others with the kernels of an old processor
 	$(RUN) $(BIN)/python -m pytest -n 2 --dist worksteal -m slow --timeout 1200
+	$(RUN) OPENBLAS_CORETYPE=Prescott ATEN_CPU_CAPABILITY=default \
+	  $(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: $(VENV)/dev .typecheck/ncpl_data ## Format, lint, import contracts, types, submissions
 	$(BIN)/ruff format --check .

@@ -24,6 +24,7 @@ from ncpl_data.catalog.twins import physical_runs
 Row = Mapping[str, Any]
 
 SHAPE = ("n_layers", "d_model")
+CHECKPOINT = "checkpoint_of_a_longer_run"
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Readiness:
     """Fields of `FIELDS` the model can read off it, derived ones included."""
     needs: Mapping[str, str]
     """Each other field, and what would give it."""
+    is_mixture_only: bool = False
+    """Whether the run is one of a study of mixtures that states no learning rate."""
 
     @property
     def is_usable(self) -> bool:
@@ -63,7 +66,8 @@ def model_ready(row: Row) -> Readiness:
     """
     full = Full(row)
     needs = {name: need for name, test in FIELDS.items() if (need := test(full)) is not None}
-    return Readiness(tuple(name for name in FIELDS if name not in needs), needs)
+    has = tuple(name for name in FIELDS if name not in needs)
+    return Readiness(has, needs, bool(full["mixture"]) and full["learning_rate"] is None)
 
 
 def needs_loss(row: Row) -> str | None:
@@ -138,7 +142,7 @@ FIELDS: Mapping[str, Callable[[Row], str | None]] = {
 """What a model reads off a run, and the test that says what it lacks."""
 
 COLUMNS = (
-    *families.COLUMNS, "learning_rate_groups", "vocab_size", "is_copy",
+    *families.COLUMNS, "learning_rate_groups", "vocab_size", "is_copy", "flags",
 )  # fmt: skip
 """Columns of `runs` that the rule looks at."""
 
@@ -156,6 +160,8 @@ class Coverage:
     """Those whose loss can be learned too: they ended, and it compares with others."""
     recipe: int = 0
     """Runs with learning rate, batch, schedule, warm-up and optimizer."""
+    recipe_asked: int = 0
+    """Runs of which a recipe is asked: not those of a study that varies the mixture alone."""
     has: Counter[str] = field(default_factory=Counter)
     needs: Counter[tuple[str, str]] = field(default_factory=Counter)
     """How many runs lack a field, by field and by what would give it."""
@@ -165,7 +171,8 @@ class Coverage:
         self.runs += 1
         self.sized += ready.has_size
         self.usable += ready.is_usable
-        self.recipe += ready.has_recipe
+        self.recipe += ready.has_recipe and not ready.is_mixture_only
+        self.recipe_asked += not ready.is_mixture_only
         self.has.update(ready.has)
         self.needs.update(ready.needs.items())
 
@@ -177,6 +184,7 @@ class Coverage:
             "size_and_data": self.sized,
             "usable": self.usable,
             "recipe": self.recipe,
+            "recipe_asked": self.recipe_asked,
             "fields": {name: self.has[name] for name in FIELDS},
             "needs": [
                 {"field": name, "needs": need, "runs": count}
@@ -191,15 +199,24 @@ def coverage(rows: Sequence[Row], *, by: str = "source") -> list[Coverage]:
     """Return the coverage of each source, and of all, each physical run counted once.
 
     Of the rows of one run the one that says most counts, the owner's where they say the same.
-    Runs of other stages and modalities, and rows without any loss, are left out.
+    Runs of other stages and modalities, rows without any loss, and checkpoints of a run whose later
+    ones are there too are left out.
     """
     physical = physical_runs(rows)
+    continued = {row.get("parent_run_id") for row in rows}
     best: dict[str, tuple[tuple[Any, ...], Row, Readiness]] = {}
     for row in rows:
         if row["final_loss"] is None or not is_text_pretraining(row):
             continue
+        if CHECKPOINT in (row.get("flags") or ()) and row["run_id"] in continued:
+            continue
         ready = model_ready(row)
-        rank = (ready.is_usable, ready.has_recipe, len(ready.has), row["is_copy"] is not True)
+        rank: tuple[Any, ...] = (
+            ready.is_usable,
+            ready.has_recipe,
+            len(ready.has),
+            row["is_copy"] is not True,
+        )
         key = physical[row["run_id"]]
         if key not in best or rank > best[key][0]:
             best[key] = (rank, row, ready)

@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
 import pyarrow as pa
 
+from ncpl_data.catalog.alike import COLUMNS as ALIKE_COLUMNS
+from ncpl_data.catalog.alike import Alike
 from ncpl_data.catalog.community import community_sides
 from ncpl_data.catalog.errors import InputError, IntegrityError
 from ncpl_data.catalog.families import COLUMNS as FAMILY_COLUMNS
@@ -32,7 +34,7 @@ SPLITS_SCHEMA = pa.schema(
         ("split_group", pa.string()),
     ]
 )
-COLUMNS = [
+OWN_COLUMNS = (
     "run_id",
     "source",
     "source_run",
@@ -46,8 +48,8 @@ COLUMNS = [
     "final_loss",
     "stage",
     "initial_weights",
-    *GROUP_COLUMNS,
-]
+)
+COLUMNS = list(dict.fromkeys((*OWN_COLUMNS, *GROUP_COLUMNS, *ALIKE_COLUMNS)))
 """Columns of `runs` that a policy may look at."""
 
 # The reference code calls its held-out parts in_val (same sizes) and ood_val (larger models).
@@ -57,6 +59,8 @@ COPYING_SOURCES = ("losscast", "ncpl_logs")
 """Sources that hold runs of the published ones under their names."""
 NCPL_LIMIT_PARAMS = 430e6
 """Non-embedding parameters above which the published split holds runs out."""
+CONTRIBUTED = "is_contributed"
+"""Key of a row, beside its columns: whether somebody submitted it."""
 HELD_OUT_FRAC = 0.2
 """Share of groups that a drawn split keeps for `id`."""
 
@@ -107,8 +111,9 @@ def assign_ncpl_open(rows: Sequence[Row], argument: str, seed: int | None) -> li
     """Return the published split with all other runs in train that give nothing held out away.
 
     So new submissions are learned from while id and ood stay frozen. On no side are runs of a held-
-    out group (within NEAR_FRAC of its size and tokens), runs above the published limit of size, and
-    runs whose size or tokens are not known.
+    out group (within NEAR_FRAC of its size and tokens), runs above the published limit of size,
+    runs whose size or tokens are not known, and contributed runs with the settings of a held-out
+    one, whatever they call their optimizer (catalog/alike.py).
     """
     found = assign_ncpl(rows, argument, seed)
     physical = physical_runs(rows)
@@ -119,8 +124,11 @@ def assign_ncpl_open(rows: Sequence[Row], argument: str, seed: int | None) -> li
         for row in rows
         if sides.get(row["run_id"], "train") != "train"
     }
+    tested = Alike(row for row in rows if sides.get(row["run_id"], "train") != "train")
     for row in rows:
         size, tokens = row["params_non_embedding"], tokens_of(row)
+        if row.get(CONTRIBUTED) and any(tested.find(row)):
+            continue
         if not is_outcome(row) or physical[row["run_id"]] in published:
             continue
         if not size or not tokens or size > NCPL_LIMIT_PARAMS:
@@ -262,15 +270,19 @@ def check_leaks(assignments: Iterable[Assignment], rows: Iterable[Row]) -> None:
             )
 
 
-def assign_splits(runs: pa.Table, policy: str, seed: int | None = None) -> pa.Table:
+def assign_splits(
+    runs: pa.Table, policy: str, seed: int | None = None, submitted: Collection[str] = ()
+) -> pa.Table:
     """Return the table of splits for runs with the columns of the policy, sorted by run.
 
+    `submitted` holds the sources that submissions fill.
     Raises InputError for an unknown policy, IntegrityError for a split that leaks.
     """
     name, _, argument = policy.partition(":")
     if name not in POLICIES:
         raise InputError(f'there is no split policy "{name}"; known: {", ".join(POLICIES)}')
     rows = runs.select(columns_of(policy)).to_pylist()
+    rows = [row | {CONTRIBUTED: row["source"] in submitted} for row in rows]
     assignments = POLICIES[name](rows, argument, seed)
     check_leaks(assignments, rows)
     return splits_table(assignments, policy)

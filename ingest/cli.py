@@ -19,6 +19,7 @@ from ncpl_data.ingest.commands.query import query
 from ncpl_data.ingest.commands.record import record
 from ncpl_data.ingest.commands.rejects import rejects
 from ncpl_data.ingest.commands.repair import repair
+from ncpl_data.ingest.commands.review import review
 from ncpl_data.ingest.commands.show import show
 from ncpl_data.ingest.commands.snapshot import snapshot
 from ncpl_data.ingest.commands.sources import sources
@@ -51,6 +52,7 @@ for command in (
     validate,
     submit,
     rejects,
+    review,
     query,
     show,
     snapshot,

@@ -78,7 +78,7 @@ def model_coverage(at: int | None, catalog_folder: Path, console: Console) -> No
 
     rows = Catalog(catalog_folder, at).read("runs", list(model_ready.COLUMNS)).to_pylist()
     parts = [part.as_dict() for part in model_ready.coverage(rows)]
-    totals = ("runs", "size_and_data", "usable", "recipe")
+    totals = ("runs", "size_and_data", "usable", "recipe", "recipe_asked")
     table = [{"source": p["name"]} | {n: p[n] for n in totals} | p["fields"] for p in parts]
     text = table_text(table, ("source", *totals, *model_ready.FIELDS))
     if console.verbosity > 0:
@@ -88,10 +88,12 @@ def model_coverage(at: int | None, catalog_folder: Path, console: Console) -> No
     console.result({"parts": parts}, text)
     whole = parts[-1]
     if whole["runs"]:
-        size, recipe = (whole[n] / whole["runs"] for n in ("size_and_data", "recipe"))
+        size = whole["size_and_data"] / whole["runs"]
+        recipe = whole["recipe"] / (whole["recipe_asked"] or 1)
         console.note(
             f"of {whole['runs']:,} pretraining runs with a final loss {size:.1%} have size and "
-            f"data, {recipe:.1%} learning rate, batch, schedule, warm-up and optimizer"
+            f"data; of {whole['recipe_asked']:,} (mixture studies without a rate left out) "
+            f"{recipe:.1%} have learning rate, batch, schedule, warm-up and optimizer"
         )
 
 

@@ -33,7 +33,7 @@ def read_card(path: Path) -> dict[str, Any]:
             found["adam_epsilon"] = float(epsilon["eps"])
     base = BASE.search(text)
     if base:
-        found["init_from"] = base["base"]
+        found["base_model"] = base["base"]
     return found
 
 

@@ -150,6 +150,9 @@ def establish_task(draft: Draft) -> None:
     if start and start not in ("scratch", "resume"):
         rule = {"kind": "derived", "rule": f'init_from is "{start}": it starts from weights'}
         draft.set("/stage", "cpt", rule)
+        draft.set("/initial_weights", start)
+    if isinstance(config.get("base_model"), str):
+        draft.set("/initial_weights", config["base_model"])
     ask_about_start(draft)
 
 
@@ -189,7 +192,7 @@ def first_value(draft: Draft, metric: str) -> float:
 
 def ask_about_start(draft: Draft) -> None:
     """Tell that a run starts far below the loss of a fresh model, where no stage says why."""
-    if draft.get("/stage") or draft.get("/parent_run_id"):
+    if any(draft.get(p) for p in ("/stage", "/parent_run_id", "/initial_weights")):
         return
     vocabulary = draft.get("/model/vocab_size")
     floor = FRESH_FLOOR * math.log(vocabulary) if vocabulary and vocabulary > 1 else FIRST_LOSS
@@ -203,7 +206,7 @@ def ask_about_start(draft: Draft) -> None:
             if points[step] < floor:
                 draft.note(
                     f"{draft.where}: {metric} starts at {points[step]:g} at step {step}, below a "
-                    "fresh model: does the run start from trained weights? Say so: "
-                    "--set /stage=cpt (or sft), or --set /stage=pretrain"
+                    "fresh model: does the run start from trained weights? Say which: "
+                    "--set /initial_weights=NAME, or random where it starts from none"
                 )
             return

@@ -266,6 +266,7 @@ FORMS: tuple[Form, ...] = (
     Form("olmo", r"^\s+train/(?:Perplexity|PPL)= *{n}", {"train/ppl": r"= *{n}"}, step="block"),
     # Composer: [batch=366/48000]: and indented lines "Train loss/train/total: 10.3750"
     Form("composer", r"\[batch={step}/{of}\]", opens_block=True),
+    Form("composer", r"\[Eval batch=\d+/\d+\]", step="above"),
     Form(
         "composer",
         r"^\s+Train (?:loss/train/total|metrics/train/(?:Language)?(?:CrossEntropy|Perplexity)"

@@ -121,7 +121,8 @@ def state_settings(draft: Draft, reader: Reader) -> None:
     """State the settings, the later statement first, and the columns of the lines."""
     settings = reader.settings
     values = dict(settings.values)
-    unsure = [name for name in BATCH_NAMES if name in values]
+    # GPT-NeoX's train_batch_size is that of a whole step.
+    unsure = [name for name in BATCH_NAMES if name in values and not settings.is_megatron]
     for name, first, later, place in settings.conflicts:
         draft.note(f"{draft.where} line {place}: {name} is {later} after {first}; the later stands")
     if reader.planned is not None and not reader.is_stopped_by_clock:

@@ -140,6 +140,8 @@ class Settings:
 
     def state(self, name: str, text: str, place: int) -> bool:
         """Take a value given as text."""
+        if text.startswith(("{", "[")):
+            return True  # a group of settings, not one
         value = literal(text)
         self.say(name, text if value is None else value, "", place)
         return True

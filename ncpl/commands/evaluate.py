@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,25 +88,43 @@ def card(folder: Path | None, as_json: bool, no_progress: bool) -> None:
         raise BundleError(f"{where}: the card lacks {error}; train the bundle again") from error
 
 
-def print_scores(bundle: Any, as_json: bool, more: dict[str, Any]) -> None:
-    """Print a bundle's score table, as text or as one JSON object."""
+def print_scores(
+    bundle: Any,
+    as_json: bool,
+    more: dict[str, Any],
+    *,
+    outcomes: Sequence[dict[str, Any]] | None = None,
+) -> None:
+    """Print a bundle's score table, as text or as one JSON object.
+
+    After a training, with a line for each family of the snapshot.
+    """
     from ncpl.evaluate.scores import format_table
+    from ncpl.train.families import line
 
     about = bundle.about
+    split = about["scored_split"]
     if as_json:
         found = {
             "snapshot_id": about.get("scored_on", bundle.snapshot_id),
-            "split": "ncpl",
+            "split": split,
             "seeds": {fit.family[0]: fit.seeds for fit in bundle.fits},
             "scores": about["scores"],
             "curve_scores": about.get("curve_scores"),
             "coverage": about.get("coverage"),
+            **({} if outcomes is None else {"families": outcomes}),
             **more,
         }
         click.echo(json.dumps(found))
         return
-    click.echo(f"snapshot {about.get('scored_on', bundle.snapshot_id)}, split ncpl, nats per token")
-    click.echo(format_table(about["scores"]))
+    for outcome in outcomes or ():
+        click.echo(line(outcome))
+    where = about.get("scored_on", bundle.snapshot_id)
+    click.echo(f"snapshot {where}, split {split}, nats per token")
+    if about["scores"]:
+        click.echo(format_table(about["scores"]))
+    else:
+        click.echo("nothing is held out of these families, so there are no scores")
     for row in about.get("curve_scores") or []:
         click.echo(
             f"{row['source']} {row['split'].upper()}: curves of {row['n']} runs, MAE past 10% of "

@@ -66,7 +66,7 @@ def plan() -> None:
 )
 @click.option(
     "--plot", "plot_file", type=click.Path(path_type=Path),
-    help="PNG or SVG: loss over learning rate and batch size, with the choice.",
+    help="PNG or SVG: loss over what is free to choose, with the choice.",
 )  # fmt: skip
 @catalog_option
 @bundle_option
@@ -130,7 +130,7 @@ def recommend(
             on_optimizer=lambda name: bar.set_postfix_str(name) or bar.update(1),
         )
     if plot_file is not None:
-        from ncpl.figures.contours import plan_figure
+        from ncpl.figures.plan import plan_figure
 
         plan_figure(bundle, found, runs, plot_file)
     hours = device_hours(found.flop, flops_per_device, mfu)

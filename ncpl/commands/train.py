@@ -117,9 +117,18 @@ def train_main(
         max_minutes=max_minutes,
         progress=not no_progress,
     )
-    if plot_file is not None or installed.find_spec("matplotlib"):
+    drawn = None
+    if bundle.about["scores"] and (plot_file is not None or installed.find_spec("matplotlib")):
         from ncpl.figures.predicted import predicted_against_measured
 
-        plot_file = plot_file or out / "predicted-against-measured.png"
-        predicted_against_measured(bundle, runs, plot_file)
-    print_scores(bundle, as_json, {"bundle": str(out), "plot": plot_file and str(plot_file)})
+        drawn = plot_file or out / "predicted-against-measured.png"
+        predicted_against_measured(bundle, runs, drawn)
+    elif plot_file is not None:
+        told = f"no plot {plot_file}: the snapshot holds out no run of these families"
+        click.echo(told, err=True)
+    print_scores(
+        bundle,
+        as_json,
+        {"bundle": str(out), "plot": drawn and str(drawn)},
+        outcomes=bundle.about["outcomes"],
+    )

@@ -23,7 +23,7 @@ def coverage_bins(bundle: Predictor, runs: Runs, source: str | None = None) -> l
     rows: list[dict[str, Any]] = []
     for fit in bundle.fits:
         for split in SPLITS if source in (None, fit.family[0]) else ():
-            part = runs.where(family=fit.family, split=split)
+            part = runs.where(family=fit.family, split=split).readable()
             if not len(part):
                 continue
             found = bundle.intervals(fit, part.configs)

@@ -82,7 +82,7 @@ def find_groups(
         if source not in (None, fit.family[0]):
             continue
         for split in splits if not names else ("train", "id", "ood"):
-            part = runs.where(family=fit.family, split=split)
+            part = runs.where(family=fit.family, split=split).readable()
             own = [group for group in _groups(fit, split, part) if len(group.loss) >= 5]
             if names:
                 found += [group for group in own if group.name in names]

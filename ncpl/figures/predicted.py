@@ -22,7 +22,7 @@ def predicted_against_measured(
         fit
         for fit in bundle.fits
         if source in (None, fit.family[0])
-        and any(len(runs.where(family=fit.family, split=split)) for split in SPLITS)
+        and any(len(runs.where(family=fit.family, split=split).readable()) for split in SPLITS)
     ]
     if not fits:
         raise NcplError("the snapshot has no held-out runs of this bundle's sources to plot")
@@ -31,7 +31,7 @@ def predicted_against_measured(
     )
     for fit, row in zip(fits, axes, strict=True):
         for axis, split in zip(row, SPLITS, strict=True):
-            part = runs.where(family=fit.family, split=split)
+            part = runs.where(family=fit.family, split=split).readable()
             if not len(part):
                 axis.set_axis_off()
                 continue

@@ -269,6 +269,9 @@ def test_a_submission_does_not_take_the_place_of_a_published_run(
     evil |= {"same_as": [row["run_id"]], "provenance": {"is_copy": False}}
     evil["outcome"] = RUN["outcome"] | {"final_loss": 0.5}
     assert run("submit", write(tmp_path / "evil.jsonl", evil), *place)[0] == 0
+    _, unreviewed = run("snapshot", *place)
+    assert unreviewed["waiting"] == 1
+    assert run("review", "accept", "evil/a", "--reason", "believed", *place)[0] == 0
     _, taken = run("snapshot", *place)
     reader = pq.read_table(Path(taken["path"]) / "runs", columns=["run_id", "same_as"])
     same_as = {r["run_id"]: r["same_as"] for r in reader.to_pylist()}
