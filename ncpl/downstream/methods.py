@@ -124,13 +124,15 @@ def sigmoid_of(feature: Callable[[TaskTable], Array]) -> FitTask:
         floor = train.tasks[j].chance or 0.0
 
         def curve(z: Array, at: Array) -> Array:
-            top = floor + (1 - floor) / (1 + float(np.exp(-z[0])))
+            top = floor + (1 - floor) * float(1 / (1 + np.exp(-z[0])))
             return np.asarray(
                 floor + (top - floor) / (1 + np.exp(np.clip(np.exp(z[1]) * (at - z[2]), -50, 50)))
             )
 
         middles = np.quantile(x, [0.05, 0.5]) - np.array([0.5, 0.0]) * np.std(x)
-        starts = [(2.0, np.log(rate / max(np.std(x), 1e-6)), m) for m in middles for rate in (1, 3)]
+        starts = [
+            (2.0, np.log(rate / max(float(np.std(x)), 1e-6)), m) for m in middles for rate in (1, 3)
+        ]
         z = least_squares(lambda z: curve(z, x) - y, starts)
         return lambda table: curve(z, feature(table))
 

@@ -110,7 +110,7 @@ def task_of(raw: str, kind: str, *, source: str = "", n_shots: int | None = None
     if kind not in KINDS:
         raise ConfigError(
             f"task {raw!r}: {kind!r} is no kind of metric; expected one of "
-            f"{', '.join(sorted(set(KINDS)))}"
+            f"{', '.join(sorted(set(KINDS.values())))}"
         )
     base, parts, split, stated = raw, [], None, None
     known = canonical_names()
