@@ -10,7 +10,7 @@ from ncpl.errors import ConfigError
     [
         ("hellaswag", "accuracy", "", "hellaswag", "accuracy", 0.25, 10042, None),
         ("hellaswag_0shot", "accuracy", "marin", "hellaswag", "accuracy", 0.25, 10042, 0),
-        ("hellaswag_zeroshot", "acc", "overtraining", "hellaswag.0shot", "accuracy", 0.25, 10042, 0),
+        ("hellaswag_0_shot", "acc", "overtraining", "hellaswag.0shot", "accuracy", 0.25, 10042, 0),
         ("hellaswag", "accuracy", "overtraining", "hellaswag", "accuracy", 0.25, 10042, 10),
         ("arc_easy_test_mc", "acc", "", "arc_easy.test.mc", "accuracy", 0.25, 2376, None),
         ("csqa_val_rc", "len_norm", "", "commonsense_qa.val.rc", "accuracy_norm", 0.2, 1221, None),
