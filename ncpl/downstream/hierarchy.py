@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from ncpl.downstream.estimate import NORMAL_90, Estimate, binomial, chances
 from ncpl.downstream.losses import LossLaws
@@ -25,6 +26,9 @@ NOISE_SHRINKAGE = 0.2
 LEFT_OUT_SHARES = (0.15, 0.3, 0.5)
 """Shares of the models with the most compute that are left out in turn to calibrate widths."""
 FEWEST_MODELS = 8
+FEWEST_RESULTS = 4
+"""A task scored on fewer models gets no curve: the population alone would say nothing of it."""
+Places = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -135,10 +139,24 @@ class Hierarchy:
         usable = np.isfinite(np.stack(list(features(table).values()))).all(axis=0)
         scored = np.isfinite(table.values).any(axis=1)
         table = table.take(np.asarray(usable & scored))
-        found = fit_curves(table)
-        if not self.calibrated:
-            return found
-        return replace(found, widening=widening_of(table, self.from_size))
+        enough = np.flatnonzero(np.isfinite(table.values).sum(axis=0) >= FEWEST_RESULTS)
+        known = table.only(enough.tolist())
+        found = fit_curves(known)
+        if self.calibrated:
+            found = replace(found, widening=widening_of(known, self.from_size))
+        return silent_elsewhere(found, enough, len(table.tasks))
+
+
+def silent_elsewhere(fit: HierarchyFit, places: Places, n_tasks: int) -> HierarchyFit:
+    """Return the fit with its tasks at these places of T, and nothing to say of the others."""
+    n_columns = fit.coefficients.shape[1]
+    coefficients = np.full((n_tasks, n_columns), np.nan)
+    covariance = np.full((n_tasks, n_columns, n_columns), np.nan)
+    noise = np.full(n_tasks, np.nan)
+    coefficients[places], covariance[places], noise[places] = (
+        fit.coefficients, fit.covariance, fit.noise,
+    )  # fmt: skip
+    return replace(fit, coefficients=coefficients, covariance=covariance, noise=noise)
 
 
 def fit_curves(table: TaskTable) -> HierarchyFit:

@@ -202,6 +202,7 @@ def observational(train: TaskTable, j: int) -> Predict:
     others = [
         i for i, task in enumerate(train.tasks)
         if task.is_share and task.base != train.tasks[j].base
+        and np.isfinite(train.values[:, i]).any()
     ]  # fmt: skip
     if len(others) < 2 or not train.tasks[j].is_share:
         return nothing

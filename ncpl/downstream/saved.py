@@ -13,7 +13,7 @@ import numpy as np
 
 from ncpl.downstream.audit import Audit, audit
 from ncpl.downstream.estimate import NORMAL_90
-from ncpl.downstream.hierarchy import Basis, Hierarchy, HierarchyFit
+from ncpl.downstream.hierarchy import FEWEST_RESULTS, Basis, Hierarchy, HierarchyFit
 from ncpl.downstream.losses import LossLaws
 from ncpl.downstream.table import TaskTable
 from ncpl.downstream.tasks import Task, choose
@@ -168,6 +168,12 @@ def relate(table: TaskTable, snapshot: str = "") -> Relation:
             f"{FEWEST_MODELS}"
         )
     shares = shares.take(known)
+    scored = np.isfinite(shares.values).sum(axis=0) >= FEWEST_RESULTS
+    shares = shares.only(np.flatnonzero(scored).tolist())
+    if not shares.tasks:
+        raise ConfigError(
+            f"{table.name}: no task is scored on {FEWEST_RESULTS} models or more with a loss"
+        )
     return Relation(
         table.name, snapshot, next(iter(shares.losses)),
         (float(shares.loss.min()), float(shares.loss.max())),

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from ncpl.cli import main
 from ncpl.downstream.audit import audit
 from ncpl.downstream.board import CASES, markdown, run_case
+from ncpl.downstream.hierarchy import Hierarchy
 from ncpl.downstream.saved import read_relation, relate
 from ncpl.downstream.table import TaskTable
 from ncpl.laws import post_training
@@ -72,10 +73,22 @@ def test_fit_and_predict_by_commands(tasks_catalog: Path, tmp_path: Path):
     assert 0.4 < rows[0]["low"] < rows[0]["value"] < rows[0]["high"] < 0.6
 
 
+def test_task_without_results_gets_no_number(ladder: TaskTable):
+    shares = ladder.shares()
+    small = shares.take(shares.params < 2e9)
+    mc = [i for i, task in enumerate(shares.tasks) if task.name.endswith(".mc")]
+    assert mc
+    assert np.isnan(small.values[:, mc]).all()
+    said = Hierarchy(calibrated=False).fit(small).predict(shares).value
+    assert np.isnan(said[:, mc]).all()
+    assert not any(task.name.endswith(".mc") for task in relate(small).tasks)
+
+
 OWN = """model,loss,params,tokens,hellaswag
 a,3.5,1e8,1e10,{0}
 b,3.2,3e8,1e10,0.35
 c,3.0,1e9,2e10,0.42
+d,2.9,2e9,2e10,0.46
 """
 
 
@@ -83,7 +96,10 @@ c,3.0,1e9,2e10,0.42
     ("table", "sentence"),
     [
         (OWN.format("1.2"), "model a: accuracy is 1.2; expected a share in [0, 1]"),
-        (OWN.format("31").replace("0.35", "35").replace("0.42", "42"), "divide the column by 100"),
+        (
+            OWN.format("31").replace("0.35", "35").replace("0.42", "42").replace("0.46", "46"),
+            "divide the column by 100",
+        ),
         ("\n".join(OWN.format("0.3").splitlines()[:3]), "holds 2 models; expected at least 3"),
         (OWN.format("x"), "row 2, column hellaswag: found 'x'; expected a number"),
         (OWN.format("0.3").replace("model", "run"), "has no column `model`"),
