@@ -157,3 +157,16 @@ def test_laws_of_post_training_find_generated_truths():
     law = post_training.REWARD_LAW
     reward = law.predict({"R0": 0.2, "G": 0.5, "t0": 0.2, "w": 0.05}, share)
     assert fit_law(law, share, reward).values["G"] == pytest.approx(0.5, rel=0.05)
+
+
+def test_plan_shows_the_task_of_the_objective():
+    call = ["plan", "recommend", "--params", "3e8", "--tokens", "6e9", "--source", "marin"]
+    call += ["--optimizer", "adamw", "--objective", "task:hellaswag", "--json"]
+    result = CliRunner().invoke(main, call)
+    assert result.exit_code == 0, result.output
+    task = json.loads(result.output)["tasks"][0]
+    assert task["task"] == "hellaswag"
+    assert task["low"] < task["value"] < task["high"]
+    result = CliRunner().invoke(main, [*call[:-2], "hellaswag"])
+    assert result.exit_code == 2
+    assert "expected loss or task:NAME" in result.output
