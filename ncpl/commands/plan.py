@@ -23,6 +23,7 @@ Examples:
   ncpl plan recommend --flop 1e20 --flops-per-device 9.89e14 --mfu 0.4
   ncpl plan recommend --params 3e8 --tokens 1e10 --source marin --optimizer all --snapshot latest
   ncpl plan recommend --params 3e8 --tokens 1e10 --fix batch_tokens=524288
+  ncpl plan recommend --config train_gpt2.py --as nanogpt
   ncpl plan recommend --params 3e8 --tokens 1e10 --range learning_rate=1e-4:1e-3 --plot plan.png
 """
 
@@ -54,6 +55,14 @@ def plan() -> None:
     help="Optimizers to compare, each at its best settings.",
 )
 @click.option("--sequence-length", type=click.IntRange(1), help="Tokens of one sequence.")
+@click.option(
+    "--config", "config_file", type=click.Path(path_type=Path),
+    help="Any framework's file: size, shape, tokens and length are taken from it.",
+)  # fmt: skip
+@click.option(
+    "--as", "form", type=click.Choice(["megatron", "hf", "nanogpt", "torchtitan"]),
+    help="Print only the recommended settings, in a framework's own form.",
+)  # fmt: skip
 @click.option("--source", help="Whose runs to follow, where the bundle has several.")
 @click.option(
     "--snapshot",
@@ -88,6 +97,8 @@ def recommend(
     ranges: tuple[str, ...],
     optimizer: str | None,
     sequence_length: int | None,
+    config_file: Path | None,
+    form: str | None,
     source: str | None,
     snapshot: str | None,
     mean: bool,
@@ -116,8 +127,18 @@ def recommend(
     device_hours(1.0, flops_per_device, mfu)  # one without the other, before the search
     if plot_file is not None:
         check_suffix(plot_file)
+<<<<<<< HEAD
     wanted = tasks_of(objective)
     fixed = parse_fixed(fix)
+=======
+    if form is not None and as_json:
+        raise click.UsageError("give --json or --as, not both")
+    own = parse_fixed(fix)
+    fixed: dict[str, Any] = {}
+    if config_file is not None:
+        params, tokens, fixed = _taken(config_file, params, tokens, flop, own)
+    fixed |= own
+>>>>>>> main
     for name, value in (
         ("sequence_length", sequence_length),
         ("source", source),
@@ -139,6 +160,11 @@ def recommend(
             cautious=not mean,
             on_optimizer=lambda name: bar.set_postfix_str(name) or bar.update(1),
         )
+    if form is not None:
+        from ncpl.forms.write import write_form
+
+        click.echo(write_form(form, found.config), nl=False)
+        return
     if plot_file is not None:
         from ncpl.figures.plan import plan_figure
 
@@ -157,6 +183,7 @@ def recommend(
         click.echo(f"plot: {plot_file}")
 
 
+<<<<<<< HEAD
 def tasks_of(objective: str) -> list[str]:
     """Return the task names of an objective, none where the loss is meant."""
     if objective == "loss":
@@ -179,6 +206,32 @@ def task_results(found: Recommendation, wanted: list[str]) -> list[dict[str, Any
     add_tasks([row], wanted, None)
     tasks: list[dict[str, Any]] = row["tasks"]
     return tasks
+=======
+KEPT = (
+    "params_non_embedding", "train_tokens", "nominal_train_tokens", "n_layers", "d_model", "d_ff",
+    "n_heads", "sequence_length",
+)  # fmt: skip
+"""What a plan takes from a file; the recipe is what it chooses."""
+
+
+def _taken(
+    file: Path, params: float | None, tokens: float | None, flop: float | None, fixed: Any
+) -> tuple[float | None, float | None, dict[str, Any]]:
+    """Return size, tokens and what else a plan keeps of a file; options come first."""
+    from ncpl.forms.understand import read_form
+
+    found = read_form(file)
+    said = {n: v for n, v in found.config.items() if n in KEPT and n not in fixed}
+    size, data = said.pop("params_non_embedding", None), said.pop("train_tokens", None)
+    data = said.pop("nominal_train_tokens", None) or data
+    if params is not None:
+        said = {n: v for n, v in said.items() if n == "sequence_length"}
+    taken = {**said, "params_non_embedding": size, "train_tokens": data}
+    names = ", ".join(f"{n} {v:g}" for n, v in taken.items() if v is not None)
+    click.echo(f"{file}: taken {names}", err=True)
+    is_free = flop is not None and tokens is None
+    return params or size, tokens or (None if is_free else data), said
+>>>>>>> main
 
 
 def _names(text: str) -> list[str]:

@@ -22,7 +22,12 @@ Examples:
   ncpl predict config.json
   ncpl predict sweep.csv --csv > predicted.csv
   ncpl predict config.json --curve 10
+<<<<<<< HEAD
   ncpl predict config.json --tasks hellaswag,arc_easy
+=======
+  ncpl predict train_gpt2.py
+  ncpl predict config.json --beside training_args.json --set n_devices=8 --set sequence_length=2048
+>>>>>>> main
   ncpl predict --snapshot latest --json
   echo '{"params_non_embedding": 3e8, "train_tokens": 1e10}' | ncpl predict -
 
@@ -38,6 +43,14 @@ config.json holds an object, a list of objects, or one object a line:
 @click.option(
     "--format", "kind", type=click.Choice(["json", "csv"]),
     help="Of FILE; by its ending if not given, json for standard input.",
+)  # fmt: skip
+@click.option(
+    "--beside", multiple=True, type=click.Path(path_type=Path),
+    help="Another file of the same run, such as training_args.json; may be repeated.",
+)  # fmt: skip
+@click.option(
+    "--set", "pairs", multiple=True, metavar="NAME=VALUE",
+    help="What the file does not say, or says otherwise; may be repeated.",
 )  # fmt: skip
 @click.option("--snapshot", help="Predict the runs of a snapshot: id, name, path, or latest.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print a CSV table.")
@@ -61,6 +74,8 @@ def predict(
     *,
     file: Path | None,
     kind: str | None,
+    beside: tuple[Path, ...],
+    pairs: tuple[str, ...],
     snapshot: str | None,
     as_csv: bool,
     points: int | None,
@@ -75,24 +90,37 @@ def predict(
 ) -> None:
     """Predict the final loss of the configurations in FILE (JSON, JSONL or CSV; - is stdin).
 
+    FILE may also be a configuration of transformers, nanoGPT, nanochat, Megatron-LM, torchtitan,
+    nanotron, litgpt, axolotl, LLaMA-Factory or OLMo (JSON, YAML, TOML, Python, arguments), or a
+    folder with config.json and training_args.json. It is read, never run; what was understood is
+    printed with its origin.
+
     The header of a CSV file names the fields; an empty cell is an absent field. With --snapshot,
     predict the runs of a snapshot instead; those the bundle knows no source for are left out.
     Losses are in nats per token, with a 90% interval.
     """
     del no_progress  # nothing takes long here
-    if (file is None) == (snapshot is None):
-        raise click.UsageError("give FILE or --snapshot, one of the two")
-    if as_csv and as_json:
-        raise click.UsageError("give --json or --csv, not both")
-    if as_csv and points and curve_out is None:
-        raise click.UsageError("--csv has a line a configuration: write curves by --curve-out FILE")
+    _check_usage(
+        file,
+        snapshot,
+        as_csv=as_csv,
+        as_json=as_json,
+        only_curves=bool(points) and curve_out is None,
+    )
     from ncpl.bundles import load
-    from ncpl.evaluate.configurations import check_all, read_configs
+    from ncpl.evaluate.configurations import check_all
+    from ncpl.forms.files import configs_of
+    from ncpl.forms.understand import parse_given
 
     bundle: Any = load(folder)
     found: dict[str, Any] = {}
+    lines: list[str] = []
     if file is not None:
-        configs = check_all(read_configs(file, kind), bundle)
+        configs, forms = configs_of(file, kind, beside, parse_given(pairs))
+        configs = check_all(configs, bundle)
+        lines = [line for form in forms for line in form.lines()]
+        if forms:
+            found["understood"] = [form.to_json() for form in forms]
         told = bundle.predict(configs, nearest=0 if as_csv else nearest)
         own = [{"run_id": str(c["run_id"])} if "run_id" in c else {} for c in configs]
         predictions = [name | vars(p) for name, p in zip(own, told, strict=True)]
@@ -108,7 +136,19 @@ def predict(
     elif as_csv:
         click.echo(prediction_table(predictions), nl=False)
     else:
-        click.echo("\n".join(lines_of(predictions, nearest)))
+        click.echo("\n".join([*lines, *lines_of(predictions, nearest)]))
+
+
+def _check_usage(
+    file: Path | None, snapshot: str | None, *, as_csv: bool, as_json: bool, only_curves: bool
+) -> None:
+    """Raise click.UsageError where options contradict each other."""
+    if (file is None) == (snapshot is None):
+        raise click.UsageError("give FILE or --snapshot, one of the two")
+    if as_csv and as_json:
+        raise click.UsageError("give --json or --csv, not both")
+    if as_csv and only_curves:
+        raise click.UsageError("--csv has a line a configuration: write curves by --curve-out FILE")
 
 
 def known_runs(
