@@ -127,10 +127,7 @@ def recommend(
     device_hours(1.0, flops_per_device, mfu)  # one without the other, before the search
     if plot_file is not None:
         check_suffix(plot_file)
-<<<<<<< HEAD
     wanted = tasks_of(objective)
-    fixed = parse_fixed(fix)
-=======
     if form is not None and as_json:
         raise click.UsageError("give --json or --as, not both")
     own = parse_fixed(fix)
@@ -138,7 +135,6 @@ def recommend(
     if config_file is not None:
         params, tokens, fixed = _taken(config_file, params, tokens, flop, own)
     fixed |= own
->>>>>>> main
     for name, value in (
         ("sequence_length", sequence_length),
         ("source", source),
@@ -183,7 +179,6 @@ def recommend(
         click.echo(f"plot: {plot_file}")
 
 
-<<<<<<< HEAD
 def tasks_of(objective: str) -> list[str]:
     """Return the task names of an objective, none where the loss is meant."""
     if objective == "loss":
@@ -206,7 +201,8 @@ def task_results(found: Recommendation, wanted: list[str]) -> list[dict[str, Any
     add_tasks([row], wanted, None)
     tasks: list[dict[str, Any]] = row["tasks"]
     return tasks
-=======
+
+
 KEPT = (
     "params_non_embedding", "train_tokens", "nominal_train_tokens", "n_layers", "d_model", "d_ff",
     "n_heads", "sequence_length",
@@ -231,7 +227,6 @@ def _taken(
     click.echo(f"{file}: taken {names}", err=True)
     is_free = flop is not None and tokens is None
     return params or size, tokens or (None if is_free else data), said
->>>>>>> main
 
 
 def _names(text: str) -> list[str]:

@@ -22,12 +22,9 @@ Examples:
   ncpl predict config.json
   ncpl predict sweep.csv --csv > predicted.csv
   ncpl predict config.json --curve 10
-<<<<<<< HEAD
   ncpl predict config.json --tasks hellaswag,arc_easy
-=======
   ncpl predict train_gpt2.py
   ncpl predict config.json --beside training_args.json --set n_devices=8 --set sequence_length=2048
->>>>>>> main
   ncpl predict --snapshot latest --json
   echo '{"params_non_embedding": 3e8, "train_tokens": 1e10}' | ncpl predict -
 
