@@ -126,7 +126,7 @@ def predict(
         found["left_out"] = len(refused)
         if refused:
             log.warning("%d runs are left out; the first: %s", len(refused), refused[0])
-    beside(bundle, configs, predictions, points, curve_out, tasks, task_fit)
+    add_curves_and_tasks(bundle, configs, predictions, points, curve_out, tasks, task_fit)
     if as_json:
         plain = [{k: _plain(v) for k, v in p.items()} for p in predictions]
         click.echo(json.dumps({"predictions": plain} | found))
@@ -171,7 +171,7 @@ def known_runs(
     return predictions, configs, refused
 
 
-def beside(
+def add_curves_and_tasks(
     bundle: Any,
     configs: Sequence[Any],
     predictions: list[dict[str, Any]],
