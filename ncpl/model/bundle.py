@@ -150,10 +150,10 @@ class Bundle:
         columns = (found.loss, found.low, found.high, baseline)
         numbers = [values.tolist() for values in columns]
         notes = [
-            told
+            (fit.encoder.outside(part.row) + self._elsewhere(part.row, fit) if is_outside else [])
+            + told
             + other_data(part.row, fit.family)
             + unread(part.unread, fit.family[0])
-            + (fit.encoder.outside(part.row) + self._elsewhere(part.row, fit) if is_outside else [])
             + (["the interval ends at the floor of the law"] if is_floored else [])
             for part, told, is_outside, is_floored in zip(
                 asked, completed.notes, found.outside, floored, strict=True
