@@ -137,7 +137,7 @@ def predict(
         click.echo(prediction_table(predictions), nl=False)
     else:
         click.echo(
-            "\n".join([*lines, *lines_of_whose(whose, bundle), *lines_of(predictions, nearest)])
+            "\n".join([*lines_of_whose(whose, bundle), *lines, *lines_of(predictions, nearest)])
         )
 
 

@@ -116,7 +116,13 @@ class Process(Scales):
 
     @classmethod
     def of_state(cls, state: Mapping[str, Array]) -> Self:
-        """Return the process of named arrays. Raises KeyError where one is missing."""
+        """Return the process of named arrays.
+
+        Raises KeyError where one is missing, ValueError where they are not of the same runs.
+        """
+        lengths = {name: len(state[name]) for name in ("x", "drift", "place", "solved")}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"arrays of the process differ in their runs: {lengths}")
         return cls(**{field.name: state[field.name] for field in fields(cls)})
 
     def state(self) -> dict[str, Array]:

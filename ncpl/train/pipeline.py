@@ -158,7 +158,8 @@ def rescore(bundle: Bundle, snapshot: Snapshot, runs: Runs) -> None:
     bundle.about["scores"] = plain(score_table(bundle, runs))
     bundle.about["curve_scores"] = plain(curve_table(bundle, snapshot, runs))
     bundle.about["coverage"] = plain(coverage_table(bundle, runs))
-    bundle.about["forms"] = plain(form_table(bundle, runs))
+    if bundle.config.calibration_folds:  # else no form was calibrated
+        bundle.about["forms"] = plain(form_table(bundle, runs))
     bundle.about["groups"] = plain(group_table(bundle, runs))
     bundle.about["divergence"] = plain(risk_table(bundle, runs))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,21 +35,27 @@ MEASURED = 2.3946
 OF_MARIN = {"source": "marin", "params_non_embedding": 301989888, "train_tokens": 6.04e9}
 
 
+@cache
+def shipped() -> Bundle:
+    """Return the shipped bundle, loaded once."""
+    return ncpl.load()
+
+
 @pytest.mark.parametrize("more", [{}, REST, {"min_learning_rate": 0.000195}], ids=str)
 def test_a_measured_run_lies_inside_however_much_is_stated(more: dict[str, Any]) -> None:
-    (found,) = ncpl.load().predict([SHORT | more])
+    (found,) = shipped().predict([SHORT | more])
     assert found.low <= MEASURED <= found.high
 
 
 def test_the_shape_is_that_of_the_nearest_trained_size_and_is_told() -> None:
-    short, stated = ncpl.load().predict([SHORT, SHORT | REST])
+    short, stated = shipped().predict([SHORT, SHORT | REST])
     assert short.loss == pytest.approx(stated.loss, abs=1e-6)
     assert "one like the training runs' of this size, 8 layers, width 1024" in short.warnings[0]
     assert stated.warnings == []
 
 
 def test_beyond_the_trained_sizes_two_shapes_are_weighed() -> None:
-    fit = ncpl.load().fits[0]
+    fit = shipped().fits[0]
     completed = fit.completer([derive({"params_non_embedding": 4e9, "train_tokens": 1e11})])
     ratios = {round(row["ffn_ratio"], 2) for row in completed.rows}
     assert ratios == {7.4, 4.0}
@@ -65,7 +72,7 @@ def test_beyond_the_trained_sizes_two_shapes_are_weighed() -> None:
     ],
 )
 def test_each_form_has_its_factor(missing: tuple[str, ...], form: str) -> None:
-    fit = ncpl.load().fits[0]
+    fit = shipped().fits[0]
     completed = fit.completer([derive({k: v for k, v in SHORT.items() if k not in missing})])
     assert form_of(completed.missing[0]) == form
     assert f"form_{form}" in fit.calibration
@@ -73,7 +80,7 @@ def test_each_form_has_its_factor(missing: tuple[str, ...], form: str) -> None:
 
 
 def test_what_is_drawn_is_told_and_widens_the_interval() -> None:
-    whole, without = ncpl.load().predict(
+    whole, without = shipped().predict(
         [SHORT, {k: v for k, v in SHORT.items() if k != "learning_rate"}]
     )
     assert without.high - without.low > 2 * (whole.high - whole.low)
@@ -82,7 +89,7 @@ def test_what_is_drawn_is_told_and_widens_the_interval() -> None:
 
 
 def test_a_distribution_does_not_depend_on_the_other_configurations() -> None:
-    bundle = ncpl.load()
+    bundle = shipped()
     configs = [OF_MARIN | {"learning_rate": rate} for rate in (1e-3, 2e-3, 8e-3)]
     together = [p.loss for p in bundle.predict(configs)]
     assert together == pytest.approx([bundle.predict([c])[0].loss for c in configs], abs=1e-6)
@@ -90,7 +97,7 @@ def test_a_distribution_does_not_depend_on_the_other_configurations() -> None:
 
 def test_only_runs_that_state_what_is_given_are_drawn_from() -> None:
     """Only muon's and scion's runs have a momentum: no other optimizer comes into question."""
-    (found,) = ncpl.load().predict([OF_MARIN | {"momentum": 0.95, "learning_rate": 8e-3}])
+    (found,) = shipped().predict([OF_MARIN | {"momentum": 0.95, "learning_rate": 8e-3}])
     drawn = next(w for w in found.warnings if w.startswith("not given"))
     names = drawn.split("optimizer ")[1].split(";")[0].split(", ")
     assert set(names) <= {"muon", "scion"}
@@ -101,7 +108,7 @@ def test_only_runs_that_state_what_is_given_are_drawn_from() -> None:
     [("decay_steps", 1), ("momentum", 0.5), ("optimizer_extra", {"gamma": 0.5})],
 )
 def test_a_field_the_source_never_had_moves_nothing_and_is_told(field: str, value: Any) -> None:
-    plain, other = ncpl.load().predict([SHORT, SHORT | {field: value}])
+    plain, other = shipped().predict([SHORT, SHORT | {field: value}])
     assert (other.loss, other.low, other.high) == (plain.loss, plain.low, plain.high)
     assert any(w.startswith("not read") and field in w for w in other.warnings)
 
@@ -110,13 +117,13 @@ def test_every_field_of_the_schema_is_accepted_and_told_where_it_is_not_read() -
     fields = pytest.importorskip("ncpl_data.schema.fields")
     columns = {field.column for field in fields.run_fields()}
     assert columns <= KNOWN
-    (found,) = ncpl.load().predict([SHORT | {"is_embedding_tied": True, "vocab_size": 50257}])
+    (found,) = shipped().predict([SHORT | {"is_embedding_tied": True, "vocab_size": 50257}])
     assert any("not read" in w and "is_embedding_tied, vocab_size" in w for w in found.warnings)
 
 
 @pytest.mark.parametrize("coarse", [{"precision": "w1a1"}, {"weight_bits": 1}], ids=str)
 def test_one_bit_and_sixteen_are_not_one(coarse: dict[str, Any]) -> None:
-    low, usual = ncpl.load().predict([SHORT | coarse, SHORT | {"precision": "bfloat16"}])
+    low, usual = shipped().predict([SHORT | coarse, SHORT | {"precision": "bfloat16"}])
     assert low.high - low.low > 0.4
     assert usual.high - usual.low < 0.1
     assert any(next(iter(coarse)) in w for w in low.warnings)
@@ -124,7 +131,7 @@ def test_one_bit_and_sixteen_are_not_one(coarse: dict[str, Any]) -> None:
 
 
 def test_no_interval_goes_below_the_floor_of_the_law() -> None:
-    bundle = ncpl.load()
+    bundle = shipped()
     (found,) = bundle.predict([{"params_non_embedding": 7e10, "train_tokens": 1.4e13}])
     assert found.low >= bundle.fits[0].floor > 0.5
     assert any("floor of the law" in warning for warning in found.warnings)
@@ -150,7 +157,7 @@ def test_large_batches_ask_for_high_rates() -> None:
         "params_non_embedding": 1073741824, "train_tokens": 1e11, "batch_size_sequences": 2048,
     }  # fmt: skip
     rates = 2.441e-4 * np.sqrt(2) ** np.arange(12)  # those StepLaw's runs have
-    found = ncpl.load().predict([config | {"learning_rate": float(rate)} for rate in rates])
+    found = shipped().predict([config | {"learning_rate": float(rate)} for rate in rates])
     best = rates[int(np.argmin([p.loss for p in found]))]
     assert 0.00276 / 1.5 <= best <= 0.00276 * 1.5
 
