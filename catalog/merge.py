@@ -16,6 +16,7 @@ import pyarrow as pa
 from ncpl_data.catalog.errors import IntegrityError
 from ncpl_data.catalog.folder import write_error
 from ncpl_data.catalog.manifest import DataFile
+from ncpl_data.catalog.parquet import fingerprint
 from ncpl_data.catalog.tables import table_schemas
 
 SORT_KEYS = {
@@ -103,6 +104,26 @@ def scan(con: duckdb.DuckDBPyConnection, paths: Sequence[Path], schema: pa.Schem
     return f"(select {', '.join(columns)} from {source})"
 
 
+def scan_files(
+    con: duckdb.DuckDBPyConnection, files: Sequence[tuple[Path, str | None]], schema: pa.Schema
+) -> str:
+    """Return SQL that reads files as `scan` does, each given with the fingerprint of its columns.
+
+    Files with all columns, as every release writes them until it adds one, are read without a
+    look at what columns each has: that look opens every file one time more.
+    """
+    whole = fingerprint(schema)
+    groups = ([p for p, own in files if own == whole], [p for p, own in files if own != whole])
+    parts = []
+    if groups[0]:
+        listed = ", ".join(literal(glob_free(path)) for path in groups[0])
+        columns = ", ".join(f'"{f.name}"' for f in schema)
+        parts.append(f"(select {columns} from read_parquet([{listed}]))")
+    if groups[1]:
+        parts.append(scan(con, groups[1], schema))
+    return parts[0] if len(parts) == 1 else f"(from {parts[0]} union all from {parts[1]})"
+
+
 def sql_type(kind: pa.DataType) -> str:
     """Return DuckDB's name of an Arrow type."""
     if pa.types.is_list(kind):
@@ -148,7 +169,9 @@ def clusters(files: Iterable[DataFile]) -> list[list[DataFile]]:
     return groups
 
 
-def merged(con: duckdb.DuckDBPyConnection, table: str, paths: Sequence[Path]) -> Iterator[pa.Table]:
+def merged(
+    con: duckdb.DuckDBPyConnection, table: str, files: Sequence[tuple[Path, str | None]]
+) -> Iterator[pa.Table]:
     """Yield the rows of a table's files in the table's order."""
     schema = table_schemas()[table]
-    yield from rows_of(con, f"from {scan(con, paths, schema)} {order_by(table)}", schema)
+    yield from rows_of(con, f"from {scan_files(con, files, schema)} {order_by(table)}", schema)
