@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,6 +34,8 @@ SQL_TYPES = {
     "bool": "boolean",
     "timestamp[us, tz=UTC]": "timestamptz",
 }
+GLOB_LETTERS = re.compile(r"[*?[]")
+GLOB_FREE = r"[\g<0>]"
 MEMORY_LIMIT = "1500MB"
 BATCH_ROWS = 131_072
 
@@ -92,7 +95,7 @@ def scan(con: duckdb.DuckDBPyConnection, paths: Sequence[Path], schema: pa.Schem
     """
     if not paths:
         raise ValueError("no file to read")
-    listed = ", ".join(literal(glob_free(path)) for path in paths)
+    listed = ", ".join(map(literal, glob_free_all(paths)))
     named = ", filename = true" if "filename" in schema.names else ""
     source = f"read_parquet([{listed}], union_by_name = true{named})"
     with reading_files():
@@ -116,7 +119,7 @@ def scan_files(
     groups = ([p for p, own in files if own == whole], [p for p, own in files if own != whole])
     parts = []
     if groups[0]:
-        listed = ", ".join(literal(glob_free(path)) for path in groups[0])
+        listed = ", ".join(map(literal, glob_free_all(groups[0])))
         columns = ", ".join(f'"{f.name}"' for f in schema)
         parts.append(f"(select {columns} from read_parquet([{listed}]))")
     if groups[1]:
@@ -136,7 +139,18 @@ def sql_type(kind: pa.DataType) -> str:
 
 def glob_free(path: Path) -> str:
     """Return a path with the letters that mean a pattern put in brackets."""
-    return "".join(f"[{c}]" if c in "*?[" else c for c in str(path.resolve()))
+    return GLOB_LETTERS.sub(GLOB_FREE, str(path.resolve()))
+
+
+def glob_free_all(paths: Sequence[Path]) -> list[str]:
+    """Return many paths as `glob_free` does; a folder they share is looked up once."""
+    found, folders = [], {}
+    for path in paths:
+        folder, _, name = str(path).rpartition(os.sep)
+        if folder not in folders:
+            folders[folder] = glob_free(Path(folder or os.sep))
+        found.append(f"{folders[folder]}/{GLOB_LETTERS.sub(GLOB_FREE, name)}")
+    return found
 
 
 def rows_of(con: duckdb.DuckDBPyConnection, sql: str, schema: pa.Schema) -> Iterator[pa.Table]:

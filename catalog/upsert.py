@@ -18,7 +18,7 @@ from ncpl_data.catalog.parquet import read_parquet
 from ncpl_data.catalog.record import Skipped
 from ncpl_data.catalog.store import RUN_TABLES, Catalog, Files
 from ncpl_data.catalog.tables import AnyRun, curves_table, evals_table, runs_table
-from ncpl_data.catalog.tidy import Done
+from ncpl_data.catalog.tidy import Done, tidied
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,9 @@ def upsert(
             files["rejects"] = (*kept, *catalog.write("rejects", source, reject_rows))
         row = ingest_row(source, batch.origin, outcome, batch.tool_version)
         files["ingests"] = (*files["ingests"], *catalog.write("ingests", source, row))
+        for name, own in list(files.items()):
+            if own is not manifest.tables[name]:
+                files[name] = tidied(catalog, name, source, own, new_files.merged)
         return files, outcome
 
     sheets = {} if sheet is None else {source: sheet}
