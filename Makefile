@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 RUN := OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check fmt docs bench golden clean
+.PHONY: help setup demo ablate test test-slow check fmt docs bench golden clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -43,14 +43,16 @@ demo: $(VENV)/demo ## Ingest the shipped runs, freeze them, train NCPL, print th
 test: $(VENV)/dev ## Run the tests
 	$(RUN) $(BIN)/python -m pytest -n 2 --dist worksteal
 
-test-slow: $(VENV)/dev ## Run the tests of minutes: killed writers, S3, coverage of intervals
+test-slow: $(VENV)/dev ## Run the tests of minutes, then all others with the kernels of an old processor
 	$(RUN) $(BIN)/python -m pytest -n 2 --dist worksteal -m slow --timeout 1200
+	$(RUN) OPENBLAS_CORETYPE=Prescott ATEN_CPU_CAPABILITY=default \
+	  $(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: $(VENV)/dev .typecheck/ncpl_data ## Format, lint, import contracts, types, submissions
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
-	MYPYPATH=.typecheck $(BIN)/mypy -p ncpl_data -p ncpl
+	MYPYPATH=.typecheck $(BIN)/mypy -p ncpl_data -p ncpl -p research
 	$(BIN)/ncpl-data validate submissions
 
 # Type checkers can not follow a namespace whose parts are mapped folders; these links show them.
@@ -68,6 +70,9 @@ docs: $(VENV)/dev ## Write the generated pages
 
 bench: $(VENV)/dev ## Measure speed, each as a ratio to a stated limit
 	$(RUN) $(BIN)/python -m pytest tests/bench -m bench -q -s
+
+ablate: $(VENV)/dev ## Measure what each part of the model gives; ARGS="--bundle DIR --write"
+	$(RUN) $(BIN)/python -m research.ablate $(ARGS)
 
 golden: $(VENV)/dev ## Write the golden losses of the smoke fit anew; the change says why
 	UPDATE_GOLDEN=1 $(RUN) $(BIN)/python -m pytest -q tests/ncpl/test_train.py

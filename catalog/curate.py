@@ -15,6 +15,8 @@ import numpy as np
 
 from ncpl_data.catalog.curve import Curve
 from ncpl_data.catalog.record import Run
+from ncpl_data.catalog.sizes import RULE as SIZE_RULE
+from ncpl_data.catalog.sizes import off_shape
 
 MISSING_FRAC = 0.005
 """Share of the run that a curve may lack at its end; logs are thinned."""
@@ -161,6 +163,15 @@ def size_error(run: Run) -> Finding | None:
     return Finding("params_contradict", f"{blocks:,} non-embedding of {total:,} parameters")
 
 
+def size_off_shape(run: Run) -> Finding | None:
+    """The source's own count of parameters is not that of the shape it states."""
+    origin = (run.origins or {}).get("params_non_embedding")
+    if isinstance(origin, Mapping) and str(origin.get("rule", "")).startswith(SIZE_RULE):
+        return None
+    off = off_shape(vars(run)) if run.params_non_embedding else None
+    return Finding("size_off_shape", off) if off else None
+
+
 def guesses_removed(run: Run) -> Finding | None:
     """Upstream filled in values that nobody logged or declared; they were taken out."""
     gone = [
@@ -184,6 +195,7 @@ RULES: tuple[Rule, ...] = (
     unit_error,
     token_budget,
     size_error,
+    size_off_shape,
     guesses_removed,
 )
 

@@ -54,6 +54,7 @@ class Run:
     same_as: Sequence[str] | None = None
     parent_run_id: str | None = None
     branch_step: int | None = None
+    initial_weights: str | None = None
     stage: str | None = None
     modality: str | None = None
     seed: int | None = None
@@ -69,9 +70,12 @@ class Run:
     n_heads: int | None = None
     n_kv_heads: int | None = None
     head_dim: int | None = None
+    attention: str | None = None
     vocab_size: int | None = None
     is_embedding_tied: bool | None = None
     activation: str | None = None
+    is_ffn_gated: bool | None = None
+    has_bias: bool | None = None
     norm: str | None = None
     position_encoding: str | None = None
     n_experts: int | None = None
@@ -89,6 +93,8 @@ class Run:
     parametrization: str | None = None
     init_std: float | None = None
     dropout: float | None = None
+    weight_bits: float | None = None
+    activation_bits: float | None = None
 
     optimizer: str | None = None
     learning_rate: float | None = None
@@ -117,6 +123,7 @@ class Run:
     dataset: str | None = None
     dataset_revision: str | None = None
     tokenizer: str | None = None
+    bytes_per_token: float | None = None
     unique_tokens: int | None = None
     epochs: float | None = None
     filter: str | None = None
@@ -140,6 +147,7 @@ class Run:
     final_loss: float | None = None
     final_loss_metric: str | None = None
     final_loss_unit: str | None = None
+    loss_family: str | None = None
     final_step: int | None = None
     metrics: Sequence[Record] | None = None
 

@@ -1,7 +1,7 @@
 """Split policies: which run is trained on and which is held out.
 
 A policy is a name, some with an argument: `ncpl`, `ncpl-open`, `group-hash`, `compute:1e20`,
-`source:marin`.
+`source:marin`, `community`.
 """
 
 from __future__ import annotations
@@ -9,15 +9,21 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
 import pyarrow as pa
 
+from ncpl_data.catalog.alike import COLUMNS as ALIKE_COLUMNS
+from ncpl_data.catalog.alike import Alike
+from ncpl_data.catalog.community import community_sides
 from ncpl_data.catalog.errors import InputError, IntegrityError
+from ncpl_data.catalog.families import COLUMNS as FAMILY_COLUMNS
+from ncpl_data.catalog.families import Full, family_of
+from ncpl_data.catalog.groups import COLUMNS as GROUP_COLUMNS
+from ncpl_data.catalog.groups import Row, grouped, is_near, is_outcome, split_group, tokens_of
 from ncpl_data.catalog.twins import lineages, physical_runs
 
 SPLITS_SCHEMA = pa.schema(
@@ -28,7 +34,7 @@ SPLITS_SCHEMA = pa.schema(
         ("split_group", pa.string()),
     ]
 )
-COLUMNS = [
+OWN_COLUMNS = (
     "run_id",
     "source",
     "source_run",
@@ -40,7 +46,10 @@ COLUMNS = [
     "parent_run_id",
     "status",
     "final_loss",
-]
+    "stage",
+    "initial_weights",
+)
+COLUMNS = list(dict.fromkeys((*OWN_COLUMNS, *GROUP_COLUMNS, *ALIKE_COLUMNS)))
 """Columns of `runs` that a policy may look at."""
 
 # The reference code calls its held-out parts in_val (same sizes) and ood_val (larger models).
@@ -50,8 +59,8 @@ COPYING_SOURCES = ("losscast", "ncpl_logs")
 """Sources that hold runs of the published ones under their names."""
 NCPL_LIMIT_PARAMS = 430e6
 """Non-embedding parameters above which the published split holds runs out."""
-NEAR_FRAC = 0.05
-"""How far sizes or tokens of one group may differ between sources."""
+CONTRIBUTED = "is_contributed"
+"""Key of a row, beside its columns: whether somebody submitted it."""
 HELD_OUT_FRAC = 0.2
 """Share of groups that a drawn split keeps for `id`."""
 
@@ -65,20 +74,6 @@ class Assignment:
     """train, id or ood."""
     split_group: str
     """Runs of one group are never on two sides."""
-
-
-Row = Mapping[str, Any]
-
-
-def tokens_of(row: Row) -> int | None:
-    """Return the token budget of a run."""
-    tokens = row["nominal_train_tokens"] or row["train_tokens"]
-    return None if tokens is None else int(tokens)
-
-
-def split_group(row: Row) -> str:
-    """Return the group of a run: its optimizer, size and token budget."""
-    return f"{row['optimizer']}/{row['params_non_embedding']}/{tokens_of(row)}"
 
 
 @cache
@@ -116,8 +111,9 @@ def assign_ncpl_open(rows: Sequence[Row], argument: str, seed: int | None) -> li
     """Return the published split with all other runs in train that give nothing held out away.
 
     So new submissions are learned from while id and ood stay frozen. On no side are runs of a held-
-    out group (within NEAR_FRAC of its size and tokens), runs above the published limit of size, and
-    runs whose size or tokens are not known.
+    out group (within NEAR_FRAC of its size and tokens), runs above the published limit of size,
+    runs whose size or tokens are not known, and contributed runs with the settings of a held-out
+    one, whatever they call their optimizer (catalog/alike.py).
     """
     found = assign_ncpl(rows, argument, seed)
     physical = physical_runs(rows)
@@ -128,8 +124,11 @@ def assign_ncpl_open(rows: Sequence[Row], argument: str, seed: int | None) -> li
         for row in rows
         if sides.get(row["run_id"], "train") != "train"
     }
+    tested = Alike(row for row in rows if sides.get(row["run_id"], "train") != "train")
     for row in rows:
         size, tokens = row["params_non_embedding"], tokens_of(row)
+        if row.get(CONTRIBUTED) and any(tested.find(row)):
+            continue
         if not is_outcome(row) or physical[row["run_id"]] in published:
             continue
         if not size or not tokens or size > NCPL_LIMIT_PARAMS:
@@ -140,11 +139,6 @@ def assign_ncpl_open(rows: Sequence[Row], argument: str, seed: int | None) -> li
         ):
             found.append(Assignment(row["run_id"], "train", split_group(row)))
     return found
-
-
-def is_near(value: float, other: float) -> bool:
-    """Return whether two counts are of one group, counted in two ways."""
-    return abs(math.log(value / other)) <= NEAR_FRAC
 
 
 def assign_group_hash(rows: Sequence[Row], argument: str, seed: int | None) -> list[Assignment]:
@@ -212,51 +206,48 @@ def assign_source(rows: Sequence[Row], argument: str, seed: int | None) -> list[
     return found
 
 
+def assign_community(rows: Sequence[Row], argument: str, seed: int | None) -> list[Assignment]:
+    """Return the published split, and parts of every other family (catalog/community.py).
+
+    Other runs of the published families are in train where they give nothing held out away.
+    """
+    if argument:
+        raise InputError("the split community takes no argument; vary its draw with --seed")
+    rows = [Full(row) for row in rows]
+    families = [family_of(row) for row in rows]
+    sides = {one.run_id: one.split for one in assign_ncpl(rows, "", None)}
+    published = {f for row, f in zip(rows, families, strict=True) if row["run_id"] in sides}
+    inside = [row for row, f in zip(rows, families, strict=True) if f in published]
+    found = assign_ncpl_open(inside, "", None)
+    physical = physical_runs(rows)
+    taken = {physical[one.run_id] for one in found}
+    inner = {physical[row["run_id"]] for row in inside}
+    for run_id, (side, group) in community_sides(rows, sides, seed).items():
+        if physical[run_id] not in taken and physical[run_id] not in inner:
+            found.append(Assignment(run_id, side, group))
+    return found
+
+
 POLICIES: Mapping[str, Callable[[Sequence[Row], str, int | None], list[Assignment]]] = {
     "ncpl": assign_ncpl,
     "group-hash": assign_group_hash,
     "compute": assign_compute,
     "source": assign_source,
     "ncpl-open": assign_ncpl_open,
+    "community": assign_community,
 }
 
 
-def is_outcome(row: Row) -> bool:
-    """Return whether a run has the outcome that is learned: it ended, with a loss."""
-    return row["final_loss"] is not None and row["status"] in (None, "finished")
+def columns_of(policy: str) -> list[str]:
+    """Return the columns of `runs` that a policy looks at."""
+    is_community = policy.partition(":")[0] == "community"
+    return list(dict.fromkeys((*COLUMNS, *(FAMILY_COLUMNS if is_community else ()))))
 
 
 def is_held_out(group: str, seed: int | None) -> bool:
     """Return whether a group is drawn for id. The draw depends on its name and the seed alone."""
     digest = hashlib.sha256(f"{seed or 0}/{group}".encode()).digest()
     return int.from_bytes(digest[:8], "big") < HELD_OUT_FRAC * 2.0**64
-
-
-def grouped(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Return the runs with an outcome in groups that no split may cut.
-
-    Runs of one optimizer, size and token budget belong together, and so do twins, even where
-    their sources count parameters or tokens in two ways, and a run with its branches. A run
-    without size or budget stands alone with those. Runs without an outcome still link others.
-    """
-    lineage = lineages(rows)
-    names = {
-        row["run_id"]: split_group(row)
-        if row["params_non_embedding"] and tokens_of(row)
-        else f"run/{lineage[row['run_id']]}"
-        for row in rows
-    }
-    joint = physical_runs(
-        {"run_id": names[row["run_id"]], "same_as": [f"\0{lineage[row['run_id']]}"]} for row in rows
-    )
-    smallest: dict[str, str] = {}
-    for name, root in joint.items():
-        smallest[root] = min(name, smallest.get(root, name))
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        if is_outcome(row):
-            found.setdefault(smallest[joint[names[row["run_id"]]]], []).append(row)
-    return found
 
 
 def check_leaks(assignments: Iterable[Assignment], rows: Iterable[Row]) -> None:
@@ -279,15 +270,19 @@ def check_leaks(assignments: Iterable[Assignment], rows: Iterable[Row]) -> None:
             )
 
 
-def assign_splits(runs: pa.Table, policy: str, seed: int | None = None) -> pa.Table:
-    """Return the table of splits for runs with the columns `COLUMNS`, sorted by run.
+def assign_splits(
+    runs: pa.Table, policy: str, seed: int | None = None, submitted: Collection[str] = ()
+) -> pa.Table:
+    """Return the table of splits for runs with the columns of the policy, sorted by run.
 
+    `submitted` holds the sources that submissions fill.
     Raises InputError for an unknown policy, IntegrityError for a split that leaks.
     """
     name, _, argument = policy.partition(":")
     if name not in POLICIES:
         raise InputError(f'there is no split policy "{name}"; known: {", ".join(POLICIES)}')
-    rows = runs.select(COLUMNS).to_pylist()
+    rows = runs.select(columns_of(policy)).to_pylist()
+    rows = [row | {CONTRIBUTED: row["source"] in submitted} for row in rows]
     assignments = POLICIES[name](rows, argument, seed)
     check_leaks(assignments, rows)
     return splits_table(assignments, policy)

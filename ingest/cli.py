@@ -10,6 +10,7 @@ from ncpl_data.ingest.commands.conflicts import conflicts
 from ncpl_data.ingest.commands.convert import convert
 from ncpl_data.ingest.commands.coverage import coverage
 from ncpl_data.ingest.commands.export import export
+from ncpl_data.ingest.commands.families import families
 from ncpl_data.ingest.commands.gc import gc
 from ncpl_data.ingest.commands.ingest import ingest
 from ncpl_data.ingest.commands.publish import publish
@@ -18,13 +19,14 @@ from ncpl_data.ingest.commands.query import query
 from ncpl_data.ingest.commands.record import record
 from ncpl_data.ingest.commands.rejects import rejects
 from ncpl_data.ingest.commands.repair import repair
+from ncpl_data.ingest.commands.review import review
 from ncpl_data.ingest.commands.show import show
 from ncpl_data.ingest.commands.snapshot import snapshot
 from ncpl_data.ingest.commands.sources import sources
 from ncpl_data.ingest.commands.stats import stats
 from ncpl_data.ingest.commands.submit import submit
 from ncpl_data.ingest.commands.validate import validate
-from ncpl_data.terminal.console import Told
+from ncpl_data.terminal.console import Programs
 
 EPILOG = """\b
 A first session:
@@ -36,11 +38,7 @@ Exit codes: 0 ok, 1 data invalid, 2 usage, 3 source unreachable, 4 conflict, 130
 """
 
 
-class Program(Told, click.Group):
-    """The program and its commands."""
-
-
-@click.group(cls=Program, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Programs, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ncpl")
 def main() -> None:
     """Open pretraining logs as one trusted catalog."""
@@ -54,11 +52,13 @@ for command in (
     validate,
     submit,
     rejects,
+    review,
     query,
     show,
     snapshot,
     stats,
     coverage,
+    families,
     conflicts,
     check,
     repair,

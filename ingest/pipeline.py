@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
+from ncpl_data.catalog.complete import complete
 from ncpl_data.catalog.curate import curate
 from ncpl_data.catalog.errors import (
     InputError,
@@ -24,6 +25,7 @@ from ncpl_data.catalog.record import Run, Skipped
 from ncpl_data.catalog.store import Catalog
 from ncpl_data.catalog.tables import EncodedRun, encode
 from ncpl_data.ingest.base import Origin, RawFile, Source
+from ncpl_data.ingest.declared import declare
 from ncpl_data.ingest.fetch import Progress, cache_folder, fetch
 from ncpl_data.ingest.valid_runs import problems_of
 
@@ -222,7 +224,7 @@ def check(
     while batch := list(islice(stream, BATCH_RUNS)):
         yield from (item for item in batch if isinstance(item, Skipped))
         runs = [provenance(item, located) for item in batch if isinstance(item, Run)]
-        curated = [curate(run) for run in runs]
+        curated = [curate(complete(declare(run))) for run in runs]
         refused = {}
         for index, run in enumerate(curated):
             if problems := problems_of(run):

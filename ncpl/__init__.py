@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ncpl.version import __version__
+
 if TYPE_CHECKING:
-    from ncpl.model.bundle import Bundle
-
-__version__ = "0.1.0"
+    from ncpl.model.predictor import Predictor
 
 
-def load(path: Path | str | None = None) -> Bundle:
+__all__ = ["__version__", "load"]
+
+
+def load(path: Path | str | None = None) -> Predictor:
     """Return the bundle of a folder, or the one that ships with the package."""
-    from ncpl.model.bundle import load as load_bundle
+    from ncpl.bundles import load as load_bundle
 
     return load_bundle(path)

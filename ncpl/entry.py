@@ -16,6 +16,6 @@ def main() -> None:
 def train_main() -> None:
     """Run `ncpl-train`."""
     begin()
-    from ncpl.cli import train_main as program
+    from ncpl.commands.train import train_main as program
 
     program()

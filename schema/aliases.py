@@ -10,6 +10,34 @@ from typing import Any
 
 from ncpl_data.schema.fields import run_fields
 
+SHAPES = {
+    "cos": "cosine",
+    "cosine_annealing": "cosine",
+    "cosineannealinglr": "cosine",
+    "cosine_with_warmup": "cosine",
+    "warmup_cosine": "cosine",
+    "cosine_decay": "cosine",
+    "cosine_with_min_lr": "cosine",
+    "lin": "linear",
+    "linear_with_warmup": "linear",
+    "warmup_linear": "linear",
+    "linear_decay": "linear",
+    "const": "constant",
+    "constant_with_warmup": "constant",
+    "warmup_stable_decay": "wsd",
+    "trapezoidal": "wsd",
+    "inverse-square-root": "inverse_sqrt",
+    "inv_sqrt": "inverse_sqrt",
+    "rsqrt": "inverse_sqrt",
+}
+"""Other names of the shapes of a schedule."""
+
+
+def schedule_shape(text: str) -> str:
+    """Return the one name of a schedule's shape: `cos` is `cosine`."""
+    name = text.strip().lower().rsplit(".", 1)[-1]
+    return SHAPES.get(name, name)
+
 
 @dataclass(frozen=True)
 class Alias:

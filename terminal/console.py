@@ -137,6 +137,14 @@ class Told:
             return super().invoke(ctx)  # type: ignore[misc]
 
 
+class Program(Told, click.Command):
+    """A command that is a program of its own."""
+
+
+class Programs(Told, click.Group):
+    """A program of several commands."""
+
+
 @contextlib.contextmanager
 def usage_told(as_json: bool) -> Iterator[None]:
     """Print an error of click as an object, where asked, before click says it on stderr."""

@@ -36,10 +36,11 @@ from ncpl_data.catalog.snapshots.read import (
 )
 from ncpl_data.catalog.snapshots.verify import write_checksums
 from ncpl_data.catalog.snapshots.write import Selection, write_tables
-from ncpl_data.catalog.splits import COLUMNS, assign_splits
+from ncpl_data.catalog.splits import assign_splits, columns_of
 from ncpl_data.catalog.store import Catalog
 from ncpl_data.catalog.twins import COLUMNS as TWIN_COLUMNS
 from ncpl_data.catalog.twins import merge_twins
+from ncpl_data.catalog.waiting import left_out
 from ncpl_data.schema.load import SCHEMA_VERSION
 
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
@@ -62,6 +63,7 @@ def select(
 ) -> Selection:
     """Return what a snapshot will hold: its runs, one row a physical run, and their split.
 
+    Contributed runs that wait for review, or were rejected, are left out (catalog/waiting.py).
     Raises InputError if nothing is selected.
     """
     chosen = select_runs(catalog, where)
@@ -70,17 +72,23 @@ def select(
             f" by --where {where}" if where else "; ingest a source first: ncpl-data ingest NAME"
         )
         raise InputError(f"no run of {catalog.folder.place} is selected{reason}")
-    columns = list(dict.fromkeys([*COLUMNS, *TWIN_COLUMNS]))
+    manifest = catalog.manifest()
+    waiting = tuple(one.run_id for one in left_out(catalog, manifest))
+    if waiting and len(chosen) == len(waiting):
+        raise InputError(
+            f"all {len(chosen):,} selected runs wait for review; see them: ncpl-data review list"
+        )
+    chosen = sorted(set(chosen) - set(waiting))
+    columns = list(dict.fromkeys([*columns_of(policy), *TWIN_COLUMNS]))
     rows = catalog.read("runs", columns)
     all_by_source = count_values(rows["source"])
     rows = rows.filter(pc.is_in(rows["run_id"], pa.array(chosen, type=pa.string())))
     rows = rows.sort_by("run_id")
-    splits = assign_splits(rows, policy, seed)
+    splits = assign_splits(rows, policy, seed, manifest.submitted)
     merged = []
     if not keep_twins and rows["same_as"].null_count < rows.num_rows:
         assigned = set(splits["run_id"].to_pylist())
-        submitted = catalog.manifest().submitted
-        merged = merge_twins(rows.select(TWIN_COLUMNS).to_pylist(), assigned, submitted)
+        merged = merge_twins(rows.select(TWIN_COLUMNS).to_pylist(), assigned, manifest.submitted)
     return Selection(rows, splits, tuple(merged), all_by_source)
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ncpl_data.catalog.complete import complete_rows
 from ncpl_data.catalog.errors import IntegrityError
 from ncpl_data.catalog.manifest import DataFile, Manifest
 from ncpl_data.catalog.merge import clusters, engine, merged, order_by, rows_of, scan_files
@@ -143,7 +144,7 @@ def write_runs(
     )
     with PartWriter(draft, "runs/part", schema, MAX_FILE_ROWS) as writer:
         for rows in rows_of(con, sql, schema):
-            writer.add(rows)
+            writer.add(complete_rows(rows, manifest.submitted))
     return [entry(draft, path) for path in writer.paths]
 
 

@@ -26,17 +26,23 @@ USEFUL = (
 
 EPILOG = """\b
 Formats:
-  csv          a table, one row a run, with --mapping FILE.toml
-  hf           trainer_state.json of the Hugging Face Trainer, or a folder of one or many runs
-  log          text logs of modded-nanogpt, nanochat, nanoGPT, llm.c
+  csv          a table of points (Lightning's metrics.csv, a chart of W&B as CSV, step and loss),
+               or one row a run with --mapping FILE.toml
+  hf           trainer_state.json of the Hugging Face Trainer, trainer_log.jsonl, logging.jsonl,
+               or a folder of one or many runs
+  log          what a program printed: Megatron-LM, GPT-NeoX, torchtitan, nanotron, MaxText, NeMo,
+               fairseq, MLX, litgpt, nanoGPT, nanochat, llm.c, OLMo, Composer and others
   mlflow       an mlruns folder
   tensorboard  event files
-  wandb        an export folder, or ENTITY/PROJECT through the API
+  wandb        an export folder, an offline run-*.wandb, or ENTITY/PROJECT through the API
 \b
 Examples:
   ncpl-data convert hf out/ --source acme --set /system/n_devices=8 --out runs.jsonl
   ncpl-data convert csv sweep.csv --source acme --mapping sweep.toml | ncpl-data submit -
   ncpl-data convert log logs/ --source acme --set /data/dataset=fineweb --out runs.jsonl
+  ncpl-data convert log a.log --source acme --line "train/loss=[{step}] loss={value}"
+\b
+Each framework, and what right looks like: docs/logs.md
 """
 
 
@@ -54,6 +60,27 @@ Examples:
     metavar="POINTER=VALUE",
     help="A value you know of every run, such as /data/dataset=fineweb. It is marked declared.",
 )
+@click.option(
+    "--set-run",
+    "run_values",
+    multiple=True,
+    metavar="RUN:POINTER=VALUE",
+    help="The same for one run of several, by its name.",
+)
+@click.option("--step-key", metavar="NAME", help="Column or key that counts optimizer steps.")
+@click.option(
+    "--launch",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Which launch of a log that holds several; by default the last from scratch.",
+)
+@click.option(
+    "--line",
+    "lines",
+    multiple=True,
+    metavar="METRIC=TEXT",
+    help="A form of line of a text log, with {step} and {value} in it.",
+)
 @click.option("--mapping", type=click.Path(path_type=Path), help="Mapping of a CSV table (TOML).")
 @click.option(
     "--config", type=click.Path(path_type=Path), help="Hyperparameters, as JSON, YAML or TOML."
@@ -69,6 +96,10 @@ def convert(
     metric: str | None,
     units: tuple[str, ...],
     values: tuple[str, ...],
+    run_values: tuple[str, ...],
+    step_key: str | None,
+    launch: int | None,
+    lines: tuple[str, ...],
     mapping: Path | None,
     config: Path | None,
     aliases: str,
@@ -91,9 +122,11 @@ def convert(
         run=run_name,
         metric=metric,
         units=dict(pair(text, "--unit") for text in units),
-        values={
-            "/" + key.strip("/"): value_of(text) for key, text in (pair(v, "--set") for v in values)
-        },
+        values=dict(map(declared, values)),
+        run_values=values_of_runs(run_values),
+        step_key=step_key,
+        launch=launch,
+        lines=tuple(pair(text, "--line") for text in lines),
         mapping=mapping,
         config=config,
         aliases=aliases,
@@ -104,6 +137,8 @@ def convert(
         _, found = checked(Document(path, document))
         finding = Finding(Document(str(document["run_id"]), document), None, tuple(found))
         problems += list(finding.as_dicts())
+    for note in options.notes:
+        console.note(note)
     if not documents:
         raise InputError(f"{path} holds no run that {layout} logs: no metric with a step")
     known = sorted({m["name"] for d in documents for m in d.get("outcome", {}).get("metrics", ())})
@@ -127,16 +162,17 @@ def convert(
             f"not stated: {', '.join(absent)}. Add what you know: --set /data/dataset=NAME ..."
             + (" (hf: with /system/n_devices the batch is known)" if layout == "hf" else "")
         )
-    lines = "\n".join(json.dumps(d, ensure_ascii=False) for d in documents)
+    written = "\n".join(json.dumps(d, ensure_ascii=False) for d in documents)
     if out is not None:
         try:
-            out.write_text(f"{lines}\n", "utf-8")
+            out.write_text(f"{written}\n", "utf-8")
         except OSError as error:
             raise InputError(f"could not write {out}: {error.strerror or error}") from error
     result: dict[str, Any] = {"runs": [d["run_id"] for d in documents], "problems": problems}
+    result["notes"] = options.notes
     if out is None:
         result["documents"] = documents
-    text = lines if out is None else f"{len(documents):,} documents written to {out}"
+    text = written if out is None else f"{len(documents):,} documents written to {out}"
     console.result(result, text)
     return EXIT_INVALID if problems else 0
 
@@ -157,6 +193,24 @@ def pair(text: str, option: str) -> tuple[str, str]:
     if not equals or not key:
         raise click.UsageError(f'{option} "{text}": expected KEY=VALUE')
     return key, value
+
+
+def declared(text: str) -> tuple[str, Any]:
+    """Return the pointer and the value of a --set."""
+    key, value = pair(text, "--set")
+    return "/" + key.strip("/"), value_of(value)
+
+
+def values_of_runs(texts: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """Return what is declared of single runs, by the run's name."""
+    found: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        run, colon, rest = text.partition(":")
+        if not colon or "=" not in rest:
+            raise click.UsageError(f'--set-run "{text}": expected RUN:POINTER=VALUE')
+        pointer, value = declared(rest)
+        found.setdefault(run, {})[pointer] = value
+    return found
 
 
 def value_of(text: str) -> Any:

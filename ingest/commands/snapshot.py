@@ -20,11 +20,12 @@ Examples:
   ncpl-data snapshot --where "source = 'steplaw' and n_experts is null" --name dense
   ncpl-data snapshot list
   ncpl-data snapshot --split compute:1e20 --seed 1
+  ncpl-data snapshot --split community
   ncpl-data snapshot verify latest
   ncpl-data snapshot diff 41b0658 latest
 \b
 Split policies: ncpl (the published one), ncpl-open (the same, other runs in train), group-hash,
-compute:FLOP, source:NAME.
+compute:FLOP, source:NAME, community (the published one, and parts of every other family).
 """
 
 
@@ -70,6 +71,7 @@ def snapshot(
     from ncpl_data.catalog.snapshots.read import list_snapshots
     from ncpl_data.catalog.snapshots.take import take_snapshot
     from ncpl_data.catalog.store import Catalog
+    from ncpl_data.catalog.waiting import left_out
 
     catalog = Catalog(catalog_folder, at)
     tables = catalog.manifest().tables
@@ -86,6 +88,12 @@ def snapshot(
             progress=progress,
         )
     counts = taken.manifest["counts"]
+    waiting = left_out(catalog, catalog.manifest())
+    if waiting:
+        console.note(
+            f"{len(waiting):,} contributed runs wait for review, or were rejected, and are left "
+            "out: ncpl-data review list"
+        )
     if not taken.is_new:
         latest = list_snapshots(taken.path.parent)[0][-1]
         console.note(
@@ -101,6 +109,7 @@ def snapshot(
             "id": taken.id,
             "path": str(taken.path),
             "is_new": taken.is_new,
+            "waiting": len(waiting),
             "counts": counts,
         },
         f"snapshot {taken.label}\n"

@@ -1,4 +1,4 @@
-"""What every importer shares: a draft of a run document, aliases, units of metrics."""
+"""What every importer shares: a draft of a run document, and what the user says beside the log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ncpl_data.catalog.errors import InputError
+from ncpl_data.ingest.importers.history import Observation, settle
+from ncpl_data.ingest.importers.outcome import Ending
+from ncpl_data.ingest.importers.schedule import derive_schedule
 from ncpl_data.ingest.importers.spelling import (
+    OTHER_AXIS,
     WORDS,
     flattened,
     is_finite,
@@ -20,8 +24,6 @@ from ncpl_data.ingest.importers.spelling import (
     number_of,
     numeric_pointers,
     safe_name,
-    split_of,
-    unit_of,
     whole,
 )
 from ncpl_data.ingest.secrets import scrubbed, without_homes
@@ -35,7 +37,7 @@ from ncpl_data.schema.yaml_text import parse_yaml
 
 @dataclass(frozen=True)
 class Options:
-    """What the user says beside the log."""
+    """What the user says beside the log, and where an importer puts what it has to tell."""
 
     source: str
     run: str | None = None
@@ -46,34 +48,62 @@ class Options:
     """Units of metrics, by name."""
     values: Mapping[str, Any] = field(default_factory=dict)
     """Values by JSON Pointer that the user declares of every run."""
+    run_values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The same of single runs, by the run's name."""
     mapping: Path | None = None
     config: Path | None = None
     aliases: str = "common"
+    step_key: str | None = None
+    """Column or key that counts optimizer steps."""
+    launch: int | None = None
+    """Which launch of a log that holds several, counted from 1."""
+    lines: tuple[tuple[str, str], ...] = ()
+    """Forms of lines of a text log: (metric, text with {step} and {value})."""
+    notes: list[str] = field(default_factory=list)
+    """What was decided or left out, in words; importers add to it."""
 
 
 class Draft:
     """A run document in the making, with the origin of every value."""
 
-    def __init__(self, options: Options, name: str) -> None:
+    def __init__(self, options: Options, name: str, where: str = "") -> None:
         """Start with the identity; what the user declared stands first."""
         self.options = options
         self.name = safe_name(options.run or name)
+        self.where = where or self.name
+        """The file or folder, for what is told."""
         self.values: dict[str, Any] = {}
         self.origins: dict[str, Any] = {}
         self.raw_config: dict[str, Any] = {}
-        self.curves: dict[str, dict[int, float]] = {}
-        self.not_finite: dict[str, int] = {}
-        """Last step at which a metric was logged as NaN or infinite."""
+        self.seen: list[Observation] = []
+        """All that was logged, in its order."""
+        self.points: dict[str, dict[int, float]] = {}
+        """The points of the run once its history is settled, NaN among them."""
         self.tokens: dict[int, int] = {}
         self.metrics: dict[str, dict[str, Any]] = {}
-        for pointer, value in options.values.items():
+        self.left_out: set[str] = set()
+        self.starts_at = 0
+        self.ends_before: int | None = None
+        declared = {**options.values, **options.run_values.get(self.name, {})}
+        for pointer, value in declared.items():
             self.set(pointer, value, "declared")
+
+    def note(self, text: str) -> None:
+        """Tell something of this run, once."""
+        if text not in self.options.notes:
+            self.options.notes.append(text)
 
     def set(self, pointer: str, value: Any, origin: Any = "logged") -> None:
         """State a value, unless it is empty or stated already."""
         if value is not None and pointer not in self.values:
             self.values[pointer] = value
             self.origins[pointer] = origin
+
+    def withdraw(self, pointer: str) -> None:
+        """Take a value back, unless the user declared it."""
+        if self.origins.get(pointer) != "declared":
+            self.values.pop(pointer, None)
+            self.origins.pop(pointer, None)
 
     def get(self, pointer: str) -> Any:
         """Return a value stated before, or None."""
@@ -92,11 +122,26 @@ class Draft:
         # Of two names of one field a zero means "see the other": warmup_steps beside warmup_ratio.
         nonzero = {a.pointer for a in given if not is_zero(flat[a.name])}
         given = [a for a in given if a.pointer not in nonzero or not is_zero(flat[a.name])]
+        partial = any(
+            is_finite(number_of(flat.get(name))) and number_of(flat[name]) > 1
+            for name in ACCUMULATIONS
+        )
+        devices = {number_of(flat[name]) for name in DEVICES if flat.get(name) is not None}
+        partial |= program == "common" and bool(devices - {1})
         # Ratios need the steps, the peak rate and the sequence length: these come first.
         for alias in sorted(given, key=lambda a: a.transform in NEEDS):
-            self.apply_alias(alias, flat[alias.name])
+            if partial and alias.name in DEVICE_BATCHES:
+                self.note(
+                    f"{self.where}: {alias.name} {flat[alias.name]} stands beside an accumulation "
+                    "of gradients or several devices: it may be no batch of a whole step and was "
+                    "left out. Add what you know: --set /schedule/batch_size_sequences=N"
+                )
+                continue
+            self.apply_alias(alias, flat[alias.name], flat)
 
-    def apply_alias(self, alias: Alias, value: Any) -> None:
+    def apply_alias(
+        self, alias: Alias, value: Any, config: Mapping[str, Any] | None = None
+    ) -> None:
         """Take one value of another program, in our unit."""
         value = number_of(value) if alias.pointer in numeric_pointers() else value
         if value is None:
@@ -104,10 +149,10 @@ class Draft:
         if alias.transform is None:
             self.set(alias.pointer, whole(alias.pointer, value))
             return
-        converted, origin = self.transform(alias, value)
+        converted, origin = self.transform(alias, value, config or {})
         self.set(alias.pointer, converted, origin)
 
-    def transform(self, alias: Alias, value: Any) -> tuple[Any, Any]:
+    def transform(self, alias: Alias, value: Any, config: Mapping[str, Any]) -> tuple[Any, Any]:
         """Return a value in our unit and its origin; (None, None) where the base is not known."""
         kind = str(alias.transform)
         if kind in WORDS:
@@ -118,9 +163,11 @@ class Draft:
             return whole(alias.pointer, value), "logged"
         base_pointer, rule = NEEDS[kind]
         base = self.get(base_pointer)
+        if kind == "ratio_of_decay" and is_finite(number_of(config.get("lr_decay_iters"))):
+            base, rule = number_of(config["lr_decay_iters"]), "x lr_decay_iters"
         if not (is_finite(base) and base and is_finite(value)):
             return None, None
-        if kind == "tokens_to_sequences":
+        if kind in ("tokens_to_sequences", "samples_to_steps"):
             converted: Any = value / base
             if converted != int(converted):
                 return None, None
@@ -131,19 +178,43 @@ class Draft:
                 converted = math.ceil(converted) if kind.endswith("_up") else round(converted)
         return converted, {"kind": "derived", "rule": f"{alias.name} {rule}"}
 
-    def point(self, metric: str, step: int, value: float, tokens: int | None = None) -> None:
-        """Add a point of a curve; a step logged again after a restart replaces the first."""
-        if not math.isfinite(value):
-            self.not_finite[metric_name(metric)] = int(step)
-        else:
-            self.curves.setdefault(metric_name(metric), {})[int(step)] = float(value)
-            if tokens is not None:
-                self.tokens[int(step)] = tokens
+    def point(
+        self,
+        metric: str,
+        step: int,
+        value: float,
+        tokens: int | None = None,
+        place: int = 0,
+        restarts_at: int | None = None,
+    ) -> None:
+        """Add a point in the order of the log."""
+        name = metric_name(metric)
+        if name in MEANS:
+            return
+        if OTHER_AXIS.search(metric):
+            if name not in self.left_out:
+                self.left_out.add(name)
+                self.note(f"{self.where}: {metric} is no curve over steps; it was left out")
+            return
+        self.seen.append(Observation(name, int(step), float(value), place, restarts_at))
+        if tokens is not None:
+            self.tokens[int(step)] = tokens
+
+    def settle(self) -> None:
+        """Decide which of the observations are the run, by the one rule for all importers."""
+        settled = settle(self.seen, self.where, launch=self.options.launch)
+        self.points, self.ends_before = settled.points, settled.ends_before
+        self.starts_at = settled.starts_at
+        for text in settled.notes:
+            self.note(text)
 
     def document(self, primary: Iterable[str] = ()) -> dict[str, Any]:
         """Return the finished document; the first primary metric that was logged is the loss."""
-        self.derive()
-        self.finish_outcome(primary)
+        if not self.points:
+            self.settle()
+        ending = Ending(self, tuple(primary))
+        derive_schedule(self)
+        ending.state()
         document: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "run_id": f"{self.options.source}/{self.name}",
@@ -153,8 +224,9 @@ class Draft:
             set_value(document, pointer, value)
         if self.metrics:
             set_value(document, "/outcome/metrics", list(self.metrics.values()))
-        if self.curves:
-            document["curves"] = [self.curve(m) for m in sorted(self.curves)]
+        curves = [self.curve(m) for m in sorted(self.points) if self.finite(m)]
+        if curves:
+            document["curves"] = curves
         columns = {f.pointer: f.column for f in run_fields()}
         origins = {columns[p]: o for p, o in self.origins.items() if p in columns}
         if origins:
@@ -164,59 +236,55 @@ class Draft:
             set_value(document, "/provenance/raw_config", jsonable(kept))
         return document
 
+    def finite(self, metric: str) -> dict[int, float]:
+        """Return the points of a metric that are numbers, sorted by step."""
+        points = self.points.get(metric, {})
+        return {step: points[step] for step in sorted(points) if math.isfinite(points[step])}
+
     def curve(self, metric: str) -> dict[str, Any]:
         """Return one curve, sorted by step."""
-        points = sorted(self.curves[metric].items())
-        curve: dict[str, Any] = {"metric": metric, "step": [s for s, _ in points]}
-        if all(step in self.tokens for step, _ in points):
-            curve["tokens"] = [self.tokens[step] for step, _ in points]
-        return curve | {"value": [v for _, v in points]}
-
-    def derive(self) -> None:
-        """State what follows from what is stated: the tokens of the whole run."""
-        sizes = ("/schedule/batch_size_sequences", SEQUENCE_LENGTH, TRAIN_STEPS)
-        factors = [self.get(pointer) for pointer in sizes]
-        if all(is_finite(factor) and factor for factor in factors):
-            rule = {"kind": "derived", "rule": "batch x sequence x steps"}
-            self.set("/schedule/train_tokens", math.prod(factors), rule)
-
-    def finish_outcome(self, primary: Iterable[str]) -> None:
-        """State the final loss and step, and what each metric is."""
-        wanted = [metric_name(self.options.metric)] if self.options.metric else list(primary)
-        if self.options.metric and wanted[0] not in self.curves:
-            raise InputError(
-                f'no metric "{wanted[0]}" was logged; there are: {", ".join(sorted(self.curves))}'
-            )
-        for metric in self.curves:
-            entry = self.metrics.setdefault(metric, {"name": metric})
-            entry["unit"] = self.options.units.get(metric) or entry.get("unit") or unit_of(metric)
-            if split := split_of(metric):
-                entry.setdefault("split", split)
-        chosen = next((m for m in wanted if m in self.curves), None)
-        if chosen is not None and self.not_finite.get(chosen, -1) > max(self.curves[chosen]):
-            rule = {"kind": "derived", "rule": f"{chosen} ends as NaN or infinite"}
-            self.values["/outcome/status"], self.origins["/outcome/status"] = "diverged", rule
-        elif chosen is not None:
-            last = max(self.curves[chosen])
-            rule = {"kind": "derived", "rule": f"last value of {chosen}"}
-            self.set("/outcome/final_loss", self.curves[chosen][last], rule)
-            self.set("/outcome/final_loss_metric", chosen, "declared")
-            self.set("/outcome/final_loss_unit", self.metrics[chosen]["unit"], "declared")
-        if self.curves and self.get("/outcome/final_step") is None:
-            last_step = max(max(points) for points in self.curves.values())
-            self.set("/outcome/final_step", last_step, {"kind": "derived", "rule": "last step"})
+        points = self.finite(metric)
+        curve: dict[str, Any] = {"metric": metric, "step": list(points)}
+        tokens = [self.tokens.get(step) for step in points]
+        # Tokens printed with few digits repeat: they are no count of each step.
+        if all(t is not None for t in tokens) and len(set(tokens)) == len(tokens):
+            curve["tokens"] = tokens
+        return curve | {"value": list(points.values())}
 
 
 TRAIN_STEPS, SEQUENCE_LENGTH = "/schedule/train_steps", "/schedule/sequence_length"
+BATCH = "/schedule/batch_size_sequences"
 NEEDS = {
     "steps_or_ratio": (TRAIN_STEPS, "x steps"),
     "ratio_of_steps": (TRAIN_STEPS, "x steps"),
     "steps_or_ratio_up": (TRAIN_STEPS, "x steps, rounded up"),
     "ratio_of_steps_up": (TRAIN_STEPS, "x steps, rounded up"),
+    "ratio_of_decay": (TRAIN_STEPS, "x steps"),
     "ratio_of_rate": ("/optimizer/learning_rate", "x peak learning rate"),
     "tokens_to_sequences": (SEQUENCE_LENGTH, "/ sequence length"),
+    "samples_to_steps": (BATCH, "/ batch in sequences"),
 }
 """What a transform multiplies with or divides by, and how an origin says so."""
+
+MEANS = frozenset(("train/train_loss", "train/total_flos", "train/train_runtime"))
+"""What the Trainer logs once at its end: a mean over the whole run is no point of a curve."""
+
+ACCUMULATIONS = (
+    "gradient_accumulation_steps",
+    "grad_accumulation_steps",
+    "grad_accum_steps",
+    "gradient_accumulation",
+    "accumulate_grad_batches",
+    "grad_accum",
+    "accumulation_steps",
+    "acc_steps",
+    "accum_steps",
+)
+DEVICES = ("devices", "num_devices", "n_devices", "gpus", "n_gpus", "num_gpus", "world_size")
+DEVICE_BATCHES = frozenset(
+    ("batch_size", "bs", "bsz", "micro_batch_size", "device_batch_size", "train_batch_size")
+)
+"""Names of a batch that is no batch of a whole step where gradients are accumulated."""
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -32,12 +32,17 @@ COLUMN = closed(
     field=TEXT,
     values={"type": "object"},
     times={"type": "number"},
+    blank={"type": "array", "items": TEXT},
+    round={"type": "boolean"},
     **{"as": {"enum": sorted([*NEEDS, *WORDS, "nonzero"])}},
 )
+COLUMNS_OF_ONE = {"type": "array", "items": TEXT, "minItems": 1}
+WANTED = {"anyOf": [TEXT, {"type": "array", "items": TEXT}]}
 SHAPE = closed(
     "run columns",
-    run=closed("id", id=TEXT, final_loss_metric=TEXT),
+    run=closed("id", id=TEXT, final_loss_metric=TEXT, where=each(WANTED)),
     columns=each(COLUMN),
+    products=each(COLUMNS_OF_ONE),
     constants={"type": "object"},
     metrics=each({"type": "object"}),
     curves=closed("file id step columns", file=TEXT, id=TEXT, step=TEXT, columns=each(TEXT)),
@@ -64,13 +69,14 @@ def read_mapping(path: Path) -> dict[str, Any]:
         place = ".".join(map(str, error.absolute_path)) or "the whole file"
         raise InputError(
             f"{path}: {place}: {error.message[:300]}; expected [run] with id, [columns], and "
-            "perhaps [constants], [metrics], [curves] with file, id, step, columns"
+            "perhaps [products], [constants], [metrics], [curves] with file, id, step, columns"
         )
     known = {f.pointer for f in run_fields()}
     for pointer in (
         *(c["field"] for c in mapping["columns"].values()),
         *mapping.get("constants", {}),
+        *mapping.get("products", {}),
     ):
-        if pointer not in known:
+        if pointer not in known and not pointer.startswith("/extra/"):
             raise InputError(f'{path}: "{pointer}" is not a field; all fields: schema/FIELDS.md')
     return mapping

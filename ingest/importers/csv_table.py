@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from ncpl_data.catalog.errors import InputError
 from ncpl_data.ingest.importers.base import NEEDS, Draft, Options
 from ncpl_data.ingest.importers.csv_mapping import read_mapping
+from ncpl_data.ingest.importers.encodings import text_of
 from ncpl_data.ingest.importers.spelling import count_pointers, numeric_pointers, whole
 from ncpl_data.schema.aliases import Alias
 from ncpl_data.schema.hints import count_of
@@ -25,11 +27,16 @@ def read(path: str, options: Options) -> Iterator[dict[str, Any]]:
     [run]
     id = "name"                                  column that names the run
     final_loss_metric = "train/loss"
+    where = { state = ["ok", "nan"] }            only rows with these values
     [columns]
     lr = "/optimizer/learning_rate"
     warmup = { field = "/schedule/warmup_steps", as = "ratio_of_steps" }
     tokens_b = { field = "/schedule/train_tokens", times = 1e9 }
     state = { field = "/outcome/status", values = { ok = "finished", nan = "diverged" } }
+    gpus = { field = "/system/n_devices", blank = ["?"], round = true }
+    cluster = "/extra/acme.cluster"
+    [products]
+    "/schedule/batch_size_sequences" = ["micro_batch", "accumulation", "gpus"]
     [constants]
     "/optimizer/name" = "adamw"
     [metrics]
@@ -39,12 +46,24 @@ def read(path: str, options: Options) -> Iterator[dict[str, Any]]:
     id = "name"
     step = "iteration"
     columns = { loss = "train/loss" }
+
+    Without a mapping the table is one of points: a column of steps, the others metrics.
     """
     if options.mapping is None:
-        raise InputError("a CSV table needs a mapping file: --mapping mapping.toml")
+        from ncpl_data.ingest.importers.points_table import read_points_table
+
+        yield from read_points_table(Path(path), options)
+        return
     mapping = read_mapping(options.mapping)
     points = read_points(Path(path), mapping.get("curves"))
+    wanted = mapping["run"].get("where", {})
     for line, row in rows(Path(path)):
+        if not all(
+            needed(row, column, f"{path} line {line}").strip()
+            in ([values] if isinstance(values, str) else values)
+            for column, values in wanted.items()
+        ):
+            continue
         yield read_row(row, f"{path} line {line}", mapping, points, options)
 
 
@@ -54,8 +73,8 @@ def rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     Raises InputError if it is none.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
+        with io.StringIO(text_of(path).lstrip("\ufeff"), newline="") as file:
+            reader = csv.DictReader(file, delimiter=delimiter_of(file))
             names = [name for name in reader.fieldnames or () if name]
             if twice := next((name for name in names if names.count(name) > 1), None):
                 raise InputError(f'{path}: two columns are called "{twice}"; rename one')
@@ -67,6 +86,13 @@ def rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
                 yield reader.line_num, row
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} can not be read as CSV: {error}") from error
+
+
+def delimiter_of(file: io.StringIO) -> str:
+    """Return what parts the values of a table: a comma, or what its header has more of."""
+    header = file.readline()
+    file.seek(0)
+    return max(",;\t", key=header.count)
 
 
 def read_row(
@@ -87,7 +113,11 @@ def read_row(
         text = needed(row, column, place).strip()
         if text.lower() in EMPTY and text not in spec.get("values", {}):
             continue
+        if text in spec.get("blank", ()):
+            continue
         set_column(draft, column, spec, text, place)
+    for pointer, factors in mapping.get("products", {}).items():
+        set_product(draft, pointer, [(c, needed(row, c, place).strip()) for c in factors], place)
     for metric, spec in mapping.get("metrics", {}).items():
         draft.metrics[metric] = {"name": metric, **spec}
     for metric, step, value in points.get(name, ()):
@@ -112,9 +142,19 @@ def set_column(draft: Draft, column: str, spec: Mapping[str, Any], text: str, pl
         return
     value = number_in(text, place, column, is_count=pointer in count_pointers())
     value = value * spec.get("times", 1)
+    value = round(value) if spec.get("round") else value
     if not math.isfinite(value):
         raise InputError(f'{place}: {column} is "{text[:40]}"; expected a finite number')
     draft.apply_alias(Alias(column, pointer, spec.get("as")), whole(pointer, value))
+
+
+def set_product(draft: Draft, pointer: str, cells: list[tuple[str, str]], place: str) -> None:
+    """State the product of some cells, unless one of them is empty."""
+    if any(text.lower() in EMPTY for _, text in cells):
+        return
+    value = math.prod(number_in(text, place, column, is_count=True) for column, text in cells)
+    rule = {"kind": "derived", "rule": " x ".join(column for column, _ in cells)}
+    draft.set(pointer, whole(pointer, value), rule)
 
 
 def needed(row: Mapping[str, str], column: str, place: str) -> str:

@@ -8,15 +8,34 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from ncpl_data.schema.aliases import schedule_shape
 from ncpl_data.schema.fields import run_fields
 
 UNIT_PATTERNS = (
     (re.compile(r"bpb$|bits_per_byte"), "bits_per_byte"),
+    (re.compile(r"bpc$|bits|char"), "other"),
     (re.compile(r"ppl$|perplexity"), "perplexity"),
     (re.compile(r"(^|[/_])acc(uracy)?$"), "accuracy"),
-    (re.compile(r"(^|[/_.])(ce_)?loss(_smoothed)?$|cross_entropy|nll"), "nats_per_token"),
+    (
+        re.compile(
+            r"(^|[/_.])(ce_|lm_)?loss(_smoothed|_validation|_train|_val)?$"
+            r"|(^|[/_.])loss/(train|val|valid|validation|eval|test)$|total_loss$"
+            r"|cross_?entropy|nll|(^|/)loss/train/total$"
+        ),
+        "nats_per_token",
+    ),
 )
 """Units by name. Frameworks log the mean cross-entropy, which is in nats per token."""
+
+NOT_THE_LOSS = re.compile(
+    r"balanc|z_loss|router|aux|moe|(^|[/_])gate|mtp|kl_|/kl|distil|contrastive|reward|value_loss|policy"
+    r"|best|scale|_count|std|min$|max$"
+)
+"""Losses that are added to the language model's, and numbers about a loss."""
+
+EVALUATION = re.compile(r"(^|[/_.])(eval|evaluation|val|valid|validation|dev|test)([/_.]|$)")
+OTHER_AXIS = re.compile(r"[ _](vs|versus)[ _.](samples|tokens|flops|time|epochs?)", re.IGNORECASE)
+"""A curve whose x is not the step, such as Megatron's `lm loss vs samples`."""
 
 
 def huggingface_optimizer(text: str) -> str:
@@ -27,6 +46,7 @@ def huggingface_optimizer(text: str) -> str:
 
 WORDS = {
     "lower": str.lower,
+    "shape": schedule_shape,
     "class_name": lambda text: text.rsplit(".", 1)[-1].lower(),
     "huggingface_optimizer": huggingface_optimizer,
 }
@@ -98,14 +118,34 @@ def safe_name(name: str) -> str:
 
 def unit_of(metric: str) -> str:
     """Return the unit a metric's name tells, "other" if it tells none."""
-    return next((u for pattern, u in UNIT_PATTERNS if pattern.search(metric.lower())), "other")
+    name = metric.lower()
+    if NOT_THE_LOSS.search(name):
+        return "other"
+    return next((u for pattern, u in UNIT_PATTERNS if pattern.search(name)), "other")
+
+
+def is_loss(metric: str) -> bool:
+    """Return whether a metric is a loss of the language model, in whatever unit."""
+    name = metric.lower()
+    if NOT_THE_LOSS.search(name):
+        return False
+    return "loss" in name or unit_of(name) in ("nats_per_token", "bits_per_byte", "perplexity")
+
+
+def is_evaluation(metric: str) -> bool:
+    """Return whether a metric is measured on other data than the step's own batch."""
+    return EVALUATION.search(metric.lower()) is not None
 
 
 def split_of(metric: str) -> str | None:
     """Return the part of the data a metric's name tells."""
-    first = re.split(r"[/_.]", metric.lower())[0]
-    names = {"val": "validation", "valid": "validation", "eval": "validation", "dev": "validation"}
-    return names.get(first, first if first in ("train", "validation", "test") else None)
+    parts = re.split(r"[/_.]", metric.lower())
+    names = {
+        **dict.fromkeys(("val", "valid", "validation", "eval", "dev"), "validation"),
+        "train": "train",
+        "test": "test",
+    }
+    return next((names[part] for part in (parts[0], parts[-1]) if part in names), None)
 
 
 def jsonable(value: Any) -> Any:

@@ -1,183 +1,208 @@
-"""Text logs that print one line a step: modded-nanogpt, nanochat, nanoGPT, llm.c."""
+"""Text logs that print a line a step: forms in `text_lines`, settings in `text_settings`."""
 
 from __future__ import annotations
 
-import ast
-import operator
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ncpl_data.catalog.errors import InputError
 from ncpl_data.ingest.importers.base import (
+    BATCH,
     SEQUENCE_LENGTH,
     TRAIN_STEPS,
     Draft,
     Options,
     read_config,
 )
+from ncpl_data.ingest.importers.folders import each_run, names_of
+from ncpl_data.ingest.importers.text_reader import Reader
+from ncpl_data.schema.aliases import schedule_shape
 
-NUMBER = r"([-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|(?i:nan|inf)))"
-LINES: tuple[tuple[str, str], ...] = (
-    # modded-nanogpt: step:125/3350 val_loss:4.66393 train_time:22.870s
-    (rf"step:(?P<step>\d+)/(?P<of>\d+) val_loss:{NUMBER}", "validation/loss"),
-    (rf"step:(?P<step>\d+)/(?P<of>\d+) (?:train_)?loss:{NUMBER}", "train/loss"),
-    # nanochat: step 00010/21400 (0.05%) | loss: 8.123456 | ..., Step 00250 | Validation bpb: 1.23;
-    # with a time budget: step 00010 (0.4%) | loss: 8.123456
-    (rf"step (?P<step>\d+)/(?P<of>\d+) .*?\| loss: {NUMBER}", "train/loss_smoothed"),
-    (rf"step (?P<step>\d+) \([\d.]+%\) \| loss: {NUMBER}", "train/loss_smoothed"),
-    (rf"Step (?P<step>\d+) \| Validation bpb: {NUMBER}", "validation/bpb"),
-    # llm.c: step 1/19560 | loss 11.009 (..); its main.log: s:1 trl:11.0090 ..., s:250 tel:6.4321
-    (rf"step\s+(?P<step>\d+)/(?P<of>\d+) \| (?:train )?loss {NUMBER}", "train/loss"),
-    (rf"^s:(?P<step>\d+) trl:{NUMBER}", "train/loss"),
-    (rf"^s:(?P<step>\d+) tel:{NUMBER}", "validation/loss"),
-    # nanoGPT: iter 100: loss 3.21, time ..; step 500: train loss 3.2, val loss 3.3
-    (rf"iter (?P<step>\d+): loss {NUMBER}", "train/loss"),
-    (rf"step (?P<step>\d+): train loss \S+, val loss {NUMBER}", "validation/loss"),
-)
-PATTERNS = tuple((re.compile(pattern), metric) for pattern, metric in LINES)
-PRIMARY = ("validation/loss", "validation/bpb", "train/loss_smoothed", "train/loss")
+PRIMARY = ("validation/loss", "validation/bpb")
 SMOOTHING = {"train/loss_smoothed": "exponential moving average"}
-
-SETTING = re.compile(
-    r"^\s*(?P<name>[a-z_]\w*)\s*(?::\s*\w+\s*)?=\s*(?P<value>[^#=\n]+?),?\s*(?:#\s*(?P<note>.*))?$"
-)
+SUFFIXES = (".txt", ".log", ".out", ".jsonl", ".err")
 BATCH_NAMES = ("batch_size", "train_batch_size", "total_batch_size")
+UNREAD_SHARE = 0.1
+"""Share of the lines with a metric that may be of no known form."""
+
+HELD_OUT_WORD = re.compile(r"\b(val|valid|validation|eval|evaluation|dev)", re.IGNORECASE)
 
 
 def read(path: str, options: Options) -> Iterator[dict[str, Any]]:
-    """Yield the run of one log file, or one run a file of a folder (.txt, .log, .out).
+    """Yield the run of one log file, or one run a file of a folder.
 
-    The settings a modded-nanogpt log prints first (the training script) are read as text: only
-    plain numbers and products of numbers. A batch size counts only if its comment says whether
-    it is in sequences or tokens.
+    Files of a folder that hold no log are passed over and told. The settings a log prints first
+    are read as text: only plain numbers and products of numbers. A batch size counts only if its
+    comment says whether it is in sequences or tokens.
     """
     root = Path(path)
+    paths = [root]
     if root.is_dir():
-        paths = sorted(p for p in root.rglob("*") if p.suffix in (".txt", ".log", ".out"))
-    else:
-        paths = [root]
+        paths = sorted(p for p in root.rglob("*") if p.suffix in SUFFIXES and p.is_file())
     if not paths:
-        raise InputError(f"{path} holds no log; expected files that end in .txt, .log or .out")
-    stems = Counter(log.stem for log in paths)
-    for log in paths:
-        name = log.stem
-        if stems[name] > 1:  # out/a/log.txt and out/b/log.txt: the folder tells them apart
-            name = "-".join(log.relative_to(root).with_suffix("").parts)
-        yield read_log(log, Draft(options, name))
+        raise InputError(f"{path} holds no log; expected files that end in {', '.join(SUFFIXES)}")
+    named = names_of(paths, root)
+    yield from each_run(
+        paths, lambda log: read_log(log, Draft(options, named[log], str(log))), options
+    )
 
 
 def read_log(path: Path, draft: Draft) -> dict[str, Any]:
     """Return the run of one log."""
-    settings: dict[str, Any] = {}
-    notes: dict[str, str] = {}
-    try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            for line in file:
-                if read_step(draft, line):
-                    continue
-                match = None if draft.curves else SETTING.match(line)
-                value = literal(match["value"]) if match else None
-                if match and value is not None:
-                    settings.setdefault(match["name"], value)
-                    notes.setdefault(match["name"], match["note"] or "")
-    except OSError as error:
-        raise InputError(f"{path} can not be read: {error.strerror}") from error
-    if not draft.curves:
-        raise InputError(
-            f'{path} has no line of a known form, such as "step:125/3350 val_loss:4.66393"; '
-            "for other logs: ncpl-data convert csv"
-        )
-    unsure = [name for name in BATCH_NAMES if name in settings]
-    draft.apply("modded_nanogpt", {k: v for k, v in settings.items() if k not in unsure})
-    draft.raw_config = settings
+    reader = Reader(draft)
+    reader.read(path)
+    if not draft.seen:
+        raise InputError(nothing_read(path, reader))
+    draft.settle()
+    reader.settings.settle(draft.ends_before)
+    check_unread(reader, path)
+    state_settings(draft, reader)
     if draft.options.config:
         draft.apply(draft.options.aliases, read_config(draft.options.config))
-    for name in unsure:
-        set_batch(draft, settings[name], notes[name].lower())
     for metric, smoothing in SMOOTHING.items():
-        if metric in draft.curves:
+        if metric in draft.points:
             draft.metrics[metric] = {"name": metric, "smoothing": smoothing}
-    set_status(draft)
+    reader.state_units()
+    set_status(draft, reader)
     return draft.document(PRIMARY)
 
 
-def read_step(draft: Draft, line: str) -> bool:
-    """Take the points of one line; return whether it held any."""
-    found = False
-    for pattern, metric in PATTERNS:
-        match = pattern.search(line)
-        if match is None:
-            continue
-        found = True
-        groups = match.groupdict()
-        draft.point(metric, int(groups["step"]), float(match[match.lastindex or 1]))
-        if groups.get("of"):
-            draft.set(TRAIN_STEPS, int(groups["of"]))
-    return found
+def nothing_read(path: Path, reader: Reader) -> str:
+    """Return the sentence for a log without a line of a known form."""
+    told = f'{path} has no line of a known form, such as "step:125/3350 val_loss:4.66393"'
+    if reader.without_step:
+        return (
+            f"{path} states no steps: the Trainer's console prints none without its progress bar. "
+            "Convert trainer_state.json of the output folder: ncpl-data convert hf FOLDER"
+        )
+    if reader.unread:
+        number, line = reader.unread[0]
+        told += f'; line {number} looks like one: "{line.strip()[:120]}"'
+    return (
+        f'{told}. Say its form: --line "train/loss=TEXT {{step}} TEXT {{value}}" (see docs/logs.md)'
+    )
+
+
+def check_unread(reader: Reader, path: Path) -> None:
+    """Tell of lines with metrics that were not read.
+
+    Raises InputError where they are too many, or where they alone hold the held-out loss.
+    """
+    draft = reader.draft
+    end = draft.ends_before
+    unread = [(n, line) for n, line in reader.unread if end is None or n < end]
+    if not unread:
+        return
+    number, line = unread[0]
+    example = f'line {number}: "{line.strip()[:120]}"'
+    cure = 'Say its form: --line "validation/loss=TEXT {step} TEXT {value}" (see docs/logs.md)'
+    share = len(unread) / (len(unread) + reader.n_read)
+    if len(unread) >= 3 and share > UNREAD_SHARE:
+        raise InputError(
+            f"{path}: {len(unread):,} of {len(unread) + reader.n_read:,} lines that hold a metric "
+            f"are of no known form, such as {example}. {cure}"
+        )
+    held_out = [(n, text) for n, text in unread if HELD_OUT_WORD.search(text)]
+    has_held_out = any(m.startswith(("validation/", "eval/")) for m in draft.points)
+    if held_out and not has_held_out and not draft.options.metric:
+        number, line = held_out[0]
+        raise InputError(
+            f'{path} line {number}: "{line.strip()[:120]}" looks like a held-out loss and is of no '
+            f"known form. {cure}; or take the training loss: --metric train/loss"
+        )
+    draft.note(
+        f"{path}: {len(unread):,} lines that look like metrics were not read, such as {example}"
+    )
+
+
+def state_settings(draft: Draft, reader: Reader) -> None:
+    """State the settings, the later statement first, and the columns of the lines."""
+    settings = reader.settings
+    values = dict(settings.values)
+    # GPT-NeoX's train_batch_size is that of a whole step.
+    unsure = [name for name in BATCH_NAMES if name in values and not settings.is_megatron]
+    for name, first, later, place in settings.conflicts:
+        draft.note(f"{draft.where} line {place}: {name} is {later} after {first}; the later stands")
+    if reader.planned is not None and not reader.is_stopped_by_clock:
+        draft.set(TRAIN_STEPS, reader.planned)
+    if reader.is_stopped_by_clock:
+        draft.note(f"{draft.where}: a clock ends this run: the steps it counts towards are no plan")
+        values = {k: v for k, v in values.items() if k not in STEP_NAMES}
+    length = values.get("block_size") or values.get("sequence_length") or values.get("seq_length")
+    if isinstance(length, (int, float)):
+        draft.set(SEQUENCE_LENGTH, int(length))
+    state_header(draft, values)
+    reader.state_columns()
+    kept = {k: v for k, v in values.items() if k not in unsure and k not in HEADER}
+    programs = ["megatron" if settings.is_megatron else "nanogpt", "modded_nanogpt"]
+    if settings.is_maxtext:
+        programs = ["maxtext"]
+    for program in programs:
+        draft.apply(program, kept)
+    for dictionary in settings.dictionaries:
+        draft.apply("common", dictionary)
+    draft.raw_config = {**values, **{k: v for d in settings.dictionaries for k, v in d.items()}}
+    for name in unsure:
+        set_batch(draft, values[name], settings.notes[name].lower())
+
+
+HEADER = ("tokens_per_step", "params", "final_lr_frac", "lr_schedule", "train_tokens", "precision")
+STEP_NAMES = (
+    "num_iterations",
+    "train_steps",
+    "max_iters",
+    "iterations",
+    "max_steps",
+    "train_iters",
+)
+PRECISIONS = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+
+
+def state_header(draft: Draft, values: dict[str, Any]) -> None:
+    """State what headers say in units of their own."""
+    tokens, length = values.get("tokens_per_step"), draft.get(SEQUENCE_LENGTH)
+    if isinstance(tokens, int) and length and tokens % length == 0:
+        rule = {"kind": "derived", "rule": "tokens a step / sequence length"}
+        draft.set(BATCH, tokens // length, rule)
+    if isinstance(values.get("global_batch_size"), int):
+        draft.set(BATCH, values["global_batch_size"])
+    params = values.get("params")
+    if isinstance(params, (int, float)):
+        draft.set("/model/params_total", int(params))
+    if isinstance(values.get("train_tokens"), int):
+        draft.set("/schedule/train_tokens", values["train_tokens"])
+    if isinstance(values.get("lr_schedule"), str):
+        draft.set("/schedule/shape", schedule_shape(values["lr_schedule"]))
+    share, rate = values.get("final_lr_frac"), values.get("learning_rate")
+    if isinstance(share, (int, float)) and isinstance(rate, (int, float)):
+        rule = {"kind": "derived", "rule": "final LR fraction x peak learning rate"}
+        draft.set("/schedule/min_learning_rate", share * rate, rule)
+    precision = PRECISIONS.get(str(values.get("precision", "")).lower())
+    draft.set("/system/precision", precision)
+    vocabulary = values.get("vocab_size")
+    if isinstance(vocabulary, int):
+        draft.set("/model/vocab_size", vocabulary)
+    if isinstance(values.get("n_kv_head"), int):
+        draft.set("/model/n_kv_heads", values["n_kv_head"])
 
 
 def set_batch(draft: Draft, value: Any, note: str) -> None:
     """State the batch if the comment beside it says what it counts."""
     length = draft.get(SEQUENCE_LENGTH)
     if "sequence" in note and "token" not in note:
-        draft.set("/schedule/batch_size_sequences", value)
+        draft.set(BATCH, value)
     elif "token" in note and length and value % length == 0:
         rule = {"kind": "derived", "rule": "batch in tokens / sequence length"}
-        draft.set("/schedule/batch_size_sequences", value // length, rule)
+        draft.set(BATCH, value // length, rule)
 
 
-def set_status(draft: Draft) -> None:
+def set_status(draft: Draft, reader: Reader) -> None:
     """State how the run ended, where the log says how long it should be."""
     steps = draft.get(TRAIN_STEPS)
-    last = max(max(points) for points in draft.curves.values())
-    if steps:
+    last = max((max(points) for points in draft.points.values()), default=0)
+    if steps and not reader.is_stopped_by_clock:
         rule = {"kind": "derived", "rule": "finished if the last line is of the last step"}
         is_done = last >= steps - 1  # some count from 0
         draft.set("/outcome/status", "finished" if is_done else "truncated", rule)
-
-
-OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-}
-
-
-def literal(text: str) -> int | float | str | bool | None:
-    """Return a number, a product of numbers or a quoted text; None for any other expression."""
-    value: int | float | str | bool | None
-    try:
-        value = evaluate(ast.parse(text.strip()[:200], mode="eval").body)
-    except (SyntaxError, ValueError, ZeroDivisionError, OverflowError, RecursionError, MemoryError):
-        return None
-    return value
-
-
-def evaluate(node: ast.expr) -> Any:
-    """Return the value of a constant or of arithmetic on constants; nothing else is looked at.
-
-    Raises ValueError for any other expression.
-    """
-    if isinstance(node, ast.Constant) and isinstance(node.value, (int, float, str)):
-        return node.value
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        return -numeric(evaluate(node.operand))
-    if isinstance(node, ast.BinOp) and type(node.op) in OPERATORS:
-        left, right = numeric(evaluate(node.left)), numeric(evaluate(node.right))
-        return OPERATORS[type(node.op)](left, right)
-    raise ValueError("not a number")
-
-
-def numeric(value: Any) -> Any:
-    """Return a number of ordinary size.
-
-    Raises ValueError for anything else.
-    """
-    if not isinstance(value, (int, float)) or abs(value) > 1e18:
-        raise ValueError("not a number")
-    return value

@@ -1,8 +1,7 @@
-"""Weights & Biases: an export folder, or a project through its API.
+"""Weights & Biases: an export folder, an offline run, or a project through its API.
 
 One folder a run: config.json (or config.yaml), summary.json, and its history as Parquet
 (`*.runhistory.parquet`, what `run.download_history_exports` writes), history.jsonl or history.csv.
-Of a history that logs training steps beside `_step`, rows that do not name them are passed over.
 """
 
 from __future__ import annotations
@@ -15,20 +14,24 @@ from typing import Any
 
 from ncpl_data.catalog.errors import InputError
 from ncpl_data.ingest.importers.base import Draft, Options, read_config
-from ncpl_data.ingest.importers.spelling import metric_name
+from ncpl_data.ingest.importers.encodings import text_of
+from ncpl_data.ingest.importers.folders import each_run, telling
+from ncpl_data.ingest.importers.huggingface import set_batch
+from ncpl_data.ingest.importers.programs import programs_of
+from ncpl_data.ingest.importers.step_axis import STEP_KEYS, step_key
+from ncpl_data.ingest.importers.text_rows import number_in
 
-PRIMARY = ("eval/loss", "validation/loss", "val/loss", "eval_loss", "val_loss", "train/loss")
-PRIMARY_LAST = ("train_loss", "train/cross_entropy_loss", "train/CE_loss", "loss")
+PRIMARY = ("eval/loss", "validation/loss", "val/loss", "eval_loss", "val_loss")
 CONFIGS = ("config.json", "config.yaml", "files/config.yaml")
 SUMMARIES = ("summary.json", "wandb-summary.json", "files/wandb-summary.json")
 META = "run.json"
 """Name, id and state of a run, as the API download writes them."""
 
 STATES = {"finished": "finished", "crashed": "failed", "failed": "failed", "killed": "truncated"}
-STEP_KEYS = ("train/global_step", "trainer/global_step")
-"""Training steps as transformers and Lightning log them; their `_step` only counts log calls."""
-
-TOKEN_KEYS = ("throughput/total_tokens", "train/total_tokens", "total_tokens", "tokens")
+TOKEN_KEYS = (
+    *("throughput/total_tokens", "train/total_tokens", "total_tokens", "tokens_seen", "tokens"),
+    *("train/tokens_seen", "train/num_input_tokens_seen", "train/num_tokens", "consumed_tokens"),
+)
 
 
 def read(path: str, options: Options) -> Iterator[dict[str, Any]]:
@@ -38,6 +41,12 @@ def read(path: str, options: Options) -> Iterator[dict[str, Any]]:
     Configurations lose their keys and passwords before anything else happens.
     """
     root = Path(path)
+    if root.suffix == ".wandb" or (root.is_dir() and offline(root)):
+        from ncpl_data.ingest.importers.wandb_offline import exported
+
+        with exported([root] if root.is_file() else offline(root)) as folder:
+            yield from read_folder(folder, options)
+        return
     if not root.exists() and path.count("/") == 1 and not path.startswith((".", "/")):
         from ncpl_data.ingest.importers.wandb_api import downloaded
 
@@ -45,6 +54,15 @@ def read(path: str, options: Options) -> Iterator[dict[str, Any]]:
             yield from read_folder(folder, options)
         return
     yield from read_folder(root, options)
+
+
+def offline(root: Path) -> list[Path]:
+    """Return the offline runs of a folder that holds no exported history."""
+    return (
+        []
+        if any(histories(p) for p in (root, *root.rglob("*")) if p.is_dir())
+        else sorted(root.rglob("run-*.wandb"))
+    )
 
 
 def read_folder(root: Path, options: Options) -> Iterator[dict[str, Any]]:
@@ -57,8 +75,7 @@ def read_folder(root: Path, options: Options) -> Iterator[dict[str, Any]]:
             "history.jsonl or history.csv. To read a project: ncpl-data convert wandb "
             "ENTITY/PROJECT (needs a W&B key, even for public projects)"
         )
-    for folder in runs:
-        yield read_run(folder, options)
+    yield from each_run(runs, lambda folder: read_run(folder, options), options)
 
 
 def histories(folder: Path) -> list[Path]:
@@ -71,32 +88,39 @@ def read_run(folder: Path, options: Options) -> dict[str, Any]:
     """Return the run of one folder."""
     meta = read_first(folder, (META,))
     config = unwrapped(read_first(folder, CONFIGS))
+    own = histories(folder)
     # Names of runs repeat inside a project; ids do not.
-    draft = Draft(options, str(meta.get("id") or folder.resolve().name))
+    name = str(meta.get("id") or telling(folder.resolve().name, own[0]))
+    draft = Draft(options, name, str(folder))
     draft.set("/source_run", meta.get("name"))
-    program = options.aliases if options.aliases != "common" else guess_program(config)
-    draft.apply(program, config)
+    programs = programs_of(config, options.aliases)
+    for program in programs:
+        draft.apply(program, config)
+    if "huggingface" in programs:
+        set_batch(draft, config, {})
     draft.set("/outcome/status", STATES.get(str(meta.get("state", ""))))
-    axis = step_key(folder)
-    for history in histories(folder):
-        for row in history_rows(history):
-            read_point(draft, row, axis)
+    rows = joined(row for history in own for row in history_rows(history))
+    axis = step_key(rows, options.step_key, str(folder))
+    for place, row in enumerate(rows, start=1):
+        read_point(draft, row, axis, place)
     summary = read_first(folder, SUMMARIES)
     runtime = summary.get("_runtime")
     if isinstance(runtime, (int, float)) and runtime > 0:
         draft.set("/system/wall_time_seconds", runtime)
-    return draft.document((*PRIMARY, *PRIMARY_LAST))
+    return draft.document(PRIMARY)
 
 
-def guess_program(config: Mapping[str, Any]) -> str:
-    """Return whose configuration this is, by keys only one program has."""
-    if "per_device_train_batch_size" in config:
-        return "huggingface"
-    if isinstance(config.get("trainer"), Mapping) and "num_train_steps" in config["trainer"]:
-        return "levanter"
-    if isinstance(config.get("train_module"), Mapping):
-        return "olmo_core"
-    return "common"
+def joined(rows: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows with one for each `_step`: of parts that overlap, what the later says stands."""
+    found: dict[Any, dict[str, Any]] = {}
+    for number, row in enumerate(rows):
+        step = number_in(row.get("_step"))
+        key = ("row", number) if step is None else ("step", step)
+        known = found.setdefault(key, {})
+        known.update({k: v for k, v in row.items() if v is not None and v != ""})
+    keyed = [k for k in found if k[0] == "step"]
+    order = sorted(keyed, key=lambda k: k[1]) if len(keyed) == len(found) else list(found)
+    return [found[key] for key in order]
 
 
 def read_first(folder: Path, names: tuple[str, ...]) -> dict[str, Any]:
@@ -123,11 +147,11 @@ def history_rows(path: Path) -> Iterator[dict[str, Any]]:
             for batch in pq.ParquetFile(path).iter_batches(10_000):
                 yield from batch.to_pylist()
         elif path.suffix == ".csv":
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                yield from map(checked_row, csv.DictReader(file))
+            text = text_of(path).lstrip("\ufeff")
+            yield from map(checked_row, csv.DictReader(text.splitlines()))
         else:
-            with path.open(encoding="utf-8") as file:
-                yield from (checked_row(json.loads(line)) for line in file if line.strip())
+            lines = text_of(path).splitlines()
+            yield from (checked_row(json.loads(line)) for line in lines if line.strip())
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{path} can not be read: {error}") from error
 
@@ -142,33 +166,16 @@ def checked_row(row: Any) -> dict[str, Any]:
     return row
 
 
-def step_key(folder: Path) -> str:
-    """Return the key that counts training steps in the histories of one run."""
-    rows = (row for history in histories(folder) for row in history_rows(history))
-    found = (key for row in rows for key in STEP_KEYS if number(row.get(key)) is not None)
-    return next(found, "_step")
-
-
-def read_point(draft: Draft, row: Mapping[str, Any], axis: str) -> None:
+def read_point(draft: Draft, row: Mapping[str, Any], axis: str, place: int) -> None:
     """Take the numbers of one history row; a key that starts with _ is W&B's own."""
-    step = number(row.get(axis))
+    step = number_in(row.get(axis))
     if step is None or not step.is_integer():
         return
-    found = (number(row.get(key)) for key in TOKEN_KEYS)
+    found = (number_in(row.get(key)) for key in TOKEN_KEYS)
     tokens = next((int(v) for v in found if v is not None and v.is_integer()), None)
     for key, value in row.items():
-        if key.startswith(("_", "system/")) or key in {*TOKEN_KEYS, *STEP_KEYS}:
+        if key.startswith(("_", "system/")) or key in {*TOKEN_KEYS, *STEP_KEYS, axis}:
             continue
-        converted = number(value)
+        converted = number_in(value)
         if converted is not None:
-            draft.point(metric_name(key), int(step), converted, tokens)
-
-
-def number(value: Any) -> float | None:
-    """Return a number, None for anything else (W&B writes NaN and Infinity as text)."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return None
-    try:
-        return float(value)
-    except ValueError:
-        return None
+            draft.point(key, int(step), converted, tokens, place=place)

@@ -89,6 +89,13 @@ def same_as(
     return None
 
 
+BY_CHARACTERS = {
+    "kind": "derived",
+    "rule": "num_characters / characters per token of the vocabulary, from exp_data.csv of "
+    "sail-sg/scaling-with-vocab at 6701cc2",
+}
+
+
 def run_of(table: Table, part: str, number: int, row: Row) -> Values:
     """Return the fields of one row's run."""
     values = table.fields(row)
@@ -119,9 +126,8 @@ def run_of(table: Table, part: str, number: int, row: Row) -> Values:
         "flags": table.flags or None,
         "origins": dict.fromkeys(values, "logged")
         | dict.fromkeys(declared, "declared")
-        | (
-            {"final_loss_unit": "declared", "final_loss_metric": "declared"} if table.column else {}
-        ),
+        | ({"final_loss_unit": "declared", "final_loss_metric": "declared"} if table.column else {})
+        | ({"nominal_train_tokens": BY_CHARACTERS} if "num_characters" in row else {}),
         "raw_config": dict(row),
     }
 

@@ -82,11 +82,21 @@ def sparsity(row: Row) -> Values:
     return {"extra": open_fields(NAME, row, ("P", "N_active", "N_dense", "D1", "D2"))}
 
 
+CHARACTERS_PER_TOKEN = {
+    4096: 3.0137, 6144: 3.2064, 8192: 3.3444, 10240: 3.4513, 16384: 3.6720, 24576: 3.8524,
+    32768: 3.9714, 48128: 4.1141, 64512: 4.2075, 96256: 4.3088,
+}  # fmt: skip
+"""By vocabulary: num_characters over FLOPs / (6 (non-vocabulary + vocabulary x width)), the same
+in all 120 rows of each in exp_data.csv of sail-sg/scaling-with-vocab at 6701cc2."""
+
+
 def vocabulary(row: Row) -> Values:
-    """Return the fields of a vocabulary row."""
+    """Return the fields of a vocabulary row; its data is counted in characters."""
+    vocabulary = int(row["vocab_size"])
     return {
         "params_non_embedding": int(row["non_vocab_parameters"]),
-        "vocab_size": int(row["vocab_size"]),
+        "vocab_size": vocabulary,
+        "nominal_train_tokens": round(row["num_characters"] / CHARACTERS_PER_TOKEN[vocabulary]),
         "extra": open_fields(NAME, row, ("num_characters",)),
     }
 

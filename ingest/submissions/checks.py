@@ -13,7 +13,10 @@ from itertools import pairwise
 from ncpl_data.ingest.secrets import secret_places
 from ncpl_data.ingest.submissions.curve_checks import check_curves, check_loss
 from ncpl_data.ingest.submissions.model_checks import check_model
+from ncpl_data.ingest.submissions.ranges import check_ranges
 from ncpl_data.ingest.submissions.sections import TOKENS_TOLERANCE, Section, section, tokens_hint
+from ncpl_data.ingest.submissions.start_checks import check_first_loss, check_start
+from ncpl_data.schema.aliases import schedule_shape
 from ncpl_data.schema.fields import run_fields
 from ncpl_data.schema.validate import Problem, escape, nearest
 
@@ -38,8 +41,6 @@ def check_identity(document: Section) -> Iterator[Problem]:
         )
     if document.get("parent_run_id") == run_id:
         yield Problem("/parent_run_id", "lineage", "the run itself", "another run")
-    if document.get("branch_step") is not None and not document.get("parent_run_id"):
-        yield Problem("/branch_step", "lineage", "a step but no parent_run_id", "both or neither")
     if run_id in (document.get("same_as") or ()):
         yield Problem("/same_as", "lineage", "the run itself", "the run's name in other sources")
 
@@ -96,6 +97,9 @@ def ramp_sequences(ramp: list[Section], steps: int) -> int:
 def check_schedule(document: Section) -> Iterator[Problem]:
     """Rates and steps of a schedule are in order and in absolute units."""
     schedule, optimizer = section(document, "schedule"), section(document, "optimizer")
+    shape = schedule.get("shape")
+    if shape and (name := schedule_shape(shape)) != shape:
+        yield Problem("/schedule/shape", "name", f'"{shape}"', f'"{name}"', "Write its one name.")
     peak, final = optimizer.get("learning_rate"), schedule.get("min_learning_rate")
     if peak and final and final > peak:
         yield Problem(
@@ -185,12 +189,15 @@ def check_secrets(document: Section) -> Iterator[Problem]:
 
 CHECKS: tuple[Callable[[Section], Iterator[Problem]], ...] = (
     check_identity,
+    check_start,
+    check_ranges,
     check_tokens,
     check_schedule,
     check_model,
     check_data,
     check_loss,
     check_curves,
+    check_first_loss,
     check_origins,
     check_secrets,
 )

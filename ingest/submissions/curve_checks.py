@@ -12,6 +12,16 @@ from ncpl_data.schema.validate import Problem
 CURVE_TOLERANCE = 0.05
 """Relative. Between final_loss and the end of its curve; logs stop a few steps early."""
 
+FLOORS = {
+    "nats_per_token": 0.05,
+    "bits_per_token": 0.07,
+    "bits_per_byte": 0.02,
+    "perplexity": 1.05,
+    "accuracy": 0.0,
+}
+"""The least loss of a model that was pretrained, by unit. No published one is near it: what lies
+below was not measured, or is of another task."""
+
 
 def check_loss(document: Section) -> Iterator[Problem]:
     """A loss names its metric and unit, and is possible in that unit."""
@@ -41,8 +51,8 @@ def check_loss(document: Section) -> Iterator[Problem]:
 def check_loss_value(
     loss: float, unit: str, vocabulary: int | None, status: str | None
 ) -> Iterator[Problem]:
-    """A loss is above the least possible one and, for a finished run, below a blind guess."""
-    lowest = {"perplexity": 1.0, "accuracy": 0.0}.get(unit, 0.0)
+    """A loss is above the least of its unit and, for a finished run, below a blind guess."""
+    lowest = FLOORS.get(unit, 0.0)
     highest, why = math.inf, ""
     if unit == "accuracy":
         highest, why = 1.0, "accuracy is a share; divide a percentage by 100."
@@ -57,9 +67,14 @@ def check_loss_value(
             highest = (guess + 1) / math.log(2)
         elif unit == "perplexity":
             highest, why = 3.0 * vocabulary, "above a blind guess."
-    if loss < lowest and unit not in ("normalized", "other"):
+    if unit not in ("normalized", "other") and loss < lowest:
+        hint = "A log prints zero where the loss was not a number, or was not measured."
         yield Problem(
-            "/outcome/final_loss", "loss", f"{loss:g} {unit}", f"at least {lowest:g}", None
+            "/outcome/final_loss",
+            "loss",
+            f"{loss:g} {unit}",
+            f"at least {lowest:g}",
+            hint if loss == 0 and lowest > 0 else None,
         )
     elif loss > highest:
         yield Problem(

@@ -17,6 +17,7 @@ from ncpl_data.ingest.submissions.documents import Document, with_provenance
 from ncpl_data.ingest.submissions.duplicates import Twins, stored_candidates
 from ncpl_data.ingest.submissions.finding import Finding, examine, refuse, same_run
 from ncpl_data.ingest.submissions.lookup import find_runs
+from ncpl_data.ingest.submissions.near_copies import Copy, NearCopies, near_candidates
 from ncpl_data.schema.validate import Problem, shorten
 
 DEFAULT_ORIGIN = "declared"
@@ -200,25 +201,34 @@ def find_twins(
     if not runs:
         return
     candidates = [run_id for _, run_id in stored_candidates(catalog, manifest, runs)]
-    known = Twins()
-    for run in find_runs(catalog, candidates, manifest).values():
+    candidates += near_candidates(catalog, manifest, runs)
+    known, near = Twins(), NearCopies()
+    for run in find_runs(catalog, dict.fromkeys(candidates), manifest).values():
         if run.run_id not in findings or run.run_id in same:
             known.add(run)
+            near.add(run)
     for run in runs:
-        twin = known.find(run)
-        if twin is None:
+        exact = known.find(run)
+        copy = near.find(run) if exact is None else Copy(exact, "")
+        if copy is None:
             known.add(run)
-            continue
-        where = "of this submission" if twin.run_id in findings else "of the catalog"
-        problem = Problem(
-            "/run_id",
-            "duplicate",
-            f'the run "{twin.run_id}" {where} under another name',
-            "a run that is not there yet",
-            "If it is the same run seen in another place, name that id in same_as; if it is "
-            "another run, state what differs, such as seed.",
-        )
-        done.refused.append(refuse(findings.pop(run.run_id), [problem]))
+            near.add(run)
+        else:
+            done.refused.append(refuse(findings.pop(run.run_id), [repetition(copy, findings)]))
+
+
+def repetition(copy: Copy, findings: Collection[str]) -> Problem:
+    """Return the problem of a run that is there already under another name."""
+    where = "of this submission" if copy.run.run_id in findings else "of the catalog"
+    told = f" ({copy.words})" if copy.words else ""
+    return Problem(
+        "/run_id",
+        "duplicate",
+        f'the run "{copy.run.run_id}" {where} under another name{told}',
+        "a run that is not there yet",
+        "If it is the same run seen in another place, name that id in same_as; if it continues it, "
+        "name it in parent_run_id; if it is another run, state what differs, such as seed.",
+    )
 
 
 def by_source(runs: Iterable[Run]) -> dict[str, list[Run]]:

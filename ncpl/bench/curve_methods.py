@@ -22,6 +22,7 @@ from ncpl.laws import chinchilla
 from ncpl.laws.base import Inputs, Law, Parameter
 from ncpl.laws.fitting import fit_law
 from ncpl.laws.schedules import Curves
+from ncpl.model.bundle import Bundle
 
 Array = npt.NDArray[np.float64]
 CurvePredictor = Callable[[Points], Array]
@@ -165,15 +166,13 @@ def sized(law: Law, params_n: Array) -> Law:
     return dataclasses.replace(law, parameters=(*law.parameters, *extra), function=loss)
 
 
-def of_bundle(folder: Path, train: Points) -> CurvePredictor:
+def of_bundle(bundle: Bundle, train: Points) -> CurvePredictor:
     """Return the curves of an NCPL bundle.
 
     Raises NotApplicableError where it has no member for these runs, or none with curves.
     """
     from ncpl.data.fields import derive
-    from ncpl.model.bundle import load
 
-    bundle = load(folder)
     family = train.part.runs.family[0]
     mine = [fit for fit in bundle.fits if fit.family == family]
     if not mine:

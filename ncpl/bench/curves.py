@@ -26,6 +26,7 @@ from ncpl.evaluate.scores import SPLITS
 from ncpl.laws import chinchilla
 from ncpl.laws.multipower import multipower
 from ncpl.laws.tissue import tissue
+from ncpl.model.bundle import Bundle
 
 Array = npt.NDArray[np.float64]
 MIN_POINTS = 100
@@ -54,7 +55,7 @@ class CurveBoard:
 def run_curves(
     snapshot: Snapshot,
     joined: Sequence[tuple[str, Path]] = (),
-    bundles: Sequence[tuple[str, Path]] = (),
+    bundles: Sequence[tuple[str, Bundle]] = (),
     *,
     split: str = "ncpl",
     sources: Sequence[str] = (),
@@ -101,7 +102,7 @@ def _family(
     train: Points,
     held: dict[str, Points],
     joined: Sequence[tuple[str, Path]],
-    bundles: Sequence[tuple[str, Path]],
+    bundles: Sequence[tuple[str, Bundle]],
     seed: int,
     tell: Callable[[str, str], None],
 ) -> None:
@@ -141,8 +142,8 @@ def _family(
         ("multipower", one(
             "Multi-power law + size term", OWN_FIT,
             lambda: methods.curve_law(multipower, train, seed))),
-        *((name, one(name, "no: a bundle trained before", partial(methods.of_bundle, path, train)))
-          for name, path in bundles),
+        *((name, one(name, "no: a bundle trained before", partial(methods.of_bundle, own, train)))
+          for name, own in bundles),
         *((name, one(name, "not stated: joined from outside", partial(methods.of_file, path)))
           for name, path in joined),
     ]  # fmt: skip

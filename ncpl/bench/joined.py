@@ -16,6 +16,7 @@ from ncpl.bench.methods import Method
 from ncpl.bench.part import Part
 from ncpl.bench.tables import check_names
 from ncpl.errors import ConfigError
+from ncpl.model.predictor import Predictor as Bundle
 
 Array = npt.NDArray[np.float64]
 ENTRY_POINTS = "ncpl.predictors"
@@ -86,11 +87,8 @@ def of_file(name: str, file: Path) -> Method:
     return Method(name, "joined", UNKNOWN, fit)
 
 
-def of_bundle(name: str, folder: Path) -> Method:
-    """Return the method of an NCPL bundle; raises BundleError if it is damaged."""
-    from ncpl.model.bundle import load
-
-    bundle = load(folder)
+def of_bundle(name: str, bundle: Bundle) -> Method:
+    """Return the method of a bundle of either kind."""
 
     def fit(train: Part, seed: int) -> Predictor:
         del seed  # the bundle is trained already

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ncpl.data.snapshot import Runs
-from ncpl.model.ensemble import sizes
+from ncpl.data.snapshot import Runs, sizes
 
 Array = npt.NDArray[np.float64]
 HYPER_FIELDS = (

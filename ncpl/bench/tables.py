@@ -12,7 +12,7 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet as pq
 
-from ncpl.data.snapshot import Snapshot
+from ncpl.data.snapshot import Family, Runs, Snapshot
 from ncpl.errors import ConfigError
 
 Table = dict[str, npt.NDArray[np.generic]]
@@ -60,29 +60,31 @@ def write_text(file: Path, text: str) -> None:
         ) from error
 
 
-def snapshot_table(snapshot: Snapshot, source: str | None, split: str | None) -> Table:
+def snapshot_table(
+    snapshot: Snapshot,
+    source: str | None,
+    split: str | None,
+    *,
+    dataset: str | None = None,
+    metric: str | None = None,
+) -> Table:
     """Return runs of one comparable-loss family as the columns the laws know.
 
-    Raises ConfigError where no run, or more than one family, is left.
+    Runs that do not state size, tokens, learning rate and batch size are left out. Raises
+    ConfigError where no run, or more than one family, is left.
     """
     from ncpl.bench.part import Part
 
     runs = snapshot.runs()
-    families = [f for f in runs.families() if source in (None, f[0])]
-    if len(families) != 1:
-        found = ", ".join(sorted({f[0] for f in runs.families()})) or "none"
-        raise ConfigError(
-            f"{snapshot.path}: losses are comparable only inside one source; give --source, "
-            f"one of: {found}"
-        )
-    part = Part(runs.where(family=families[0], split=split))
+    part = Part(runs.where(family=_family(snapshot, runs, source, dataset, metric), split=split))
+    name = part.runs.family[0][0] if len(part) else source
     if not len(part):
-        raise ConfigError(f"{snapshot.path}: {families[0][0]} has no run in the part {split!r}")
+        raise ConfigError(f"{snapshot.path}: {name} has no run in the part {split!r}")
     part = part.take(part.has_recipe)
     if not len(part):
         raise ConfigError(
-            f"{snapshot.path}: no run of {families[0][0]} states size, tokens, learning rate and "
-            "batch size, which the laws read"
+            f"{snapshot.path}: no run of {name} states size, tokens, learning rate and batch size, "
+            "which the laws read"
         )
     n, d = part.sizes
     return {
@@ -96,3 +98,31 @@ def snapshot_table(snapshot: Snapshot, source: str | None, split: str | None) ->
         "weight_decay": part.column("weight_decay"),
         "loss": part.loss,
     }
+
+
+def _family(
+    snapshot: Snapshot, runs: Runs, source: str | None, dataset: str | None, metric: str | None
+) -> Family:
+    """Return the one family that is meant; ConfigError where none or several are."""
+    every = runs.families()
+    sources = ", ".join(sorted({f[0] for f in every})) or "none"
+    policy = snapshot.policy
+    own = [f for f in every if source in (None, f[0])]
+    if not own:
+        raise ConfigError(
+            f"{snapshot.path}: no run of {source} is in its split ({policy}), which has runs of "
+            f"{sources}; take a snapshot with another split: ncpl-data snapshot --split group-hash"
+        )
+    if len({f[0] for f in own}) > 1:
+        raise ConfigError(
+            f"{snapshot.path}: losses are comparable only inside one source; give --source, one "
+            f"of: {sources}"
+        )
+    found = [f for f in own if dataset in (None, f[2]) and metric in (None, f[1])]
+    if len(found) != 1:
+        known = "; ".join(f"metric {f[1]}, dataset {f[2] or 'not stated'}" for f in own)
+        raise ConfigError(
+            f"{snapshot.path}: {own[0][0]} has {len(own)} families of losses that do not compare "
+            f"({known}); give --dataset or --metric so that one is left"
+        )
+    return found[0]

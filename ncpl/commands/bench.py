@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from ncpl.commands.bench_transfer import transfer
 from ncpl.commands.options import catalog_option, common, snapshot_option
 
 log = logging.getLogger("ncpl.bench")
@@ -119,6 +120,7 @@ def run(
     from ncpl.bench.board import run_board
     from ncpl.bench.joined import installed, of_bundle, of_file
     from ncpl.bench.methods import METHODS
+    from ncpl.bundles import load
     from ncpl.data.find import find_snapshot
 
     torch.set_num_threads(1)  # sums in one order: the same bytes each time
@@ -127,7 +129,7 @@ def run(
         methods = [m for m in methods if any(n.lower() in m.name.lower() for n in names)]
     if not (bundles or names):
         bundles = shipped()
-    methods += [of_bundle(name, path) for name, path in bundles]
+    methods += [of_bundle(name, load(path)) for name, path in bundles]
     methods += [of_file(name, path) for name, path in predictions]
     if not methods:
         known = "; ".join(m.name for m in METHODS)
@@ -223,6 +225,7 @@ def run_curve_board(
     from ncpl.bench.curve_report import html, markdown
     from ncpl.bench.curves import run_curves
     from ncpl.bench.tables import write_text
+    from ncpl.bundles import load_ensemble
     from ncpl.data.find import find_snapshot
 
     torch.set_num_threads(1)  # sums in one order: the same bytes each time
@@ -234,10 +237,11 @@ def run_curve_board(
         if not no_progress:
             log.info("%s: %s", source, name)
 
+    opened = bundles or shipped()
     board = run_curves(
         found,
         predictions,
-        bundles or shipped(),
+        [(name, load_ensemble(path, what="place on this board")) for name, path in opened],
         split=split,
         sources=sources,
         seed=seed,
@@ -258,3 +262,6 @@ def run_curve_board(
             },
         )
     click.echo(json.dumps(board.to_json(), ensure_ascii=False) if as_json else markdown(board))
+
+
+bench.add_command(transfer)

@@ -60,12 +60,12 @@ def gate(
     the refitted Chinchilla.
     """
     del no_progress  # nothing takes long here
+    from ncpl.bundles import load
     from ncpl.data.find import find_snapshot
     from ncpl.errors import SnapshotError
     from ncpl.evaluate.gate import judge
     from ncpl.evaluate.gate_data import data_change, trained_on
     from ncpl.evaluate.gate_report import as_markdown, as_text, data_lines, plain
-    from ncpl.model.bundle import load
 
     new, old = load(new_folder), load(against)
     found = find_snapshot(snapshot or new.snapshot_id, catalog)

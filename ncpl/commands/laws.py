@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from ncpl.commands.law_predict import predict
 from ncpl.commands.optimum import optimum
 from ncpl.commands.options import catalog_option, common
 from ncpl_data.terminal.console import EXIT_INVALID
@@ -70,12 +71,14 @@ def example_of(name: str) -> Any:
 @click.option("--snapshot", help="Fit on a snapshot instead of FILE: id, name, path, or latest.")
 @catalog_option
 @click.option("--source", help="Source of the snapshot; losses compare only inside one.")
+@click.option("--dataset", help="Data set, where a source has several.")
+@click.option("--metric", help="Metric of the loss, where a source has several.")
 @click.option("--split", default="train", show_default=True, help="Part of the snapshot.")
 @click.option("--loss", "loss_column", default="loss", show_default=True, help="Column of losses.")
 @click.option("--group", "group_column", default="group", show_default=True,
               help="Column of groups that are resampled together, where there is one.")  # fmt: skip
 @click.option("--refits", type=click.IntRange(0), default=200, show_default=True,
-              help="Bootstrap refits; 0 for none.")  # fmt: skip
+              help="Draws of the intervals; 0 for none.")  # fmt: skip
 @click.option("--starts", type=click.IntRange(1), default=20, show_default=True)
 @click.option("--breaks", type=click.IntRange(1, 5), default=1, show_default=True, help="Of bnsl.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
@@ -88,6 +91,8 @@ def fit(
     snapshot: str | None,
     catalog: Path | None,
     source: str | None,
+    dataset: str | None,
+    metric: str | None,
     split: str,
     loss_column: str,
     group_column: str,
@@ -110,14 +115,18 @@ def fit(
     from ncpl.data.find import find_snapshot
     from ncpl.errors import ConfigError
     from ncpl.laws import registry, saved
-    from ncpl.laws.uncertainty import bootstrap_fit
+    from ncpl.laws.forecast import one_valued
+    from ncpl.laws.uncertainty import draws_of
 
     if law not in registry.NAMES:
         raise click.UsageError(f"there is no law {law!r}; there are: {', '.join(registry.NAMES)}")
     if file is not None:
         table = tables.read_table(file)
     else:
-        table = tables.snapshot_table(find_snapshot(str(snapshot), catalog), source, split)
+        table = tables.snapshot_table(
+            find_snapshot(str(snapshot), catalog), source, split,
+            dataset=dataset, metric=metric,
+        )  # fmt: skip
     if loss_column not in table:
         raise ConfigError(
             f"no column {loss_column!r} of losses; there are: {', '.join(table)}. Name yours: "
@@ -130,20 +139,21 @@ def fit(
         groups = table.get(group_column, table.get("curve"))
         resampled = None
         if refits:
-            resampled = bootstrap_fit(
+            resampled = draws_of(
                 found,
                 data.inputs,
                 observed,
                 None if groups is None else groups.tolist(),
-                n_refits=refits,
+                n_draws=refits,
                 seed=seed,
             )
     except ValueError as error:
         raise ConfigError(f"{file or snapshot}: {error}") from error
     result = saved.to_json(found, data, resampled, seed)
+    result["warnings"] += one_valued(data.inputs)
     if out is not None:
         tables.write_text(out, json.dumps(result, ensure_ascii=False) + "\n")
-    shown = {key: value for key, value in result.items() if key != "draws"}
+    shown = {key: value for key, value in result.items() if key not in ("draws", "noise")}
     click.echo(json.dumps(shown, ensure_ascii=False) if as_json else describe(shown, out))
 
 
@@ -157,68 +167,15 @@ def describe(result: dict[str, Any], out: Path | None) -> str:
         lines.append(f"  {name} = {entry['value']:.6g} {entry['unit']}{spread}".rstrip())
     agreeing = f"{result['n_starts_agreeing']} of {result['n_starts']} starts agree"
     lines.append(f"  {agreeing}")
+    if (result["bootstrap"] or {}).get("method") == "posterior":
+        lines.append(
+            f"  intervals: draws from the posterior of {result['bootstrap']['groups']} groups of "
+            "runs, with the ranges of the starts as what was known before"
+        )
     lines += [f"  warning: {warning}" for warning in result["warnings"]]
     if out is not None:
         lines.append(f"written: {out}")
     return "\n".join(lines)
-
-
-@laws.command()
-@click.argument("fitted", type=fit_file)
-@click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--set", "pairs", multiple=True, help="NAME=NUMBER instead of FILE; repeat it.")
-@common
-def predict(
-    *, fitted: Path, file: Path | None, pairs: tuple[str, ...], as_json: bool, no_progress: bool
-) -> None:
-    """Predict losses with a saved fit, for the rows of FILE or for one --set point.
-
-    Example: ncpl laws predict fit.json --set params_non_embedding=1e9 --set train_tokens=2e10
-    """
-    del no_progress  # nothing takes long here
-    if (file is None) == (not pairs):
-        raise click.UsageError("give FILE or --set NAME=NUMBER, one of them")
-    import numpy as np
-
-    from ncpl.bench import tables
-    from ncpl.errors import ConfigError
-    from ncpl.laws import registry, saved
-
-    found = saved.load(fitted)
-    if file is not None:
-        table = tables.read_table(file)
-    else:
-        try:
-            split = [pair.split("=", 1) for pair in pairs]
-            table = {name: np.array([float(value)]) for name, value in split}
-        except ValueError as error:
-            raise click.UsageError(f"--set takes NAME=NUMBER: {error}") from error
-    try:
-        data = registry.ready(found.name, table)
-        unread = [] if file is not None else registry.unread(found.name, table)
-        if unread:
-            raise ValueError(
-                f"{unread[0]!r} is not read; law {found.name} reads {', '.join(data.inputs)}"
-            )
-        law = found.over(data)
-        predicted = law.predict(found.values, data.inputs)
-        band = None
-        if found.draws:
-            draws = law.predict_many(np.stack([law.theta(d) for d in found.draws]), data.inputs)
-            band = np.quantile(draws, [0.05, 0.95], axis=0)
-    except ValueError as error:
-        raise ConfigError(f"{file or 'the given point'}: {error}") from error
-    rows = [
-        {"loss": float(value)}
-        | ({} if band is None else {"low": float(band[0, i]), "high": float(band[1, i])})
-        for i, value in enumerate(predicted)
-    ]
-    if as_json:
-        click.echo(json.dumps({"law": found.name, "predictions": rows}))
-        return
-    for row in rows:
-        ends = f"  90% of the fit {row['low']:.4f} to {row['high']:.4f}" if "low" in row else ""
-        click.echo(f"{row['loss']:.4f}{ends}")
 
 
 @laws.command()
@@ -301,3 +258,4 @@ def reproduce(
 
 
 laws.add_command(optimum)
+laws.add_command(predict)

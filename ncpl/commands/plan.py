@@ -66,7 +66,7 @@ def plan() -> None:
 )
 @click.option(
     "--plot", "plot_file", type=click.Path(path_type=Path),
-    help="PNG or SVG: loss over learning rate and batch size, with the choice.",
+    help="PNG or SVG: loss over what is free to choose, with the choice.",
 )  # fmt: skip
 @catalog_option
 @bundle_option
@@ -97,9 +97,9 @@ def recommend(
     runs have seen. Best is the lowest upper end of the 90% interval. "tied" are settings whose
     predicted loss cannot be told from the best: of one field alone, or together with others.
     """
+    from ncpl.bundles import load_ensemble
     from ncpl.data.find import find_snapshot
     from ncpl.figures.style import check_suffix
-    from ncpl.model.bundle import load
     from ncpl.plan.recommend import recommend as search
     from ncpl.plan.report import as_dict, as_text, device_hours
     from ncpl.plan.space import parse_fixed, parse_ranges
@@ -114,7 +114,7 @@ def recommend(
     ):
         if value is not None:
             fixed[name] = value
-    bundle = load(folder)
+    bundle = load_ensemble(folder, what="plans")
     runs = find_snapshot(snapshot, catalog).runs() if snapshot is not None else None
     with _bar(no_progress) as bar:
         found = search(
@@ -130,7 +130,7 @@ def recommend(
             on_optimizer=lambda name: bar.set_postfix_str(name) or bar.update(1),
         )
     if plot_file is not None:
-        from ncpl.figures.contours import plan_figure
+        from ncpl.figures.plan import plan_figure
 
         plan_figure(bundle, found, runs, plot_file)
     hours = device_hours(found.flop, flops_per_device, mfu)
@@ -180,13 +180,13 @@ def check(
 
     import numpy as np
 
+    from ncpl.bundles import load_ensemble
     from ncpl.data.find import find_snapshot
     from ncpl.evaluate.choices import choices
-    from ncpl.model.bundle import load
     from ncpl_data.terminal.tables import aligned
 
     runs = find_snapshot(snapshot, catalog).runs()
-    found = choices(load(folder), runs)
+    found = choices(load_ensemble(folder, what="plans"), runs)
     rows: list[dict[str, Any]] = []
     for key in dict.fromkeys((c.source, c.split) for c in found):
         own = [c for c in found if (c.source, c.split) == key]

@@ -57,10 +57,10 @@ def _opened(
     out: Path, folder: Path | None, snapshot: str, catalog: Path | None, source: str | None
 ) -> tuple[Any, Any]:
     """Return bundle and snapshot, after what can be refused at once."""
+    from ncpl.bundles import load
     from ncpl.data.find import find_snapshot
     from ncpl.errors import NcplError
     from ncpl.figures.style import check_suffix
-    from ncpl.model.bundle import load
 
     check_suffix(out)
     bundle = load(folder)

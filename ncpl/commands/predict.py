@@ -75,8 +75,8 @@ def predict(
         raise click.UsageError("give --json or --csv, not both")
     if as_csv and points and curve_out is None:
         raise click.UsageError("--csv has a line a configuration: write curves by --curve-out FILE")
+    from ncpl.bundles import load
     from ncpl.evaluate.configurations import check_all, read_configs
-    from ncpl.model.bundle import load
 
     bundle: Any = load(folder)
     found: dict[str, Any] = {}

@@ -31,9 +31,10 @@ def train_and_print(
     if as_json:
         named = ("scores", "curve_scores", "held_out_mae", "best_step", "steps", "train_seconds")
         about = {name: bundle.about[name] for name in named}
-        click.echo(json.dumps({"snapshot_id": found.id, "bundle": str(folder)} | about))
+        told = {"snapshot_id": found.id, "split": found.policy, "bundle": str(folder)}
+        click.echo(json.dumps(told | about))
         return
-    click.echo(f"snapshot {found.id}, split ncpl, nats per token")
+    click.echo(f"snapshot {found.id}, split {found.policy}, nats per token")
     click.echo(format_table(bundle.about["scores"]))
     for row in bundle.about["curve_scores"]:
         click.echo(

@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ncpl.data.fields import FIELDS, SILENT, derive
+from ncpl.data.schedules import Schedules
 from ncpl.errors import SnapshotError
-from ncpl.model.curve_head import Schedules
 
 FORMAT = "ncpl-snapshot/1"
 WHOLE = 0.995
@@ -77,6 +77,23 @@ class Runs:
             keep &= np.array([s == split for s in self.split], dtype=bool)
         return self.take(keep)
 
+    def readable(self) -> Runs:
+        """Return the runs that a model of dense runs can read: with a size and tokens, no experts.
+
+        Sources state more than a model reads: total parameters, a mixture of experts.
+        """
+        rows = [derive(config) for config in self.configs]
+        return self.take(
+            np.array(
+                [
+                    bool(row.get("params_non_embedding") and row.get("data_tokens"))
+                    and (row.get("n_experts") or 1) <= 1
+                    for row in rows
+                ],
+                dtype=bool,
+            )
+        )
+
     def finished(self) -> Runs:
         """Return the runs whose loss is that of the whole run, not of where their log stops.
 
@@ -108,12 +125,15 @@ class Runs:
                 keep[i] = unseen == held_out
         return self.take(keep)
 
-    def families(self) -> list[Family]:
-        """Return the comparable-loss families, the largest first."""
+    def families(self, *, with_unsplit: bool = False) -> list[Family]:
+        """Return the comparable-loss families, the largest first.
+
+        Those with no run in the split are left out, or come last.
+        """
         counts: dict[Family, int] = {}
         for family, split in zip(self.family, self.split, strict=True):
-            if split is not None:
-                counts[family] = counts.get(family, 0) + 1
+            if split is not None or with_unsplit:
+                counts[family] = counts.get(family, 0) + (split is not None)
         return sorted(counts, key=lambda f: (-counts[f], f))
 
 
@@ -142,6 +162,11 @@ class Snapshot:
     def id(self) -> str:
         """Return the content id."""
         return str(self.manifest["id"])
+
+    @property
+    def policy(self) -> str:
+        """Return the name of the split, with its argument: ncpl, compute:1e20."""
+        return str((self.manifest.get("selection") or {}).get("policy") or "unknown")
 
     @classmethod
     def open(cls, path: Path) -> Snapshot:
@@ -259,9 +284,10 @@ class Snapshot:
         table = table.filter(wanted).sort_by([("run_id", "ascending"), ("step", "ascending")])
         ids = table["run_id"].combine_chunks().dictionary_encode()
         starts = np.flatnonzero(np.diff(ids.indices.to_numpy(), prepend=-1))
+        ends = np.append(starts[1:], len(ids))[: len(starts)]  # no run of these may have a curve
         metrics = table["metric"].to_numpy()
         steps, values = (table[name].to_numpy() for name in ("step", "value"))
-        for begin, end in zip(starts, [*starts[1:], len(steps)], strict=True):
+        for begin, end in zip(starts, ends, strict=True):
             row = place[ids[int(begin)].as_py()]
             length = derive(runs.configs[row]).get("train_steps")
             if not length:
@@ -273,6 +299,16 @@ class Snapshot:
             frac[row, : len(at)] = share[at]
             loss[row, : len(at)] = values[begin:end][at]
         return Points(frac, loss)
+
+
+def sizes(runs: Runs) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return non-embedding parameters and tokens of every run; NaN where unknown."""
+    rows = [derive(config) for config in runs.configs]
+    params, tokens = (
+        np.array([row.get(name) or np.nan for row in rows], dtype=np.float64)
+        for name in ("params_non_embedding", "data_tokens")
+    )
+    return params, tokens
 
 
 def _share(final_step: int | None, train_steps: int | None) -> float:

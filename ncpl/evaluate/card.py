@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ncpl.evaluate.scores import format_table
-from ncpl.train.calibrate import BEND, FALLBACK
+from ncpl.model.intervals import BEND, FALLBACK
 
 TEXT = """# NCPL bundle
 

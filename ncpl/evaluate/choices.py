@@ -46,7 +46,7 @@ def choices(bundle: Bundle, runs: Runs, splits: tuple[str, ...] = ("id", "ood"))
     found = []
     for fit in bundle.fits:
         for split in splits:
-            part = runs.where(family=fit.family, split=split)
+            part = runs.where(family=fit.family, split=split).readable()
             if not len(part):
                 continue
             predicted = bundle.intervals(fit, part.configs)

@@ -14,7 +14,7 @@ from ncpl.data.consistency import checked
 from ncpl.data.fields import check_config, derive, is_number
 from ncpl.data.snapshot import Runs
 from ncpl.errors import ConfigError
-from ncpl.model.bundle import Bundle
+from ncpl.model.predictor import Predictor
 
 MAX_CHARACTERS = 2**28
 
@@ -138,25 +138,19 @@ def _cell(name: str, text: str, place: str) -> Any:
         raise ConfigError(f"{place}: {name} is {text!r}; expected a number") from error
 
 
-def check_all(configs: list[dict[str, Any]], bundle: Bundle) -> list[dict[str, Any]]:
+def check_all(configs: list[dict[str, Any]], bundle: Predictor) -> list[dict[str, Any]]:
     """Return the configurations, each plausible by itself. Raises ConfigError for the first other.
 
     The same order of words as of `Bundle.predict`: "configuration 3: ...".
     """
-    read = {name for fit in bundle.fits for name in fields_read(fit)}
+    read = {name for fit in bundle.fits for name in fit.fields}
     return [
         checked(config, where=f"configuration {i}", read=read)
         for i, config in enumerate(configs, start=1)
     ]
 
 
-def fields_read(fit: Any) -> tuple[str, ...]:
-    """Return the fields a fit reads; none are named by one that reads the configuration as text."""
-    encoder = getattr(fit, "encoder", None)
-    return () if encoder is None else tuple(encoder.fields)
-
-
-def of_snapshot(runs: Runs, bundle: Bundle) -> tuple[list[int], list[dict[str, Any]], list[str]]:
+def of_snapshot(runs: Runs, bundle: Predictor) -> tuple[list[int], list[dict[str, Any]], list[str]]:
     """Return places and configurations of the runs a bundle can answer for; why not the others."""
     places, configs, refused = [], [], []
     for place, (config, family) in enumerate(zip(runs.configs, runs.family, strict=True)):

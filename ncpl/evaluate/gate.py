@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ncpl.data.snapshot import Runs
+from ncpl.data.snapshot import Runs, sizes
 from ncpl.errors import NcplError
 from ncpl.evaluate.scores import SPLITS, score
-from ncpl.model.bundle import Bundle
-from ncpl.model.ensemble import Fit, sizes
+from ncpl.model.predictor import FamilyModel, Predictor
 
 Array = npt.NDArray[np.float64]
 DRAWS = 2000
@@ -99,8 +98,8 @@ class Verdict:
 
 
 def judge(
-    new: Bundle,
-    old: Bundle,
+    new: Predictor,
+    old: Predictor,
     runs: Runs,
     *,
     unfair: frozenset[str] = frozenset(),
@@ -132,7 +131,10 @@ def judge(
     return verdict
 
 
-def _pairs(new: Bundle, old: Bundle, verdict: Verdict) -> list[tuple[Fit, Fit]]:
+Pair = tuple[FamilyModel, FamilyModel]
+
+
+def _pairs(new: Predictor, old: Predictor, verdict: Verdict) -> list[Pair]:
     """Return the fits of both bundles for each family of comparable losses."""
     ours = {fit.family: fit for fit in new.fits}
     pairs = []
@@ -149,8 +151,8 @@ def _pairs(new: Bundle, old: Bundle, verdict: Verdict) -> list[tuple[Fit, Fit]]:
 
 
 def _compare(
-    verdict: Verdict, new: Bundle, old: Bundle, mine: Fit, theirs: Fit, split: str, part: Runs,
-    rng: np.random.Generator,
+    verdict: Verdict, new: Predictor, old: Predictor, mine: FamilyModel, theirs: FamilyModel,
+    split: str, part: Runs, rng: np.random.Generator,
 ) -> None:  # fmt: skip
     found = [bundle.intervals(fit, part.configs) for bundle, fit in ((new, mine), (old, theirs))]
     error_new, error_old = (np.abs(f.loss - part.loss) for f in found)

@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ncpl.data.fields import derive
-from ncpl.data.snapshot import WHOLE, Runs, Snapshot
+from ncpl.data.snapshot import WHOLE, Runs, Snapshot, sizes
 from ncpl.laws.chinchilla import REFERENCE, Chinchilla
 from ncpl.model.bundle import Bundle
 from ncpl.model.curve_head import LATE
-from ncpl.model.ensemble import Fit, sizes
+from ncpl.model.ensemble import Fit
 
 Array = npt.NDArray[np.float64]
 SPLITS = ("id", "ood")
@@ -100,7 +100,7 @@ def held_out(bundle: Bundle, runs: Runs) -> Iterator[tuple[Fit, str, Runs]]:
     """Yield each fit with each held-out part of its family that has runs."""
     for fit in bundle.fits:
         for split in SPLITS:
-            part = runs.where(family=fit.family, split=split)
+            part = runs.where(family=fit.family, split=split).readable()
             if len(part):
                 yield fit, split, part
 
@@ -222,8 +222,9 @@ def risk_table(bundle: Bundle, runs: Runs) -> list[dict[str, Any]]:
     """Return one row a source that learned a risk: how it ranks held-out runs that diverged."""
     rows = []
     for fit in bundle.fits:
-        train = runs.where(family=fit.family, split="train")
-        fine = [c for split in SPLITS for c in runs.where(family=fit.family, split=split).configs]
+        train = runs.where(family=fit.family, split="train").readable()
+        parts = [runs.where(family=fit.family, split=split).readable() for split in SPLITS]
+        fine = [config for part in parts for config in part.configs]
         if fit.risk is None or not len(train) or not fine:
             continue
         diverged = runs.diverged_beside(train, held_out=True)

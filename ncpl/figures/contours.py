@@ -10,7 +10,6 @@ import numpy as np
 
 from ncpl.data.fields import derive
 from ncpl.data.snapshot import Runs
-from ncpl.errors import NcplError
 from ncpl.figures.groups import PLANE, Array, Group, find_groups
 from ncpl.figures.style import (
     LOSS_LABEL,
@@ -23,7 +22,7 @@ from ncpl.figures.style import (
     thinned,
 )
 from ncpl.laws.steplaw import PUBLISHED
-from ncpl.model.bundle import Bundle
+from ncpl.model.predictor import Predictor
 
 if TYPE_CHECKING:
     from ncpl.plan.recommend import Recommendation
@@ -35,7 +34,7 @@ SAME_FRAC = 0.02
 
 
 def contours(
-    bundle: Bundle,
+    bundle: Predictor,
     runs: Runs,
     path: Path,
     *,
@@ -78,16 +77,14 @@ def contours(
     save(plt, figure, path)
 
 
-def plan_figure(bundle: Bundle, found: Recommendation, runs: Runs | None, path: Path) -> None:
+def plane_figure(bundle: Predictor, found: Recommendation, runs: Runs | None, path: Path) -> None:
     """Write the plane of learning rate and batch size around a recommendation.
 
     All other fields are those recommended; measured runs of that size and tokens are shown where a
-    snapshot's runs are given. Raises NcplError when neither field was searched.
+    snapshot's runs are given. Both fields were searched.
     """
     plt = pyplot()
     settings = {s.name: s for s in found.settings}
-    if any(settings.get(name) is None or not settings[name].searched for name in PLANE):
-        raise NcplError("--plot shows learning rate and batch size; leave both of them open")
     fit = bundle.fit_for(derive({**found.config, "source": found.source}))
     group = _measured_group(fit, found, runs)
     choice = [float(found.config[name]) for name in PLANE]

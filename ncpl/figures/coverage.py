@@ -11,19 +11,19 @@ from ncpl.data.snapshot import Runs
 from ncpl.errors import NcplError
 from ncpl.evaluate.scores import SPLITS
 from ncpl.figures.style import LAW_COLOUR, NCPL_COLOUR, PALETTE, pyplot, save
-from ncpl.model.bundle import Bundle
+from ncpl.model.predictor import Predictor
 
 EDGES_PERCENT = (0.0, 0.5, 1.0, 2.0, 5.0, np.inf)
 """How far a run lies above the best of its group."""
 LABELS = ("< 0.5", "0.5-1", "1-2", "2-5", "> 5")
 
 
-def coverage_bins(bundle: Bundle, runs: Runs, source: str | None = None) -> list[dict[str, Any]]:
+def coverage_bins(bundle: Predictor, runs: Runs, source: str | None = None) -> list[dict[str, Any]]:
     """Return, a (source, split, distance from the optimum) a row: runs, share inside, widths."""
     rows: list[dict[str, Any]] = []
     for fit in bundle.fits:
         for split in SPLITS if source in (None, fit.family[0]) else ():
-            part = runs.where(family=fit.family, split=split)
+            part = runs.where(family=fit.family, split=split).readable()
             if not len(part):
                 continue
             found = bundle.intervals(fit, part.configs)
@@ -58,7 +58,7 @@ def _above_best_percent(part: Runs) -> Any:
     return above
 
 
-def coverage(bundle: Bundle, runs: Runs, path: Path, *, source: str | None = None) -> None:
+def coverage(bundle: Predictor, runs: Runs, path: Path, *, source: str | None = None) -> None:
     """Write coverage and width of the intervals over the distance from the optimum."""
     plt = pyplot()
     rows = coverage_bins(bundle, runs, source)

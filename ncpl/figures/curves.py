@@ -16,7 +16,7 @@ from ncpl.data.snapshot import Runs, Snapshot
 from ncpl.errors import ConfigError, NcplError
 from ncpl.evaluate.scores import SPLITS
 from ncpl.figures.style import PALETTE, count_text, pyplot, save
-from ncpl.model.bundle import Bundle
+from ncpl.model.predictor import Predictor
 
 Array = npt.NDArray[np.float64]
 FROM_FRAC = 0.05
@@ -27,7 +27,7 @@ SMOOTH_FROM = 150
 
 
 def curves(
-    bundle: Bundle,
+    bundle: Predictor,
     snapshot: Snapshot,
     runs: Runs,
     path: Path,
@@ -91,7 +91,7 @@ def curves(
     save(plt, figure, path)
 
 
-def _predicted(bundle: Bundle, config: dict[str, Any], shares: Array) -> Array | None:
+def _predicted(bundle: Predictor, config: dict[str, Any], shares: Array) -> Array | None:
     """Return the predicted curve, None where the bundle was trained without curves."""
     try:
         return np.asarray(bundle.curves([config], shares.tolist())[0])
@@ -120,7 +120,7 @@ class Panel:
 
 
 def _panels(
-    bundle: Bundle, snapshot: Snapshot, runs: Runs, source: str | None, per_panel: int
+    bundle: Predictor, snapshot: Snapshot, runs: Runs, source: str | None, per_panel: int
 ) -> list[Panel]:
     table = snapshot.table("curves")
     found: list[Panel] = []

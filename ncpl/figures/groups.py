@@ -13,9 +13,8 @@ import numpy.typing as npt
 from ncpl.data.fields import derive
 from ncpl.data.snapshot import Runs
 from ncpl.errors import NcplError
-from ncpl.evaluate.configurations import fields_read
-from ncpl.model.bundle import Bundle, Intervals
-from ncpl.model.ensemble import Fit
+from ncpl.model.intervals import Intervals
+from ncpl.model.predictor import FamilyModel, Predictor
 
 Array = npt.NDArray[np.float64]
 PLANE = ("learning_rate", "batch_size_sequences")
@@ -26,7 +25,7 @@ FOLLOWS_BATCH = ("train_steps", "train_tokens", "decay_steps", "batch_tokens")
 class Group:
     """Runs of one group that differ in learning rate and batch size only, as far as a fit reads."""
 
-    fit: Fit
+    fit: FamilyModel
     split: str
     name: str
     base: dict[str, Any]
@@ -52,7 +51,7 @@ class Group:
         return len(set(zip(self.rate.tolist(), self.batch.tolist(), strict=True)))
 
     def predict(
-        self, bundle: Bundle, rates: Sequence[float] | Array, batches: Sequence[float] | Array
+        self, bundle: Predictor, rates: Sequence[float] | Array, batches: Sequence[float] | Array
     ) -> Intervals:
         """Return predictions at pairs of learning rate and batch size."""
         configs = []
@@ -66,7 +65,7 @@ class Group:
 
 
 def find_groups(
-    bundle: Bundle,
+    bundle: Predictor,
     runs: Runs,
     *,
     count: int,
@@ -83,7 +82,7 @@ def find_groups(
         if source not in (None, fit.family[0]):
             continue
         for split in splits if not names else ("train", "id", "ood"):
-            part = runs.where(family=fit.family, split=split)
+            part = runs.where(family=fit.family, split=split).readable()
             own = [group for group in _groups(fit, split, part) if len(group.loss) >= 5]
             if names:
                 found += [group for group in own if group.name in names]
@@ -101,8 +100,8 @@ def find_groups(
     return found[:count] if not names else found
 
 
-def _groups(fit: Fit, split: str, part: Runs) -> list[Group]:
-    read = [n for n in fields_read(fit) if n not in (*PLANE, *FOLLOWS_BATCH)]
+def _groups(fit: FamilyModel, split: str, part: Runs) -> list[Group]:
+    read = [n for n in fit.fields if n not in (*PLANE, *FOLLOWS_BATCH)]
     names = np.array([group or "" for group in part.group])
     found = []
     for name in sorted(set(names.tolist()) - {""}):

@@ -6,16 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ncpl.data.snapshot import Runs
+from ncpl.data.snapshot import Runs, sizes
 from ncpl.errors import NcplError
 from ncpl.evaluate.scores import SPLITS
 from ncpl.figures.style import LAW_COLOUR, LOSS_LABEL, NCPL_COLOUR, SCALE, pyplot, save
-from ncpl.model.bundle import Bundle
-from ncpl.model.ensemble import sizes
+from ncpl.model.predictor import Predictor
 
 
 def predicted_against_measured(
-    bundle: Bundle, runs: Runs, path: Path, *, source: str | None = None
+    bundle: Predictor, runs: Runs, path: Path, *, source: str | None = None
 ) -> None:
     """Write predicted against measured losses with 90% intervals: a row a source, ID and OOD."""
     plt = pyplot()
@@ -23,7 +22,7 @@ def predicted_against_measured(
         fit
         for fit in bundle.fits
         if source in (None, fit.family[0])
-        and any(len(runs.where(family=fit.family, split=split)) for split in SPLITS)
+        and any(len(runs.where(family=fit.family, split=split).readable()) for split in SPLITS)
     ]
     if not fits:
         raise NcplError("the snapshot has no held-out runs of this bundle's sources to plot")
@@ -32,7 +31,7 @@ def predicted_against_measured(
     )
     for fit, row in zip(fits, axes, strict=True):
         for axis, split in zip(row, SPLITS, strict=True):
-            part = runs.where(family=fit.family, split=split)
+            part = runs.where(family=fit.family, split=split).readable()
             if not len(part):
                 axis.set_axis_off()
                 continue

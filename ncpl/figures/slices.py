@@ -20,7 +20,7 @@ from ncpl.figures.style import (
     thinned,
     tick_text,
 )
-from ncpl.model.bundle import Bundle
+from ncpl.model.predictor import Predictor
 
 LINES, STEPS = 4, 60
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -28,7 +28,7 @@ LABELS = {"rate": "learning rate (peak)", "batch": "batch size, sequences"}
 
 
 def slices(
-    bundle: Bundle,
+    bundle: Predictor,
     runs: Runs,
     path: Path,
     *,
@@ -63,7 +63,7 @@ def slices(
     save(plt, figure, path)
 
 
-def _panel(axis: Any, bundle: Bundle, group: Group, *, along: str) -> None:
+def _panel(axis: Any, bundle: Predictor, group: Group, *, along: str) -> None:
     x, at = (group.rate, group.batch) if along == "rate" else (group.batch, group.rate)
     line = np.geomspace(x.min() / 1.15, x.max() * 1.15, STEPS)
     for value, colour, marker in zip(_common(at), PALETTE, MARKERS, strict=False):

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 
 from ncpl.data.consistency import check_prediction, checked_row, other_data
-from ncpl.data.fields import Config
+from ncpl.data.fields import Config, derive
 from ncpl.data.snapshot import Family
 from ncpl.errors import BundleError, ConfigError
 from ncpl.language.base import new_backbone, read_shape, write_shape
@@ -30,7 +30,8 @@ from ncpl.language.sequence import Query, Sequencer
 from ncpl.language.settings import LanguageConfig
 from ncpl.language.vocabulary import Vocabulary
 from ncpl.laws.chinchilla import Chinchilla
-from ncpl.model.ensemble import answering
+from ncpl.model.intervals import Intervals
+from ncpl.model.predictor import answering
 
 FORMAT = "ncpl-language/1"
 WEIGHTS, CARD, TOKENIZER, SHAPE = (
@@ -63,15 +64,6 @@ class LanguagePrediction:
 
 
 @dataclass(frozen=True)
-class Intervals:
-    """Predictions of B runs with 90% intervals, nats per token."""
-
-    loss: Array
-    low: Array
-    high: Array
-
-
-@dataclass(frozen=True)
 class FamilyFit:
     """What a bundle keeps of one family of comparable losses."""
 
@@ -83,6 +75,11 @@ class FamilyFit:
     """Smallest and largest training value of the watched numbers."""
     optimizers: tuple[str, ...]
     seeds: list[int]
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Return none: the network reads the configuration as text."""
+        return ()
 
     def outside(self, row: Config) -> list[str]:
         """Return one sentence for each value of a row outside what training has seen."""
@@ -136,11 +133,14 @@ class LanguageBundle:
     def intervals(self, fit: FamilyFit, configs: Sequence[Config]) -> Intervals:
         """Return losses with 90% intervals of configurations of one family."""
         found = self.predict([dict(config) | {"source": fit.family[0]} for config in configs])
-        names = ("loss", "low", "high")
-        return Intervals(*(np.array([getattr(p, name) for p in found]) for name in names))
+        loss, low, high = (
+            np.array([getattr(p, name) for p in found]) for name in ("loss", "low", "high")
+        )
+        rows = [derive(config) for config in configs]
+        return Intervals(loss, low, high, np.array([bool(fit.outside(row)) for row in rows]))
 
-    def curves(self, configs: Sequence[Config], fractions: Sequence[float]) -> list[Array]:
-        """Return the loss at each fraction of the run (in (0, 1]), one array a configuration.
+    def curves(self, configs: Sequence[Config], fractions: Sequence[float]) -> Array:
+        """Return losses (B, P) at each fraction of the run, in (0, 1].
 
         Raises ConfigError as `predict` does, and where the bundle was trained on final losses only.
         """
@@ -151,7 +151,8 @@ class LanguageBundle:
         if not all(0 < fraction <= 1 for fraction in fractions):
             raise ConfigError(f"fractions are {list(fractions)}; expected numbers in (0, 1]")
         rows, fits = self._checked(configs)
-        return self.losses(rows, fits, [tuple(map(float, fractions))] * len(rows))
+        found = self.losses(rows, fits, [tuple(map(float, fractions))] * len(rows))
+        return np.stack(found) if found else np.empty((0, len(fractions)))
 
     def losses(
         self, rows: Sequence[Config], fits: Sequence[FamilyFit], asked: Sequence[tuple[float, ...]]

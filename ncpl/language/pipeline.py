@@ -19,7 +19,6 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
-import ncpl
 from ncpl.data.snapshot import Family, Measured, Runs, Snapshot
 from ncpl.language.base import load_base
 from ncpl.language.bundle import LanguageBundle
@@ -38,6 +37,7 @@ from ncpl.language.settings import LanguageConfig
 from ncpl.language.train import BEST, Trainer
 from ncpl.language.vocabulary import Vocabulary
 from ncpl.laws.chinchilla import Chinchilla
+from ncpl.version import __version__
 
 log = logging.getLogger(__name__)
 TRAINING = "training"
@@ -178,7 +178,7 @@ def _finish(
         "device": str(parallel.device.type),
         "sources": snapshot.manifest.get("sources", []),
         "versions": {
-            "ncpl": ncpl.__version__,
+            "ncpl": __version__,
             "torch": torch.__version__,
             "transformers": transformers.__version__,
         },

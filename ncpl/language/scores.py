@@ -21,6 +21,7 @@ SCORED_FRACTION = 0.1
 def rescore(bundle: LanguageBundle, snapshot: Snapshot, runs: Runs) -> None:
     """Put the scores on this snapshot's held-out runs on the bundle's card."""
     bundle.about["scored_on"] = snapshot.id
+    bundle.about["scored_split"] = snapshot.policy
     rows: list[dict[str, Any]] = []
     curve_rows: list[dict[str, Any]] = []
     for fit in bundle.fits:

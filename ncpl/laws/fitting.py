@@ -15,6 +15,13 @@ from ncpl.laws.base import Array, Fit, Inputs, Law
 SCREEN_POINTS = 1000
 """Starts are compared on at most this many rows; the best ones are finished on all rows."""
 FINISHED_STARTS = 3
+MIN_AGREEING = 3
+"""Starts that have to end at one and the same best fit: where fewer do, the last bit of a sum, and
+with it the machine, may decide which fit comes out."""
+MAX_STARTS = 160
+"""Starts are doubled up to this many in search of those."""
+AGREEING_FRAC = 1e-3
+"""Ends agree when their objectives differ by less than this share."""
 STEP = 1e-6
 """Central difference step in the optimizer's coordinates, which are all of order one."""
 FLAT_PULL = 0.1
@@ -112,8 +119,10 @@ def fit_law(
 ) -> Fit:
     """Return the law fitted to these losses (nats per token unless the law says otherwise).
 
-    Starts are drawn from each parameter's start range; `start` adds one more. Raises ValueError if
-    there are fewer rows than parameters, or a loss is not positive where its logarithm is fitted.
+    Starts are drawn from each parameter's start range; `start` adds one more. They are doubled
+    until MIN_AGREEING of them end at one fit, or MAX_STARTS are reached; the fit says how many did.
+    Raises ValueError if there are fewer rows than parameters, or a loss is not positive where its
+    logarithm is fitted.
     """
     columns = law.check(inputs)
     observed = np.asarray(loss, dtype=np.float64)
@@ -139,8 +148,13 @@ def fit_law(
     if start is not None:
         given = [p.inner(start[p.name]) for p in law.parameters]
         starts = np.concatenate([np.array([given]), starts])
-    best, agreeing, converged = multistart(problem, starts, generator)
+    best, found, agreeing, converged = multistart(problem, starts, generator)
     errors, warnings = identify(problem, best)
+    if agreeing < MIN_AGREEING:
+        warnings.append(
+            f"only {agreeing} of {found} starts agree on the fit: another machine or another order "
+            "of the rows may give another one"
+        )
     if not converged:
         warnings.append("the optimizer stopped before it converged; use more starts")
     values = problem.outer(best[None])[0]
@@ -149,7 +163,7 @@ def fit_law(
         values={p.name: float(v) for p, v in zip(law.parameters, values, strict=True)},
         objective=float(problem.objective(best[None])[0] * law.huber_delta**2),
         n_points=n_rows,
-        n_starts=len(starts),
+        n_starts=found,
         n_starts_agreeing=agreeing,
         standard_errors=errors,
         warnings=tuple(warnings),
@@ -168,8 +182,11 @@ def draw_starts(law: Law, generator: np.random.Generator, n_starts: int) -> Arra
 
 def multistart(
     problem: Problem, starts: Array, generator: np.random.Generator
-) -> tuple[Array, int, bool]:
-    """Return the best coordinates, how many starts agree with them, and whether they converged."""
+) -> tuple[Array, int, int, bool]:
+    """Return the best coordinates, counts of starts and of agreeing ones, and if they converged.
+
+    Starts are doubled until MIN_AGREEING agree with the best.
+    """
     from scipy.optimize import minimize
 
     bounds = [(p.inner(p.lower), p.inner(p.upper)) for p in problem.law.parameters]
@@ -191,15 +208,30 @@ def multistart(
         )
 
     low, high = np.array(bounds).T
-    ends = [descend(screen, np.clip(z, low, high), 200, 1e-7) for z in starts]
-    ends.sort(key=lambda end: float(end.fun))
-    agreeing = sum(end.fun <= ends[0].fun * (1 + 1e-3) + 1e-9 for end in ends)
+    ends: list[Any] = []
+    while True:
+        ends += [descend(screen, np.clip(z, low, high), 200, 1e-7) for z in starts]
+        agreeing = _agreeing(ends)
+        if agreeing < MIN_AGREEING:  # perhaps they only stopped short of one another
+            ends[:FINISHED_STARTS] = [
+                descend(screen, end.x, 2000) for end in ends[:FINISHED_STARTS]
+            ]
+            agreeing = _agreeing(ends)
+        if agreeing >= MIN_AGREEING or 2 * len(ends) > MAX_STARTS:
+            break
+        starts = draw_starts(problem.law, generator, len(ends))
     finished = [descend(problem, end.x, 2000) for end in ends[:FINISHED_STARTS]]
     best = min(finished, key=lambda end: float(end.fun))
     # L-BFGS-B stalls on the kinks of a tight Huber loss; a second run from its end is cheap.
     again = descend(problem, best.x, 2000)
     converged = bool(best.fun - again.fun <= 1e-3 * max(again.fun, 1e-9))
-    return polish(problem, np.asarray(again.x), low, high), agreeing, converged
+    return polish(problem, np.asarray(again.x), low, high), len(ends), agreeing, converged
+
+
+def _agreeing(ends: list[Any]) -> int:
+    """Return how many ends agree with the best; they are sorted in place, the best first."""
+    ends.sort(key=lambda end: float(end.fun))
+    return sum(end.fun <= ends[0].fun * (1 + AGREEING_FRAC) + 1e-9 for end in ends)
 
 
 def polish(problem: Problem, z_P: Array, low: Array, high: Array) -> Array:

@@ -34,6 +34,10 @@ class Saved:
     draws: list[dict[str, float]]
     compute: tuple[float, float] | None
     """Least and most training compute of the fitted runs, FLOPs."""
+    noise: list[float]
+    """What single runs spread by around the law, one number a draw."""
+    ranges: dict[str, tuple[float, float]]
+    """Least and most of each input in the fitted runs."""
 
     def over(self, data: Ready) -> Law:
         """Return the law ready for a table: curve laws take the table's own curves."""
@@ -55,7 +59,13 @@ def to_json(fit: Fit, data: Ready, bootstrap: Bootstrap | None, seed: int) -> di
         if fit.law.name == "bnsl"
         else None,
         "bootstrap": None if bootstrap is None else bootstrap.to_json(),
+        "ranges": {
+            name: [float(values.min()), float(values.max())]
+            for name, values in data.inputs.items()
+            if name != "row"
+        },
         "draws": [dict(zip(names, draw, strict=True)) for draw in refits],
+        "noise": [] if bootstrap is None else bootstrap.noise_K.tolist(),
     }
 
 
@@ -84,9 +94,13 @@ def load(file: Path) -> Saved:
         law = law_of(found["law"], values, found.get("x"))
         span = found["compute_flops"]
         draws = [{name: float(v) for name, v in draw.items()} for draw in found["draws"]]
+        # Fits saved before these were kept have none: their intervals are those of the law alone.
+        noise = [float(v) for v in found.get("noise") or [0.0] * len(draws)]
+        ranges = {n: (float(a), float(b)) for n, (a, b) in (found.get("ranges") or {}).items()}
     except (OSError, json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
         raise ConfigError(f"{file} is not a fit of ncpl laws fit: {error}") from error
-    return Saved(found["law"], law, values, draws, None if span is None else (span[0], span[1]))
+    ends = None if span is None else (float(span[0]), float(span[1]))
+    return Saved(found["law"], law, values, draws, ends, noise, ranges)
 
 
 def law_of(name: str, values: Mapping[str, float], x: list[float] | None) -> Law | None:

@@ -1,4 +1,4 @@
-"""How sure a fit is: a bootstrap over groups of runs, all refits in one batch.
+"""How sure a fit is: a bootstrap over groups of runs, or draws from the posterior of few.
 
 Legend: K refits, n rows, P parameters.
 """
@@ -14,9 +14,12 @@ import numpy.typing as npt
 
 from ncpl.laws.base import Array, Fit, Law
 from ncpl.laws.fitting import STEP, Problem
+from ncpl.laws.posterior import sample
 
 ROUNDS = 60
 TOLERANCE = 1e-7
+GROUPS_A_PARAMETER = 4
+"""With fewer groups a parameter, a bootstrap is too sure."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,10 @@ class Bootstrap:
     n_groups: int
     n_failed: int
     """Refits that did not converge; they are kept out, and said."""
+    noise_K: Array  # noqa: N815  one number a refit
+    """What single runs spread by around the law, in the space of its residuals."""
+    method: str = "bootstrap"
+    """bootstrap, or posterior: with few groups, or numbers that are not identified."""
 
     def interval(self, share: float = 0.9) -> dict[str, tuple[float, float]]:
         """Return the central interval of each parameter, in its own unit."""
@@ -47,6 +54,7 @@ class Bootstrap:
     def to_json(self) -> dict[str, Any]:
         """Return intervals and counts as plain JSON values."""
         return {
+            "method": self.method,
             "share": 0.9,
             "refits": len(self.draws_KP),
             "failed": self.n_failed,
@@ -79,7 +87,10 @@ def bootstrap_fit(
     )
     n_groups = int(names.max()) + 1
     if n_groups < 2:
-        raise ValueError(f"a bootstrap of law {law.name} needs at least 2 groups of runs")
+        raise ValueError(
+            f"intervals of law {law.name} need at least 2 groups of runs, found {n_groups}; fit "
+            "without intervals: --refits 0"
+        )
     generator = np.random.default_rng(seed)
     picks = generator.integers(n_groups, size=(n_refits, n_groups))
     counts = np.stack([np.bincount(row, minlength=n_groups) for row in picks])
@@ -98,6 +109,46 @@ def bootstrap_fit(
         draws_KP=problem.outer(ends[converged]),
         n_groups=n_groups,
         n_failed=int((~converged).sum()),
+        noise_K=np.full(int(converged.sum()), noise_of(problem, start)),
+    )
+
+
+def noise_of(problem: Problem, z_P: Array) -> float:
+    """Return what rows spread by around a fit: their root mean square a degree of freedom."""
+    residual = problem.residuals(z_P[None])[0]
+    free = max(1, len(residual) - len(z_P))
+    return float(np.sqrt((residual**2).sum() / free))
+
+
+def draws_of(
+    fit: Fit,
+    inputs: Mapping[str, npt.ArrayLike],
+    loss: npt.ArrayLike,
+    groups: Sequence[object] | None = None,
+    *,
+    n_draws: int = 200,
+    seed: int = 0,
+) -> Bootstrap:
+    """Return a bootstrap, or where that is too sure, draws from the posterior.
+
+    That is with fewer than GROUPS_A_PARAMETER groups a parameter, and where the fit says that a
+    parameter is not identified: every refit would end where its start and the flat pull lead it.
+    Raises ValueError as `bootstrap_fit` does.
+    """
+    n_groups = len(np.atleast_1d(loss)) if groups is None else len({str(g) for g in groups})
+    is_open = any("not identified" in warning for warning in fit.warnings)
+    is_few = n_groups < GROUPS_A_PARAMETER * len(fit.law.parameters)
+    has_priors = fit.law.prior_weight > 0 or "row" in fit.law.inputs
+    if n_groups < 2 or has_priors or not (is_open or is_few):
+        return bootstrap_fit(fit, inputs, loss, groups, n_refits=n_draws, seed=seed)
+    law = fit.law
+    observed = np.asarray(loss, dtype=np.float64)
+    target = np.log(observed) if law.space == "log" else observed
+    problem = Problem(law, law.check(inputs), target, np.ones(len(observed)))
+    start = np.array([p.inner(fit.values[p.name]) for p in law.parameters])
+    draws, noise = sample(problem, start, n_groups, n_draws=n_draws, seed=seed)
+    return Bootstrap(
+        law, law.theta(fit.values), problem.outer(draws), n_groups, 0, noise, "posterior"
     )
 
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +25,10 @@ from ncpl.errors import BundleError, ConfigError
 from ncpl.model import fit_state
 from ncpl.model.config import FitConfig
 from ncpl.model.encoder import Encoded
-from ncpl.model.ensemble import Fit, answering
+from ncpl.model.ensemble import Fit
+from ncpl.model.intervals import FALLBACK, Intervals, half_width
 from ncpl.model.neighbours import Known, read_known, write_known
-from ncpl.train.calibrate import FALLBACK, half_width
+from ncpl.model.predictor import answering
 
 FORMAT = "ncpl-bundle/4"
 WEIGHTS, CARD, KNOWN = "weights.safetensors", "card.json", "known.parquet"
@@ -46,17 +47,6 @@ OPEN = {
 BLOCK = 4096
 """Configurations predicted at once: comparing each with every training run takes memory."""
 Array = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Intervals:
-    """Predictions of B runs with 90% intervals, nats per token."""
-
-    loss: Array
-    low: Array
-    high: Array
-    outside: npt.NDArray[np.bool_]
-    """Which runs (B) lie outside what training has seen."""
 
 
 @dataclass(frozen=True)
@@ -230,20 +220,7 @@ def load(path: Path | str | None = None) -> Bundle:
     Raises BundleError if there is none, or its files, configuration and card do not match.
     """
     folder = DEFAULT if path is None else Path(path)
-    try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-    except OSError as error:
-        hint = "train one: ncpl-train --snapshot latest --out DIR, then pass --bundle DIR"
-        raise BundleError(f"{folder} holds no bundle (no {CARD}); {hint}") from error
-    except json.JSONDecodeError as error:
-        raise BundleError(f"{folder / CARD} is not JSON ({error}); train it again") from error
-    if not isinstance(card, dict):
-        raise BundleError(f"{folder / CARD} holds no JSON object; train the bundle again")
-    if str(card.get("format")).startswith("ncpl-language/"):
-        from ncpl.language.bundle import load as load_language
-
-        # The paper's mode: another class that answers predict, card, fits and fit_for alike.
-        return cast("Bundle", load_language(folder))
+    card = read_card(folder)
     if card.get("format") != FORMAT:
         raise BundleError(
             f"{folder}: format is {card.get('format')!r}, expected {FORMAT!r}; train it again with "
@@ -276,6 +253,20 @@ def load(path: Path | str | None = None) -> Bundle:
         ) from error
     about = {name: value for name, value in card.items() if name not in USED}
     return Bundle(config, fits, card["snapshot_id"], about)
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """Return the card of a bundle of either kind. Raises BundleError if there is none."""
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    except OSError as error:
+        hint = "train one: ncpl-train --snapshot latest --out DIR, then pass --bundle DIR"
+        raise BundleError(f"{folder} holds no bundle (no {CARD}); {hint}") from error
+    except json.JSONDecodeError as error:
+        raise BundleError(f"{folder / CARD} is not JSON ({error}); train it again") from error
+    if not isinstance(card, dict):
+        raise BundleError(f"{folder / CARD} holds no JSON object; train the bundle again")
+    return card
 
 
 def left_open(row: Config) -> str | None:

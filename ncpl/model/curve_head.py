@@ -2,41 +2,28 @@
 
     loss(f) = final loss + sum_j a_j phi_j(f),  phi_j(1) = 0
 
-f is the share of the run. The phi are functions of f, of the learning rate at f, and of its area so
-far and still to come; hats over knots of that area carry what the smooth ones leave over. The a_j
-come from a small network on top of what a member's transformer read, so that a whole curve costs
-one pass and ends at the predicted final loss.
+The phi are the functions of `data.schedules`. The a_j come from a small network on top of what a
+member's transformer read: a whole curve costs one pass and ends at the predicted final loss.
 
-Legend: B runs, P points, J functions, G cells of the schedule's grid, W width, S schedule inputs.
+Legend: B runs, P points, J functions, W width, S schedule inputs.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ncpl.data.columns import column
-from ncpl.data.fields import Config
+from ncpl.data.schedules import N_FUNCTIONS
+from ncpl.model.encoder import Encoder
+from ncpl.model.network import NCPL
 from ncpl.model.response_surface import pseudo_huber
 
-Array = npt.NDArray[np.float64]
-GRID = 256
-"""Cells in which the learning rate is summed up."""
-FIRST = 0.02
-"""Share of the run before which a curve is not predicted: losses fall from over ten."""
 LATE = 0.1
 """Share from which on a point counts fully; before, a fifth."""
 EARLY_WEIGHT = 0.2
-KNOTS = (FIRST, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0)
-"""Shares of the learning rate's area between which hats are straight; each but the first and last
-has one."""
-N_FUNCTIONS = 12 + len(KNOTS) - 2
 N_SCHEDULE_INPUTS = 4
 HIDDEN = 64
 COEFFICIENT_SCALE = 0.1
@@ -45,66 +32,6 @@ DAMPING = 0.1
 """Variance added to every direction before functions are decorrelated, in units of a function's
 own: what cosines alone cannot tell apart must not grow large under another schedule."""
 HUBER_DELTA = 0.01
-
-
-@dataclass(frozen=True)
-class Schedules:
-    """Learning-rate schedules of B runs, as shares of the run and of the peak rate."""
-
-    warmup: Array
-    decay: Array
-    """Share of the run spent decaying at its end; 0 for a constant rate."""
-    lowest: Array
-    """Final rate / peak rate."""
-    is_cosine: npt.NDArray[np.bool_]
-
-    @classmethod
-    def of(cls, rows: Sequence[Config]) -> Schedules:
-        """Return the schedules of derived configurations.
-
-        What a configuration does not say counts as no warm-up and a cosine to zero, the schedule of
-        nearly all public runs.
-        """
-        kinds = [row.get("schedule") or "cosine" for row in rows]
-        warmup = np.nan_to_num(column(rows, "warmup_frac")).clip(0, 0.9)
-        lowest = np.nan_to_num(column(rows, "min_learning_rate") / column(rows, "learning_rate"))
-        decay = column(rows, "decay_frac")
-        decay = np.where(np.isfinite(decay), decay, 1 - warmup).clip(1e-3, 1)
-        constant = np.array([kind == "constant" for kind in kinds], dtype=bool)
-        cosine = np.array([kind == "cosine" for kind in kinds], dtype=bool)
-        return cls(warmup, np.where(constant, 0.0, decay), lowest.clip(0, 1), cosine)
-
-    def rate(self, frac_BP: Array) -> Array:
-        """Return learning rates at shares of the run (B, P), in units of the peak."""
-        warmup, decay, lowest = (a[:, None] for a in (self.warmup, self.decay, self.lowest))
-        rising = np.where(warmup > 0, np.minimum(1, frac_BP / np.maximum(warmup, 1e-9)), 1.0)
-        turn = np.cos(np.pi * ((frac_BP - warmup) / (1 - warmup)).clip(0, 1))
-        cosine = lowest + (1 - lowest) * (1 + turn) / 2
-        done = ((frac_BP - (1 - decay)) / np.maximum(decay, 1e-9)).clip(0, 1)
-        straight = 1 - (1 - lowest) * np.where(decay > 0, done, 0.0)
-        return np.asarray(rising * np.where(self.is_cosine[:, None], cosine, straight))
-
-    def inputs(self) -> Array:
-        """Return what the head hears of the schedule (B, S)."""
-        return np.stack([self.warmup, self.decay, self.lowest, ~self.is_cosine], axis=1)
-
-    def functions(self, frac_BP: Array) -> Array:
-        """Return phi (B, P, J) at shares of the run."""
-        n_runs = len(frac_BP)
-        cells = np.broadcast_to((np.arange(GRID) + 0.5) / GRID, (n_runs, GRID))
-        area = np.concatenate([np.zeros((n_runs, 1)), self.rate(cells).cumsum(1)], axis=1)
-        at = frac_BP * GRID
-        cell = at.astype(np.int64).clip(0, GRID - 1)
-        below, above = (np.take_along_axis(area, cell + i, 1) for i in (0, 1))
-        so_far = ((below + (at - cell) * (above - below)) / area[:, -1:]).clip(1e-4)
-        to_come = (1 - so_far).clip(0)
-        rate, last = self.rate(frac_BP), self.rate(np.ones((n_runs, 1)))
-        frac = frac_BP.clip(1e-4)
-        powers = [base**-p - 1 for base in (so_far, frac) for p in (0.25, 0.5, 1.0)]
-        rates = [rate**p - last**p for p in (1.0, 0.5, 2.0)]
-        hats = [np.interp(so_far, KNOTS, one) for one in np.eye(len(KNOTS))[1:-1]]
-        rest = [to_come, np.sqrt(to_come), 1 - frac_BP]
-        return np.stack([*powers, *rates, *rest, *hats], axis=-1)
 
 
 class CurveHead(nn.Module):
@@ -137,6 +64,15 @@ class CurveHead(nn.Module):
         inputs = torch.minimum(torch.maximum(inputs_BS, self.low), self.high)
         heard = torch.cat([hidden_BW, inputs], dim=1)
         return torch.as_tensor(COEFFICIENT_SCALE * self.layers(heard))
+
+
+def new_head(member: NCPL, encoder: Encoder, seed: int) -> CurveHead:
+    """Return a fresh curve head for a member; its weights depend on `seed` only."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        n_numbers, n_optimizers = len(encoder.fields), len(encoder.optimizers)
+        n_inputs = n_numbers + N_SCHEDULE_INPUTS + 1 + n_optimizers + 1
+        return CurveHead(member.names.shape[1], n_inputs)
 
 
 def fit_head(

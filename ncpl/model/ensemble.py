@@ -5,21 +5,22 @@ Legend: M members, B runs, P points, W width, S inputs of a curve head.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ncpl.data.columns import column
-from ncpl.data.fields import Config, derive
-from ncpl.data.snapshot import Family, Runs
+from ncpl.data.fields import Config
+from ncpl.data.schedules import Array, Schedules
+from ncpl.data.snapshot import Family
 from ncpl.errors import ConfigError
 from ncpl.laws.chinchilla import Chinchilla
-from ncpl.model.curve_head import Array, CurveHead, Schedules
+from ncpl.model.curve_head import CurveHead
 from ncpl.model.divergence import Risk
 from ncpl.model.encoder import Encoded, Encoder
 from ncpl.model.gaussian_process import Process
@@ -49,6 +50,11 @@ class Fit:
     known: KnownRuns = field(default_factory=lambda: KnownRuns([], [], []))
     """The training runs, in the order of the process."""
     calibration: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Return the fields it reads."""
+        return self.encoder.fields
 
     @property
     def surface(self) -> Surface:
@@ -172,47 +178,3 @@ def head_inputs(
     optimizer = nn.functional.one_hot(place_B, member.surface.n_optimizers + 1)
     rest = np.column_stack([schedules.inputs(), steps])
     return torch.cat([numbers, torch.from_numpy(rest), optimizer], dim=1).float()
-
-
-def sizes(runs: Runs) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Return non-embedding parameters and tokens of every run; NaN where unknown."""
-    rows = [derive(config) for config in runs.configs]
-    columns = [
-        np.array([row.get(name) or np.nan for row in rows], dtype=np.float64)
-        for name in ("params_non_embedding", "data_tokens")
-    ]
-    return columns[0], columns[1]
-
-
-class HasFamily(Protocol):
-    """A fit of either kind of bundle."""
-
-    @property
-    def family(self) -> Family:
-        """Return the family of comparable losses it answers for."""
-        ...
-
-
-F = TypeVar("F", bound=HasFamily)
-
-
-def answering(fits: Sequence[F], row: Mapping[str, Any], number: int) -> F:
-    """Return the fit that answers for a derived configuration: its source's, else the first.
-
-    Raises ConfigError, naming the `number` of the configuration, when size or data are missing or
-    the source is unknown.
-    """
-    for name, how in (
-        ("params_non_embedding", "or n_layers, d_model and d_ff"),
-        ("data_tokens", "as train_tokens, or train_steps with the batch and sequence length"),
-    ):
-        if not row.get(name):
-            raise ConfigError(f"configuration {number}: {name} is missing; give it, {how}")
-    source = row.get("source")
-    for fit in fits:
-        if source in (None, fit.family[0]):
-            return fit
-    known = ", ".join(sorted({fit.family[0] for fit in fits}))
-    raise ConfigError(
-        f"configuration {number}: this bundle knows no source {source!r}; it has {known}"
-    )

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from ncpl.data.snapshot import Family
 from ncpl.laws.chinchilla import Chinchilla
 from ncpl.model.config import FitConfig
+from ncpl.model.curve_head import new_head
 from ncpl.model.divergence import Risk
 from ncpl.model.encoder import Encoder
 from ncpl.model.ensemble import Fit
 from ncpl.model.gaussian_process import Process
 from ncpl.model.neighbours import KnownRuns
+from ncpl.model.network import new_member
 from ncpl.model.response_surface import Surface
-from ncpl.train.curves import new_head
-from ncpl.train.fit import new_member
 
 
 def entry(fit: Fit) -> dict[str, Any]:

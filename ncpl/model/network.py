@@ -162,6 +162,15 @@ class NCPL(nn.Module):
         )
 
 
+def new_member(config: FitConfig, encoder: Encoder, surface: Surface, seed: int) -> NCPL:
+    """Return a fresh network whose initial weights depend on `seed` only."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        own = Surface(surface.n_optimizers)
+        own.load_state_dict(surface.state_dict())
+        return NCPL(config, encoder, own)
+
+
 def sized(law_B6: Tensor) -> Tensor:
     """Return the law's inputs with the centre of the table where size or data are absent."""
     return torch.cat([torch.nan_to_num(law_B6[:, :2]), law_B6[:, 2:]], dim=1)

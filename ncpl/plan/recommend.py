@@ -1,11 +1,12 @@
 """Recommendations: the settings with the lowest predicted loss, and how much each of them matters.
 
-What is asked for: plan_request.py. What is searched, and inside which ranges: plan_space.py. How:
-plan_search.py.
+What is asked for: request.py. What is searched, and inside which ranges: space.py. How: search.py.
+What a constraint costs: cost.py. What was measured near: measured.py.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,12 +14,14 @@ from typing import Any
 import numpy as np
 
 from ncpl.data.consistency import MAX_BATCH_TOKENS
-from ncpl.data.fields import FIELDS
+from ncpl.data.fields import Config
 from ncpl.data.snapshot import Runs
 from ncpl.errors import ConfigError
 from ncpl.laws.steplaw import PUBLISHED
 from ncpl.model.bundle import Bundle, Prediction
 from ncpl.model.ensemble import Fit
+from ncpl.plan.cost import Cost, constrained, cost_of
+from ncpl.plan.measured import Known, Measured, shape_like
 from ncpl.plan.request import (
     FLOP_PER_PARAMETER_TOKEN,
     Sizes,
@@ -27,46 +30,21 @@ from ncpl.plan.request import (
     optimizers_of,
     read_request,
     size_axis,
-    support_of,
+    supports_of,
     training_runs,
 )
-from ncpl.plan.search import LINE, Pool, Space, member_losses, search, tied, ties
-from ncpl.plan.space import (
-    SIZE_FIELDS,
-    WHOLE,
-    Axis,
-    axes_of,
-    not_searched,
-    restrict,
-    unread,
+from ncpl.plan.search import Pool, Space, member_losses, search, tied, ties
+from ncpl.plan.setting import (
+    Setting,
+    chosen_setting,
+    given_settings,
+    is_at_edge,
+    optimizer_setting,
 )
+from ncpl.plan.space import SHAPE_FIELDS, WHOLE, axes_of, not_searched, restrict, unread
 
 NEAR_FRAC = 0.02
 """Candidates above the best by more than this share are never asked whether they are tied."""
-EDGE_FRAC = 0.01
-CHOSEN, GIVEN, CONSTANT = "chosen", "given", "as in all training runs"
-FOLLOWS = "follows from the budget"
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One field of the recommended configuration."""
-
-    name: str
-    value: Any
-    role: str
-    """CHOSEN by the search, GIVEN with the request, FOLLOWS from a budget and the size, or
-    CONSTANT: known at this value only."""
-    searched: list[Any] | None = None
-    """Lowest and highest value searched, or the names."""
-    tied_alone: list[Any] | None = None
-    """Lowest and highest value of this field alone that is tied with the best."""
-    tied_together: list[Any] | None = None
-    """The same over all tied candidates of the search, whatever their other fields."""
-    worst_costs: float | None = None
-    """Nats that the worst searched value of this field alone costs."""
-    matters: bool | None = None
-    """False where every searched value is tied with the best."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +64,13 @@ class Recommendation:
     """6 x parameters x tokens."""
     candidates: int
     optimizers: list[dict[str, Any]] = field(default_factory=list)
-    """Each optimizer at its best settings, best first; `tied` with the first or not."""
+    """Each optimizer at its best settings, best first; `tied` with the first or not; `measured`, as
+    below; `note`, where no training run is near."""
     notes: list[str] = field(default_factory=list)
+    measured: Measured | None = None
+    """The best measured run of the nearest size and tokens, of the chosen optimizer."""
+    cost: Cost | None = None
+    """What the fixed fields give up; None where nothing that a plan chooses was fixed."""
 
 
 def recommend(
@@ -103,6 +86,7 @@ def recommend(
     cautious: bool = True,
     seed: int = 0,
     on_optimizer: Callable[[str], None] | None = None,
+    with_cost: bool = True,
 ) -> Recommendation:
     """Return the best settings for a size and tokens, or a budget in FLOP.
 
@@ -110,34 +94,39 @@ def recommend(
     fields the fit knows to vary are searched together, inside the ranges of its training runs; with
     the snapshot's `runs`, of those of the same optimizer, and where some of them are near. `fixed`
     holds values that stay, `ranges` others to search in. With a budget (`flop` = 6 N D) the missing
-    size, data, or both are searched too. `optimizers` are those to compare; all if not given.
+    size, data, or both are searched too. `optimizers` are those to compare; all if not given. What
+    is fixed is set against the best without it, unless `with_cost` is off. The shape, where none is
+    given, is that of training runs of this size.
     Raises ConfigError when the request does not determine a search.
     """
     fixed, ranges = dict(fixed or {}), dict(ranges or {})
+    request = (params_non_embedding, train_tokens, flop)
     sizes, fit, fixed = read_request(bundle, params_non_embedding, train_tokens, flop, fixed)
     constants = {k: v for k, v in fit.encoder.constants.items() if k not in fixed}
     check_ranges(ranges, sizes)
     train = training_runs(runs, fit)
     length = fixed.get("sequence_length") or constants["sequence_length"]
+    given_ranges = dict(ranges)
     if "batch_tokens" in ranges:
         low, high = ranges.pop("batch_tokens")
         ranges["batch_size_sequences"] = (low / length, high / length)
     pools: list[Pool] = []
-    far: list[str] = []
+    far: dict[int, str] = {}
+    shape = _shape(sizes, fixed, train)
     for name in optimizers_of(bundle, fit, fixed, optimizers):
         own = {"optimizer": name} if name is not None else {}
         axes = restrict(axes_of(fit, name, length, train), {**constants, **fixed}, ranges)
         if sizes.is_free:
             seen = ranges.get("params_non_embedding")
             axes = {"params_non_embedding": size_axis(fit, sizes, seen), **axes}
-        space = Space(
-            axes, {**constants, **fixed, **own}, finisher(sizes), support_of(train, axes, name)
-        )
-        pool = search(bundle, fit, space, cautious=cautious, seed=seed)
-        if not pool.loss:
-            far.append(str(name))
-            continue
-        pools.append(pool)
+        whole = {**constants, **fixed, **own, **shape}
+        for support, told in supports_of(train, axes, name):
+            space = Space(axes, whole, finisher(sizes), support)
+            pool = search(bundle, fit, space, cautious=cautious, seed=seed)
+            if pool.loss:
+                pools.append(pool)
+                far[id(pool)] = told
+                break
         if on_optimizer is not None:
             on_optimizer(str(name))
     if not pools:
@@ -146,16 +135,33 @@ def recommend(
             "for more tokens or FLOP, fix fewer fields, or give a --range"
         )
     pools.sort(key=lambda pool: pool.rank[pool.best()])
-    found = _told(bundle, fit, pools, fixed, constants, sizes, bool(train))
-    if far:
-        found.notes.append(f"no training run is near what was asked for: {', '.join(far)}")
-    return found
+    told_of = [far[id(pool)] for pool in pools]
+    known = Known.of(fit, runs)
+    found = _told(bundle, fit, pools, told_of, known, fixed, constants, sizes, shape, bool(train))
+    kept = constrained(fixed)
+    if not with_cost or not kept:
+        return found
+    free = recommend(
+        bundle,
+        params_non_embedding=request[0], train_tokens=request[1], flop=request[2],
+        fixed={name: value for name, value in fixed.items() if name not in kept},
+        ranges=given_ranges, optimizers=optimizers, runs=runs, cautious=cautious,
+        seed=seed, with_cost=False,
+    )  # fmt: skip
+    return dataclasses.replace(found, cost=cost_of(fit, kept, found.config, free.config))
+
+
+def _shape(sizes: Sizes, fixed: Mapping[str, Any], train: Sequence[Config]) -> dict[str, Any]:
+    """Return a shape like that of training runs of the size asked for, where none is given."""
+    if sizes.params is None or any(name in fixed for name in SHAPE_FIELDS):
+        return {}
+    return shape_like(train, sizes.params)
 
 
 def _told(
-    bundle: Bundle, fit: Fit, pools: list[Pool], fixed: Mapping[str, Any],
-    constants: Mapping[str, Any], asked: Sizes,
-    has_runs: bool,
+    bundle: Bundle, fit: Fit, pools: list[Pool], told_of: Sequence[str], known: Known,
+    fixed: Mapping[str, Any], constants: Mapping[str, Any], asked: Sizes,
+    shape: Mapping[str, Any], has_runs: bool,
 ) -> Recommendation:  # fmt: skip
     pool = pools[0]
     best = pool.best()
@@ -166,14 +172,15 @@ def _told(
     )
     best_M1 = member_losses(fit, [chosen])
     loss = np.array(pool.loss)
-    near = np.flatnonzero(loss <= loss[best] * (1 + NEAR_FRAC)).tolist()
-    tied_places = [i for i, t in zip(near, ties(pool, near, best), strict=True) if t]
-    settings = [_setting(pool, best, axis, tied_places) for axis in pool.space.axes.values()]
-    settings += _given(chosen, pool, fixed, constants, asked)
+    close = np.flatnonzero(loss <= loss[best] * (1 + NEAR_FRAC)).tolist()
+    tied_places = [i for i, t in zip(close, ties(pool, close, best), strict=True) if t]
+    settings = [chosen_setting(pool, best, axis, tied_places) for axis in pool.space.axes.values()]
+    settings += given_settings(chosen, pool, fixed, constants, asked, shape)
     rivals = []
-    for other in pools:
+    for other, told in zip(pools, told_of, strict=True):
         config = _clean(other.configs[other.best()])
         found = bundle.intervals(fit, [config])
+        near = known.nearest(config)
         rivals.append(
             {
                 "optimizer": config.get("optimizer"),
@@ -182,9 +189,15 @@ def _told(
                 "high": float(found.high[0]),
                 "tied": bool(tied(member_losses(fit, [config]), best_M1)[0]),
                 "config": config,
+                "measured": None if near is None else dataclasses.asdict(near),
+                "note": told or None,
             }
         )
-    notes = unread(fit)
+    notes = [
+        f"{rival['optimizer'] or 'choice'}: {rival['note']}" for rival in rivals if rival["note"]
+    ]
+    notes += _only_others(rivals)
+    notes += unread(fit)
     left = not_searched(fit)
     if left:
         notes.append(f"read by the model, but not searched here: {', '.join(left)}")
@@ -195,7 +208,7 @@ def _told(
     flat = [s.name for s in settings if s.matters is False]
     if flat:
         notes.append(f"no effect that could be told from noise: {', '.join(flat)}")
-    edge = [s.name for s in settings if s.matters and _is_at_edge(s)]
+    edge = [s.name for s in settings if s.matters and is_at_edge(s)]
     asked_for = [name for name in edge if pool.space.axes[name].is_asked]
     if asked_for:
         notes.append(
@@ -209,7 +222,7 @@ def _told(
             "beyond, where no runs are known"
         )
     if len(pools) > 1:
-        settings.append(_optimizer_setting(rivals))
+        settings.append(optimizer_setting(rivals))
     return Recommendation(
         fit.family[0],
         chosen,
@@ -222,7 +235,21 @@ def _told(
         sum(len(p.loss) for p in pools),
         rivals,
         notes,
+        known.nearest(chosen),
     )
+
+
+def _only_others(rivals: Sequence[dict[str, Any]]) -> list[str]:
+    """Return one sentence where the first optimizer was not measured here, and others were."""
+    here = [r for r in rivals if r["measured"] and r["measured"]["is_same"]]
+    if not here or rivals[0] in here:
+        return []
+    here.sort(key=lambda rival: rival["measured"]["loss"])
+    names = ", ".join(f"{r['optimizer']} {r['measured']['loss']:.4f}" for r in here)
+    return [
+        f"{rivals[0]['optimizer']} was not measured at this size and tokens; those that were, best "
+        f"first: {names}"
+    ]
 
 
 def _clean(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -240,67 +267,3 @@ def _step_law(chosen: Mapping[str, Any]) -> dict[str, Any]:
         "learning_rate": min(float(rate), 1.0),
         "batch_size_sequences": max(1, round(min(float(batch), MAX_BATCH_TOKENS) / length)),
     }
-
-
-def _setting(pool: Pool, best: int, axis: Axis, tied_places: list[int]) -> Setting:
-    values = axis.grid(41 if axis.name == "learning_rate" else LINE)
-    here = pool.picks[best][axis.name]
-    looked = pool.look([{**pool.picks[best], axis.name: value} for value in values])
-    places = [i for i in looked if i is not None]
-    is_tied = ties(pool, places, best)
-    alone = [pool.picks[i][axis.name] for i, t in zip(places, is_tied, strict=True) if t]
-    return Setting(
-        axis.name,
-        int(here) if axis.name in WHOLE else here,
-        CHOSEN,
-        axis.ends,
-        _span(axis, [here, *alone]),
-        _span(axis, [here, *alone, *(pool.picks[i][axis.name] for i in tied_places)]),
-        max((pool.loss[i] for i in places), default=pool.loss[best]) - pool.loss[best],
-        not (places and bool(is_tied.all())),
-    )
-
-
-def _is_at_edge(setting: Setting) -> bool:
-    """Return whether the best value, and so perhaps a better one, lies at an end of the search."""
-    if setting.role != CHOSEN or isinstance(setting.value, str) or not setting.searched:
-        return False
-    low, high = setting.searched
-    natural = FIELDS[setting.name].low
-    at_low = setting.value <= low * (1 + EDGE_FRAC) and low > natural
-    return bool(at_low or setting.value >= high * (1 - EDGE_FRAC))
-
-
-def _span(axis: Axis, values: list[Any]) -> list[Any]:
-    return sorted(set(values)) if axis.choices else [min(values), max(values)]
-
-
-def _given(
-    chosen: Mapping[str, Any], pool: Pool, fixed: Mapping[str, Any],
-    constants: Mapping[str, Any], sizes: Sizes,
-) -> list[Setting]:  # fmt: skip
-    own = {"params_non_embedding": sizes.params, "train_tokens": sizes.tokens}
-    found = [
-        Setting(name, chosen[name], FOLLOWS if own.get(name, 0) is None else GIVEN)
-        for name in dict.fromkeys((*SIZE_FIELDS, *fixed))
-        if name in chosen and name not in pool.space.axes and name != "source"
-    ]
-    return found + [
-        Setting(name, chosen[name], CONSTANT)
-        for name in constants
-        if name in chosen and name not in pool.space.axes
-    ]
-
-
-def _optimizer_setting(rivals: list[dict[str, Any]]) -> Setting:
-    tied_names = sorted(r["optimizer"] for r in rivals if r["tied"])
-    return Setting(
-        "optimizer",
-        rivals[0]["optimizer"],
-        CHOSEN,
-        sorted(r["optimizer"] for r in rivals),
-        tied_names,
-        tied_names,
-        rivals[-1]["loss"] - rivals[0]["loss"],
-        len(tied_names) < len(rivals),
-    )

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from ncpl.errors import ConfigError
-from ncpl.plan.recommend import CHOSEN, Recommendation, Setting
+from ncpl.plan.recommend import Recommendation
 from ncpl.plan.search import TIE_FRAC
+from ncpl.plan.setting import CHOSEN, Setting
 from ncpl_data.terminal.tables import aligned
 
 SECONDS_PER_HOUR = 3600
@@ -50,7 +51,7 @@ def as_text(found: Recommendation, hours: float | None) -> str:
     for role in dict.fromkeys(s.role for s in found.settings if s.role != CHOSEN):
         shown = [f"{s.name} {value_text(s.value)}" for s in found.settings if s.role == role]
         lines.append(f"{role}: {', '.join(shown)}")
-    lines += ["", *_step_law(found)]
+    lines += ["", *_measured(found), *_cost(found), *_step_law(found)]
     if len(found.optimizers) > 1:
         lines += ["", *aligned(_optimizer_rows(found))]
     notes = [*found.notes, *p.warnings]
@@ -94,6 +95,30 @@ def value_text(value: Any) -> str:
     return f"{value:.3g}"
 
 
+def _measured(found: Recommendation) -> list[str]:
+    """Return the best measured run of the nearest group, beside the choice."""
+    near = found.measured
+    if near is None:
+        return ["no run of this optimizer is known to compare with"]
+    where = "this size and tokens" if near.is_same else "the nearest measured size and tokens"
+    where += f" ({near.params_non_embedding:.4g} on {near.data_tokens:.4g}, {near.n} runs)"
+    at = ", ".join(f"{name} {value_text(value)}" for name, value in near.config.items())
+    return [f"measured best of {where}: {near.loss:.4f} at {at}: {near.run_id}"]
+
+
+def _cost(found: Recommendation) -> list[str]:
+    """Return what the fixed fields give up, in one line."""
+    cost = found.cost
+    if cost is None:
+        return []
+    free = ", ".join(f"{name} {value_text(value)}" for name, value in cost.free.items())
+    given = ", ".join(cost.fields)
+    return [
+        f"keeping {given} gives up {cost.nats:.4f} nats, 90% {cost.low:.4f} to {cost.high:.4f}, "
+        f"against the best without ({free})"
+    ]
+
+
 def _step_law(found: Recommendation) -> list[str]:
     law, p = found.step_law, found.step_law_prediction
     verdict = "tied with the choice" if found.step_law_is_tied else "not tied with the choice"
@@ -110,7 +135,7 @@ def _step_law(found: Recommendation) -> list[str]:
 
 def _optimizer_rows(found: Recommendation) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [
-        ("optimizer", "loss", "90% interval", "learning rate", "batch", "")
+        ("optimizer", "loss", "90% interval", "learning rate", "batch", "measured near", "")
     ]
     for rival in found.optimizers:
         config = rival["config"]
@@ -121,7 +146,17 @@ def _optimizer_rows(found: Recommendation) -> list[tuple[str, ...]]:
                 f"{rival['low']:.4f} to {rival['high']:.4f}",
                 value_text(config.get("learning_rate")),
                 value_text(config.get("batch_size_sequences")),
+                _measured_text(rival["measured"]),
                 "tied" if rival["tied"] else "",
             )
         )
     return rows
+
+
+def _measured_text(near: dict[str, Any] | None) -> str:
+    """Return the best loss of a group, and the group where it is another one."""
+    if near is None:
+        return "-"
+    if near["is_same"]:
+        return f"{near['loss']:.4f}"
+    return f"{near['loss']:.4f} at {near['params_non_embedding']:.3g} on {near['data_tokens']:.3g}"

@@ -99,21 +99,34 @@ def training_runs(runs: Runs | None, fit: Fit) -> list[Config]:
     """
     if runs is None:
         return list(getattr(getattr(fit, "known", None), "configs", ()))
-    train = runs.where(family=fit.family, split="train")
+    train = runs.where(family=fit.family, split="train").readable()
     if not len(train):
         raise ConfigError(f"the snapshot has no training runs of {fit.family[0]}")
     return list(train.configs)
 
 
-def support_of(
+def supports_of(
     train: Sequence[Config], axes: Mapping[str, Axis], optimizer: str | None
-) -> Support | None:
-    """Return where runs are near in what is searched and was not asked for by range."""
+) -> list[tuple[Support | None, str]]:
+    """Return where to search, the closest to training runs first, and what to say of each.
+
+    Near is judged in what is searched and was not asked for by range. What is asked for gets an
+    answer, with whatever interval it has: where no run is near, the search goes on farther away.
+    """
     names = {"learning_rate": "learning_rate", "batch_size_sequences": "batch_tokens"}
     free = [names[name] for name in names if name in axes and not axes[name].is_asked]
     rows = [derive(c) for c in train if optimizer in (None, c.get("optimizer"))]
-    found = Support(rows, free)
-    return found if free and len(found.log_RK) else None
+    near = Support(rows, free)
+    if not free or not len(near.log_RK):
+        return [(None, "")]
+    return [
+        (near, ""),
+        (
+            Support(rows, free, any_data=True),
+            "no training run is near its tokens; searched where runs with other tokens lie",
+        ),
+        (None, "no training run is near; searched over all that training has seen"),
+    ]
 
 
 def optimizers_of(

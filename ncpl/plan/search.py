@@ -96,9 +96,15 @@ class Pool:
 class Support:
     """Where in learning rate, batch size and data the training runs of an optimizer lie."""
 
-    def __init__(self, rows: Sequence[Config], names: Sequence[str]) -> None:
-        """Keep the named fields of derived configurations that state all of them, on log scales."""
+    def __init__(
+        self, rows: Sequence[Config], names: Sequence[str], *, any_data: bool = False
+    ) -> None:
+        """Keep the named fields of derived configurations that state all of them, on log scales.
+
+        With `any_data` a run is near whatever its tokens.
+        """
         self.names = (*names, "data_tokens")
+        self.any_data = any_data
         self.log_RK = self._log([r for r in rows if all(r.get(name) for name in self.names)])
 
     def near(self, configs: Sequence[Config | None]) -> npt.NDArray[np.bool_]:
@@ -110,6 +116,8 @@ class Support:
         ahead_BRK = self.log_RK[None] - self._log(rows)[:, None]
         far_BR = np.abs(ahead_BRK[:, :, -1])
         data_reach_B1 = np.maximum(far_BR.min(1, keepdims=True), np.log(DATA_REACH))
+        if self.any_data:
+            data_reach_B1 = np.full_like(data_reach_B1, np.inf)
         near_BR = (far_BR <= data_reach_B1 + SLACK) & (
             np.abs(ahead_BRK[:, :, :-1]) <= np.log(REACH) + SLACK
         ).all(2)

@@ -12,17 +12,16 @@ import torch
 from torch import Tensor
 
 from ncpl.data.fields import derive
+from ncpl.data.schedules import Schedules
 from ncpl.data.snapshot import Points, Runs
 from ncpl.model.config import FitConfig
 from ncpl.model.curve_head import (
     EARLY_WEIGHT,
     LATE,
-    N_SCHEDULE_INPUTS,
     CurveHead,
-    Schedules,
     fit_head,
+    new_head,
 )
-from ncpl.model.encoder import Encoder
 from ncpl.model.ensemble import Fit, head_inputs, tensors_of
 from ncpl.model.network import NCPL
 
@@ -83,12 +82,3 @@ def readings(
         hidden = torch.rand(codes_BF.shape, generator=generator) < dropout
         found.append(member.read(numbers_BF, codes_BF.masked_fill(hidden, 0), law_B6)[1])
     return torch.stack(found)
-
-
-def new_head(member: NCPL, encoder: Encoder, seed: int) -> CurveHead:
-    """Return a fresh curve head for a member; its weights depend on `seed` only."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        n_numbers, n_optimizers = len(encoder.fields), len(encoder.optimizers)
-        n_inputs = n_numbers + N_SCHEDULE_INPUTS + 1 + n_optimizers + 1
-        return CurveHead(member.names.shape[1], n_inputs)

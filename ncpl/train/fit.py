@@ -19,15 +19,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ncpl.data.snapshot import Points, Runs
+from ncpl.data.snapshot import Points, Runs, sizes
 from ncpl.laws import chinchilla
 from ncpl.model.config import FitConfig
 from ncpl.model.divergence import Risk, fit_risk
 from ncpl.model.encoder import Encoder
-from ncpl.model.ensemble import Fit, sizes, tensors_of
+from ncpl.model.ensemble import Fit, tensors_of
 from ncpl.model.gaussian_process import fit_process
 from ncpl.model.neighbours import KnownRuns
-from ncpl.model.network import NCPL, sized
+from ncpl.model.network import NCPL, new_member, sized
 from ncpl.model.process_mean import ProcessMean
 from ncpl.model.response_surface import MIN_KEPT, Surface, choose_floor, fit_surface, pseudo_huber
 from ncpl.train.curves import fit_curves
@@ -173,15 +173,6 @@ def risk_of(
     numbers, codes, law = (torch.cat(pair) for pair in zip(tensors, more, strict=True))
     label = torch.cat([torch.zeros(len(tensors[0])), torch.ones(len(diverged))])
     return fit_risk((numbers, codes, sized(law)), label, fit.process, surface)
-
-
-def new_member(config: FitConfig, encoder: Encoder, surface: Surface, seed: int) -> NCPL:
-    """Return a fresh network whose initial weights depend on `seed` only."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        own = Surface(surface.n_optimizers)
-        own.load_state_dict(surface.state_dict())
-        return NCPL(config, encoder, own)
 
 
 def train_member(

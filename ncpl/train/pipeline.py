@@ -12,17 +12,21 @@ from typing import Any
 
 import torch
 
-import ncpl
 from ncpl.data.snapshot import Runs, Snapshot
 from ncpl.errors import SnapshotError
 from ncpl.evaluate.card import render
 from ncpl.evaluate.scores import coverage_table, curve_table, plain, risk_table, score_table
 from ncpl.model.bundle import Bundle
 from ncpl.model.config import FitConfig
+from ncpl.model.ensemble import Fit
 from ncpl.train.calibrate import calibrate, excess_of_open
+from ncpl.train.families import Outcome, line, trainable
 from ncpl.train.fit import fit_family
+from ncpl.version import __version__
 
 log = logging.getLogger(__name__)
+FAILURES = (ValueError, torch.linalg.LinAlgError)  # type: ignore[attr-defined]  # torch has it
+"""What a family whose runs do not carry a fit ends in."""
 
 
 def train_bundle(
@@ -41,65 +45,51 @@ def train_bundle(
 
     With `warm_start`, networks begin with those an older bundle has for the same losses. With
     `resume`, members continue from the checkpoints an earlier call left in the folder.
-    Raises SnapshotError when no family has enough training runs.
+    What became of each family is `about["outcomes"]`; one that can not be trained on does not keep
+    the others from being saved. Raises SnapshotError when none can.
     """
     begun = time.monotonic()
     deadline = begun + 60 * max_minutes if max_minutes else None
     checkpoints = folder / "checkpoints"
     if not resume and checkpoints.is_dir():
         shutil.rmtree(checkpoints)
-    fits, counts = [], {}
+    fits, counts, outcomes = [], {}, []
     started = {fit.family: fit for fit in warm_start.fits} if warm_start is not None else {}
-    for family in runs.families():
-        train = runs.where(family=family, split="train").finished()
-        if len(train) < config.min_family_runs:
-            log.info("%s: %d training runs are too few for a model", family[0], len(train))
-            continue
-        log.info("%s: %d training runs", family[0], len(train))
-        bar = _bar(config, family[0]) if progress else None
-
-        def on_step(member: int, step: int, loss: float, bar: Any = bar) -> None:
-            if bar is not None:
-                bar.update(1)
-            if step % 20 == 0:
-                if bar is not None:
-                    bar.set_postfix_str(f"member {member + 1}, error {loss:.4f}")
-                log.debug("member %d step %d: mean error %.4f nats", member + 1, step, loss)
-
-        fit = fit_family(
-            train,
-            config,
-            seed=seed,
-            start=started.get(family),
-            points=snapshot.points(train) if config.curve_steps else None,
-            diverged=runs.diverged_beside(train),
-            deadline=deadline,
-            checkpoints=checkpoints,
-            on_step=on_step,
-        )
-        if bar is not None:
-            bar.close()
-        fit.calibration = excess_of_open(train)
-        in_time = deadline is None or time.monotonic() < deadline
-        if config.calibration_folds and in_time:
-            log.info("%s: measuring interval widths on left-out training groups", family[0])
-            fit.calibration |= calibrate(fit, train, config, seed=seed)
-        fits.append(fit)
-        counts[family[0]] = len(train)
+    for family in runs.families(with_unsplit=True):
+        train, reason, left_out = trainable(runs, family, config.min_family_runs)
+        fit = None
+        if reason is None:
+            log.info("%s: %d training runs", family[0], len(train))
+            try:
+                fit = _fit(
+                    snapshot, runs, train, config,
+                    seed=seed, start=started.get(family), deadline=deadline,
+                    checkpoints=checkpoints, progress=progress,
+                )  # fmt: skip
+            except FAILURES as error:  # the others are not lost
+                reason = str(error)
+        if fit is not None:
+            fits.append(fit)
+            counts[family[0]] = len(train)
+        outcome = Outcome.of(family, len(train), reason=reason, left_out=left_out)
+        outcomes.append(outcome.to_json())
     if not fits:
+        told = "; ".join(line(outcome) for outcome in outcomes) or "no run is in the split"
         raise SnapshotError(
-            f"{snapshot.path}: no family of comparable losses has {config.min_family_runs} runs "
-            "in the train split; take a snapshot with the ncpl split: ncpl-data snapshot"
+            f"{snapshot.path}: no family of comparable losses can be trained on ({told}); take a "
+            "snapshot with the ncpl split (ncpl-data snapshot), or lower min_family_runs"
         )
     bundle = Bundle(config, fits, snapshot.id)
     bundle.about = {
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "train_seconds": round(time.monotonic() - begun),
         "train_runs": counts,
+        "outcomes": outcomes,
+        "split": snapshot.policy,
         "seed": seed,
         "warm_start": warm_start and warm_start.snapshot_id,
         "sources": snapshot.manifest.get("sources", []),
-        "versions": {"ncpl": ncpl.__version__, "torch": torch.__version__},
+        "versions": {"ncpl": __version__, "torch": torch.__version__},
     }
     rescore(bundle, snapshot, runs)
     bundle.save(folder)
@@ -111,9 +101,57 @@ def train_bundle(
     return bundle
 
 
+def _fit(
+    snapshot: Snapshot,
+    runs: Runs,
+    train: Runs,
+    config: FitConfig,
+    *,
+    seed: int,
+    start: Fit | None,
+    deadline: float | None,
+    checkpoints: Path,
+    progress: bool,
+) -> Fit:
+    """Return the calibrated fit of one family; ValueError where its runs do not carry one."""
+    name = train.family[0][0]
+    bar = _bar(config, name) if progress else None
+
+    def on_step(member: int, step: int, loss: float) -> None:
+        if bar is not None:
+            bar.update(1)
+        if step % 20 == 0:
+            if bar is not None:
+                bar.set_postfix_str(f"member {member + 1}, error {loss:.4f}")
+            log.debug("member %d step %d: mean error %.4f nats", member + 1, step, loss)
+
+    try:
+        fit = fit_family(
+            train,
+            config,
+            seed=seed,
+            start=start,
+            points=snapshot.points(train) if config.curve_steps else None,
+            diverged=runs.diverged_beside(train),
+            deadline=deadline,
+            checkpoints=checkpoints,
+            on_step=on_step,
+        )
+    finally:
+        if bar is not None:
+            bar.close()
+    fit.calibration = excess_of_open(train)
+    in_time = deadline is None or time.monotonic() < deadline
+    if config.calibration_folds and in_time:
+        log.info("%s: measuring interval widths on left-out training groups", name)
+        fit.calibration |= calibrate(fit, train, config, seed=seed)
+    return fit
+
+
 def rescore(bundle: Bundle, snapshot: Snapshot, runs: Runs) -> None:
     """Put the scores on this snapshot's held-out runs on the bundle's card."""
     bundle.about["scored_on"] = snapshot.id
+    bundle.about["scored_split"] = snapshot.policy
     bundle.about["scores"] = plain(score_table(bundle, runs))
     bundle.about["curve_scores"] = plain(curve_table(bundle, snapshot, runs))
     bundle.about["coverage"] = plain(coverage_table(bundle, runs))

@@ -177,7 +177,13 @@ def test_an_open_split_takes_new_runs_into_train_and_nothing_of_what_is_held_out
 
 
 def test_a_hashed_split_holds_out_about_a_fifth_and_follows_its_seed() -> None:
-    rows = [row(f"a/{i}", train_tokens=10**9 + i) for i in range(2000)]
+    # far enough apart that no group joins another
+    counts = [round(1e6 * 1.06**i) for i in range(2000 // 10)]
+    rows = [
+        row(f"a/{i}-{size}", params_non_embedding=size, train_tokens=tokens)
+        for i, tokens in enumerate(counts)
+        for size in (10**6 * 2**k for k in range(10))
+    ]
     splits = [POLICIES["group-hash"](rows, "", seed) for seed in (0, 1)]
     shares = [np.mean([a.split == "id" for a in split]) for split in splits]
     assert all(0.17 < share < 0.23 for share in shares)

@@ -30,7 +30,7 @@ def runs() -> dict[str, Run]:
         ("routed_lms/000", "n_layers", 12),
         ("routed_lms/000", "head_dim", 128),
         ("routed_lms/000", "n_experts", 1),
-        ("routed_lms/000", "params_total", 368_123_904),
+        ("routed_lms/000", "params_non_embedding", 368_123_904),
         ("routed_lms/000", "seed", 42),
         ("routed_lms/054", "n_experts", 64),
         ("routed_lms/054", "final_step", 249_000),

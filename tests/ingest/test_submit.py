@@ -87,7 +87,7 @@ RARELY_STATED = {
     *("source_run", "d_ff_shared_expert", "nominal_train_tokens", "tensor_parallel"),
     *("pipeline_parallel", "tokens_per_second", "mfu_frac", "step_time_seconds"),
     *("wall_time_seconds", "train_flops", "code_revision", "revision", "file", "file_sha256"),
-    "flags",
+    *("flags", "loss_family"),
 }
 
 
@@ -208,7 +208,7 @@ def test_a_run_under_another_name_is_found(
 @pytest.mark.parametrize(
     ("column", "value", "code"),
     [
-        ("optimizer__learning_rate", 9.0, 1),
+        ("optimizer__learning_rate", 0.9, 1),
         ("schedule__batch_size_sequences", 32, 1),
         ("model__n_layers", 24, 1),
         ("optimizer__learning_rate", 0.001001, 0),  # rounded elsewhere
@@ -269,6 +269,9 @@ def test_a_submission_does_not_take_the_place_of_a_published_run(
     evil |= {"same_as": [row["run_id"]], "provenance": {"is_copy": False}}
     evil["outcome"] = RUN["outcome"] | {"final_loss": 0.5}
     assert run("submit", write(tmp_path / "evil.jsonl", evil), *place)[0] == 0
+    _, unreviewed = run("snapshot", *place)
+    assert unreviewed["waiting"] == 1
+    assert run("review", "accept", "evil/a", "--reason", "believed", *place)[0] == 0
     _, taken = run("snapshot", *place)
     reader = pq.read_table(Path(taken["path"]) / "runs", columns=["run_id", "same_as"])
     same_as = {r["run_id"]: r["same_as"] for r in reader.to_pylist()}

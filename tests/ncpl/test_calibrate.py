@@ -10,20 +10,16 @@ import pytest
 from ncpl.data.snapshot import Runs
 from ncpl.model.bundle import Bundle
 from ncpl.model.config import FitConfig
+from ncpl.model.intervals import BEND, FACTORS, error_scale, half_width, told
 from ncpl.train.calibrate import (
-    BEND,
-    FACTORS,
     MIN_SLOPE,
     ONE_SIZE,
     Missed,
     calibrate,
-    error_scale,
     fit_scale,
     fit_slope,
     folds,
-    half_width,
     left_out_errors,
-    told,
     typical_spread,
     weighted_quantile,
 )

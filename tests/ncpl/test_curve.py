@@ -10,11 +10,12 @@ import torch
 
 import ncpl
 from ncpl.data.fields import derive
+from ncpl.data.schedules import N_FUNCTIONS, Schedules
 from ncpl.data.snapshot import Points, Runs, Snapshot
 from ncpl.errors import ConfigError
 from ncpl.model.bundle import Bundle
 from ncpl.model.config import FitConfig
-from ncpl.model.curve_head import N_FUNCTIONS, CurveHead, Schedules, decorrelating, fit_head
+from ncpl.model.curve_head import CurveHead, decorrelating, fit_head
 from ncpl.train.fit import fit_family
 
 CONFIG = {

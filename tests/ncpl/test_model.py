@@ -10,8 +10,8 @@ from ncpl.errors import ConfigError
 from ncpl.model.bundle import Bundle
 from ncpl.model.config import FitConfig
 from ncpl.model.ensemble import tensors_of
+from ncpl.model.network import new_member
 from ncpl.model.response_surface import K
-from ncpl.train.fit import new_member
 
 
 def test_a_batch_predicts_what_a_single_one_does(bundle: Bundle, runs: Runs) -> None:

@@ -11,8 +11,9 @@ from click.testing import CliRunner
 import ncpl
 from ncpl.cli import main
 from ncpl.data.snapshot import Runs, Snapshot
-from ncpl.errors import ConfigError
+from ncpl.errors import ConfigError, NcplError
 from ncpl.evaluate.choices import choice_gap, choices
+from ncpl.figures.plan import plan_figure
 from ncpl.model.bundle import Bundle
 from ncpl.plan.recommend import recommend
 from ncpl.plan.report import as_text, device_hours
@@ -269,6 +270,107 @@ def test_the_command_prints_a_table_and_the_same_as_json(
     assert found["cost"]["flop"] == pytest.approx(1.8e19)
     assert found["cost"]["device_hours"] == pytest.approx(1.8e19 / 4e14 / 3600)
     assert {"learning_rate", "batch_size_sequences"} <= {s["name"] for s in found["settings"]}
+
+
+@pytest.mark.parametrize(
+    ("fixed", "panels"),
+    [
+        ({"batch_tokens": 2**19}, ["learning_rate"]),
+        ({"learning_rate": 1e-3}, ["batch_size_sequences"]),
+        ({}, ["learning_rate", "batch_size_sequences"]),
+    ],
+)
+def test_a_figure_for_any_number_of_free_settings(
+    bundle: Bundle, tmp_path: Path, fixed: dict[str, Any], panels: list[str]
+) -> None:
+    found = recommend(bundle, **SIZE, fixed=fixed)
+    assert [s.name for s in found.settings if s.role == "chosen"] == panels
+    plan_figure(bundle, found, None, tmp_path / "plan.svg")
+    assert (tmp_path / "plan.svg").read_bytes().startswith(b"<?xml")
+
+
+def test_three_free_settings_have_a_panel_each(tmp_path: Path) -> None:
+    fixed = {"source": "marin", "optimizer": "adamw", "batch_tokens": 2**19}
+    shipped = ncpl.load()
+    found = recommend(shipped, params_non_embedding=134217728, train_tokens=2684354560, fixed=fixed)
+    assert len([s for s in found.settings if s.role == "chosen"]) > 2
+    plan_figure(shipped, found, None, tmp_path / "plan.svg")
+
+
+def test_nothing_free_is_no_figure(bundle: Bundle, tmp_path: Path) -> None:
+    found = recommend(bundle, **SIZE, fixed={"learning_rate": 1e-3, "batch_size_sequences": 64})
+    with pytest.raises(NcplError, match="leave a field open"):
+        plan_figure(bundle, found, None, tmp_path / "plan.svg")
+
+
+def test_every_optimizer_asked_for_stands_in_the_table() -> None:
+    """No training run is of this size; adamw, nadamw, muon and soap were measured there."""
+    size = {"params_non_embedding": 1.2e9, "train_tokens": 2.4e10}
+    found = recommend(
+        ncpl.load(), **size, fixed={"source": "marin"}, optimizers=["adamw", "muon", "soap"]
+    )
+    assert {r["optimizer"] for r in found.optimizers} == {"adamw", "muon", "soap"}
+    for rival in found.optimizers:
+        assert rival["low"] < rival["loss"] < rival["high"]
+        assert rival["measured"]["loss"] > 2.5
+    lines = as_text(found, None).splitlines()
+    assert sum(line.startswith(("adamw ", "muon ", "soap ")) for line in lines) == 3
+
+
+def test_the_best_measured_run_of_the_nearest_group_stands_beside_the_choice(
+    bundle: Bundle, runs: Runs
+) -> None:
+    same = recommend(
+        bundle, params_non_embedding=268304384, train_tokens=14.2e9, runs=runs
+    ).measured
+    assert same is not None
+    assert same.is_same
+    group = [
+        loss
+        for config, loss in zip(runs.configs, runs.loss.tolist(), strict=True)
+        if config["params_non_embedding"] == 268304384
+        and config["nominal_train_tokens"] == same.data_tokens
+    ]
+    assert same.loss == min(group)
+    assert same.n == len(group)
+    found = recommend(bundle, params_non_embedding=3e8, train_tokens=1e10)
+    assert found.measured is not None
+    assert not found.measured.is_same
+    assert f"{found.measured.loss:.4f}" in as_text(found, None)
+
+
+def test_a_constraint_has_a_price(bundle: Bundle) -> None:
+    free = recommend(bundle, **SIZE)
+    assert free.cost is None
+    found = recommend(bundle, **SIZE, fixed={"batch_size_sequences": 2048})
+    assert found.cost is not None
+    assert found.cost.fields == ["batch_size_sequences"]
+    assert found.cost.low < found.cost.nats < found.cost.high
+    assert found.cost.nats == pytest.approx(found.prediction.loss - free.prediction.loss, abs=2e-4)
+    assert found.cost.nats > 0.01
+    assert found.cost.free["batch_size_sequences"] == free.config["batch_size_sequences"]
+    assert "keeping batch_size_sequences gives up" in as_text(found, None)
+    # What never varied, or is no setting, has no price.
+    assert recommend(bundle, **SIZE, fixed={"sequence_length": 2048}).cost is None
+
+
+def test_the_shape_is_that_of_training_runs_of_this_size(bundle: Bundle, runs: Runs) -> None:
+    found = recommend(bundle, params_non_embedding=268304384, train_tokens=14.2e9, runs=runs)
+    shaped = {
+        s.name: s.value for s in found.settings if s.role == "a shape like the training runs'"
+    }
+    shapes = [
+        {n: c.get(n) for n in shaped}
+        for c in runs.where(split="train").configs
+        if c["params_non_embedding"] == 268304384
+    ]
+    assert {"n_layers", "d_model", "d_ff"} <= set(shaped)
+    assert shaped in shapes
+    assert found.config["d_ff"] == shaped["d_ff"]
+    # A shape that is given stays.
+    given = recommend(bundle, **SIZE, runs=runs, fixed={"n_heads": 8})
+    assert given.config["n_heads"] == 8
+    assert "d_ff" not in given.config
 
 
 @pytest.mark.parametrize("name", ["plan.png", "plan.svg"])

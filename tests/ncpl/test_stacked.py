@@ -10,9 +10,8 @@ from ncpl.data.snapshot import Runs
 from ncpl.errors import BundleError
 from ncpl.model.bundle import Bundle
 from ncpl.model.ensemble import tensors_of
-from ncpl.model.network import NCPL
+from ncpl.model.network import NCPL, new_member
 from ncpl.model.stacked import Stacked
-from ncpl.train.fit import new_member
 
 
 def assert_same(members: list[NCPL], inputs: tuple[torch.Tensor, ...]) -> None:

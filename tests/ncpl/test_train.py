@@ -12,8 +12,8 @@ from ncpl.data.snapshot import Runs, Snapshot
 from ncpl.model.bundle import Bundle
 from ncpl.model.config import FitConfig
 from ncpl.model.ensemble import tensors_of
-from ncpl.model.network import NCPL
-from ncpl.train.fit import new_member, train_member
+from ncpl.model.network import NCPL, new_member
+from ncpl.train.fit import train_member
 from ncpl.train.pipeline import train_bundle
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "smoke_losses.json"

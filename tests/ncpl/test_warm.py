@@ -11,7 +11,8 @@ from ncpl.errors import ConfigError
 from ncpl.model.bundle import Bundle
 from ncpl.model.encoder import Encoder
 from ncpl.model.ensemble import tensors_of
-from ncpl.train.fit import fit_family, new_member
+from ncpl.model.network import new_member
+from ncpl.train.fit import fit_family
 from ncpl.train.warm_start import warm_start
 
 

@@ -18,6 +18,7 @@ from ncpl.bench.learners import NotApplicableError
 from ncpl.bench.part import Part
 from ncpl.data.snapshot import Snapshot
 from ncpl.errors import ConfigError, SnapshotError
+from ncpl.model.bundle import load
 
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "laws" / "snapshot_curves"
 WITHOUT = Path(__file__).parents[2] / "fixtures" / "snapshot_steplaw"
@@ -191,7 +192,7 @@ def test_bundle_joins_with_its_curves(parts, bundle_folder) -> None:
     from ncpl.model.bundle import load
 
     points = parts["id"]
-    predicted = curve_methods.of_bundle(bundle_folder, parts["train"])(points)
+    predicted = curve_methods.of_bundle(load(bundle_folder), parts["train"])(points)
     run = points.run[0]
     mine = points.run == run
     config = points.part.runs.configs[run]
@@ -206,7 +207,7 @@ def test_bundle_stands_on_the_board(snapshot, bundle_folder, monkeypatch) -> Non
     monkeypatch.setattr(curve_methods, "tree_residual", never)
     monkeypatch.setattr(curve_methods, "tree_shape", never)
     monkeypatch.setattr(curve_methods, "final_methods", list)
-    board = run_curves(snapshot, bundles=[("NCPL", bundle_folder)], sources=["steplaw"])
+    board = run_curves(snapshot, bundles=[("NCPL", load(bundle_folder))], sources=["steplaw"])
     assert {row["split"] for row in rows_of(board, "NCPL")} == {"id", "ood"}
 
 

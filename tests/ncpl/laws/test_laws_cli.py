@@ -235,3 +235,84 @@ def test_an_odd_table_is_one_sentence(tmp_path: Path, text: str, message: str) -
     code, _, errors = run("fit", "chinchilla", file)
     assert code == 1
     assert message in errors
+
+
+# Six small runs of one study (lr_scheduling, SlimPajama, cosine) and four of its larger ones.
+SIX = """params_non_embedding,train_tokens,loss
+14162304,307200000,3.65838
+14162304,716800000,3.49694
+27271680,373760000,3.51718
+14162304,1024000000,3.44918
+27271680,768000000,3.38268
+34089472,768000000,3.34380
+"""
+LARGER = """run_id,params_non_embedding,train_tokens,truth
+a,60964480,1792000000,3.13912
+b,113271552,3840000000,2.96197
+c,169906944,6400000000,2.85076
+d,308331520,10240000000,2.70920
+"""
+
+
+@pytest.mark.parametrize("law", ["chinchilla", "power_const"])
+def test_a_forecast_from_six_small_runs_holds_the_larger_ones(tmp_path: Path, law: str) -> None:
+    (tmp_path / "six.csv").write_text(SIX)
+    (tmp_path / "larger.csv").write_text(LARGER)
+    out = tmp_path / "fit.json"
+    code, text, _ = run("fit", law, tmp_path / "six.csv", "--out", out, "--json")
+    found = json.loads(text)
+    assert code == 0
+    assert found["bootstrap"]["method"] == "posterior"
+    code, text, _ = run("predict", out, tmp_path / "larger.csv", "--json")
+    rows = json.loads(text)["predictions"]
+    assert [row["name"] for row in rows] == ["a", "b", "c", "d"]
+    for row in rows:
+        assert row["low"] <= row["measured"] <= row["high"]
+        assert row["low"] < row["law_low"] < row["law_high"] < row["high"]
+        assert "fitted on" in row["note"]
+    code, text, _ = run("predict", out, tmp_path / "larger.csv")
+    assert "measured 2.7092" in text
+    assert "90% intervals hold 100% of them" in text
+    assert "goes beyond the fitted" in text
+
+
+def test_what_is_not_identified_has_no_narrow_interval(tmp_path: Path) -> None:
+    (tmp_path / "six.csv").write_text(SIX)
+    _, text, _ = run("fit", "chinchilla", tmp_path / "six.csv", "--json")
+    found = json.loads(text)
+    assert any(w.startswith("c ") and "not identified" in w for w in found["warnings"])
+    low, high = found["bootstrap"]["interval"]["c"]
+    assert high / low > 3
+
+
+def test_one_size_is_told_to_say_nothing_of_others(tmp_path: Path) -> None:
+    lines = SIX.splitlines()
+    one = [line.replace("27271680", "14162304").replace("34089472", "14162304") for line in lines]
+    (tmp_path / "one.csv").write_text("\n".join(one) + "\n")
+    _, text, _ = run("fit", "chinchilla", tmp_path / "one.csv")
+    assert "all runs have params_non_embedding 1.416e+07" in text
+
+
+def test_one_curve_has_no_intervals_and_the_way_out_is_named(tmp_path: Path) -> None:
+    table = points("multipower")
+    mine = (table["size"] == "25M") & (table["schedule"] == "wsdcon_9")
+    runs = {"curve": table["schedule"][mine]}
+    runs |= {name: table[name][mine] for name in ("step", "learning_rate", "loss")}
+    file = tmp_path / "curve.parquet"
+    pq.write_table(pa.table(runs), file)
+    code, _, errors = run("fit", "tissue", file, "--starts", 2)
+    assert code == 1
+    assert "--refits 0" in errors
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--source", "gemstones"), "no run of gemstones is in its split (ncpl)"),
+        (("--source", "steplaw", "--dataset", "c4"), "give --dataset or --metric"),
+    ],
+)
+def test_a_family_that_is_not_there_is_named(options: tuple[str, ...], words: str) -> None:
+    code, _, errors = run("fit", "chinchilla", "--snapshot", FIXTURE, *options)
+    assert code == 1
+    assert words in errors

@@ -1,0 +1,288 @@
+"""The transfer board: what a new family's small runs tell of its larger ones, by every method.
+
+The population is learned anew without the family asked for and without every family that shares a
+source with it. Interval widths come from the tasks of the other sources.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ncpl.bench.transfer_methods import BASELINES
+from ncpl.bench.transfer_tasks import Task
+from ncpl.data.families import FamilyRuns
+from ncpl.data.sizes import size_of, worth_of
+from ncpl.model.adaptation import Adapted, Answers
+from ncpl.model.family_law import Array
+from ncpl.model.population import Population
+
+Learn = Callable[[Sequence[FamilyRuns]], Population]
+"""How a population is learned from families."""
+COMMUNITY = "Population, adapted"
+LEAST_IN_GROUP = 5
+LEVEL = 0.9
+MOST_STRETCH = 3.0
+"""A wider interval says no more than this one: nothing is known."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """How one method did on one task; losses in nats."""
+
+    method: str
+    task: Task
+    mae: float
+    percent: float
+    bias: float
+    rank: float
+    """Mean Spearman correlation within groups of one size and data of five runs; NaN where none."""
+    choice_gap: float
+    """Mean percent above the best run of a group at the run a method would choose; else NaN."""
+    coverage: float = np.nan
+    """Share of targets inside the 90% interval."""
+    width: float = np.nan
+
+
+@dataclass
+class TransferBoard:
+    """Scores of all tasks whose family the snapshot holds whole."""
+
+    snapshot_id: str
+    scores: list[Score] = field(default_factory=list)
+    absent: dict[str, str] = field(default_factory=dict)
+    """Family -> why it is not scored."""
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one row a method and number of known runs: means over families."""
+        rows = []
+        for method, count in sorted({(s.method, s.task.count) for s in self.scores}):
+            own = self.by_family(method, count)
+            numbers = {
+                name: np.array([s[name] for s in own.values()])
+                for name in ("mae", "percent", "coverage", "width", "rank", "choice_gap")
+            }
+            rows.append(
+                {"method": method, "k": count, "families": len(own)}
+                | {name: _mean(values) for name, values in numbers.items()}
+                | {"median_mae": _plain(np.median(numbers["mae"]))}
+            )
+        return rows
+
+    def by_family(self, method: str, count: int) -> dict[str, dict[str, float]]:
+        """Return means over draws, by family."""
+        found: dict[str, list[Score]] = {}
+        for score in self.scores:
+            if (score.method, score.task.count) == (method, count):
+                found.setdefault(score.task.family, []).append(score)
+        names = ("mae", "percent", "bias", "coverage", "width", "rank", "choice_gap")
+        return {
+            family: {name: _nanmean([getattr(s, name) for s in own]) for name in names}
+            | {"targets": _nanmean([float(len(s.task.targets)) for s in own])}
+            for family, own in found.items()
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the board as plain values."""
+        keys = sorted({(s.method, s.task.count) for s in self.scores})
+        return {
+            "format": "ncpl-transfer-board/1",
+            "snapshot_id": self.snapshot_id,
+            "rows": self.rows(),
+            "families": [
+                {"method": method, "k": count, "family": family}
+                | {name: _plain(value) for name, value in numbers.items()}
+                for method, count in keys
+                for family, numbers in self.by_family(method, count).items()
+            ],
+            "absent": self.absent,
+        }
+
+
+def _nanmean(values: Sequence[float]) -> float:
+    there = [v for v in values if np.isfinite(v)]
+    return float(np.mean(there)) if there else np.nan
+
+
+def _mean(values: Array) -> float | None:
+    return _plain(_nanmean(values.tolist()))
+
+
+def _plain(value: float) -> float | None:
+    return round(float(value), 6) if np.isfinite(value) else None
+
+
+def run_transfer(
+    snapshot_id: str,
+    families: Sequence[FamilyRuns],
+    tasks: Iterable[Task],
+    *,
+    learn: Learn,
+    baselines: bool = True,
+    tell: Callable[[str], None] = lambda _: None,
+) -> TransferBoard:
+    """Return the board of these tasks on the families of a snapshot."""
+    by_name = {family.name: family for family in families}
+    board = TransferBoard(snapshot_id)
+    populations: dict[frozenset[str], Population] = {}
+    raw: list[tuple[Task, Answers]] = []
+    for task in tasks:
+        family = by_name.get(task.family)
+        problem = lacking(family, task)
+        if family is None or problem:
+            board.absent[task.family] = problem
+            continue
+        if family.sources not in populations:
+            tell(f"learning without {', '.join(sorted(family.sources))}")
+            populations[family.sources] = learn(without(families, family.sources))
+        population = populations[family.sources]
+        known, asked = parts_of(family, task)
+        adapted = Adapted.of(replace(population, widths={}), known.rows, known.loss)
+        raw.append((task, adapted.predict(asked.rows)))
+        if baselines and task.count:
+            for name in BASELINES:
+                loss = baseline(name, known, asked, population)
+                board.scores.append(score(name, task, asked, loss))
+    stretches = [stretch_of(by_name[task.family], task, answers) for task, answers in raw]
+    for task, answers in raw:
+        family = by_name[task.family]
+        others = [
+            (other, stretch)
+            for (other, _), stretch in zip(raw, stretches, strict=True)
+            if not (by_name[other.family].sources & family.sources)
+        ]
+        factor = factor_of(others, task.count)
+        _, asked = parts_of(family, task)
+        board.scores.append(score(COMMUNITY, task, asked, answers.loss, answers, factor))
+    return board
+
+
+def lacking(family: FamilyRuns | None, task: Task) -> str:
+    """Return why a family cannot be scored, or an empty text."""
+    if family is None:
+        return "not in the snapshot"
+    missing = {*task.context, *task.targets} - set(family.run_ids)
+    return f"{len(missing)} of its runs are not in the snapshot" if missing else ""
+
+
+def without(families: Sequence[FamilyRuns], sources: frozenset[str]) -> list[FamilyRuns]:
+    """Return the families that share no source with these."""
+    return [family for family in families if not (family.sources & sources)]
+
+
+def parts_of(family: FamilyRuns, task: Task) -> tuple[FamilyRuns, FamilyRuns]:
+    """Return the known runs and those asked for."""
+    place = {run_id: i for i, run_id in enumerate(family.run_ids)}
+    return (
+        family.take([place[run_id] for run_id in task.context]),
+        family.take([place[run_id] for run_id in task.targets]),
+    )
+
+
+def baseline(name: str, known: FamilyRuns, asked: FamilyRuns, population: Population) -> Array:
+    """Return what a baseline predicts; the mean of the known losses where it cannot be fitted."""
+    n, d, to_n, to_d = (
+        np.array([read(row) for row in part.rows])
+        for part in (known, asked)
+        for read in (size_of, worth_of)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a line through runs of one compute, say
+        try:
+            found = BASELINES[name](n, d, known.loss, to_n, to_d, population)
+        except (ValueError, np.linalg.LinAlgError):
+            found = np.full(len(asked), np.nan)
+    return np.where(np.isfinite(found), found, known.loss.mean())
+
+
+def stretch_of(family: FamilyRuns, task: Task, answers: Answers) -> Array:
+    """Return errors over the half width on their side, (targets,)."""
+    _, asked = parts_of(family, task)
+    error = asked.loss - answers.loss
+    half = np.where(error > 0, answers.high - answers.loss, answers.loss - answers.low)
+    return np.asarray(np.abs(error) / np.maximum(half, 1e-9))
+
+
+def factor_of(measured: Sequence[tuple[Task, Array]], count: int) -> float:
+    """Return the factor on half widths with which 90% are covered, each family one vote.
+
+    Never below 1: families differ more than those measured.
+    """
+    values, weights = [], []
+    own = [(task, stretch) for task, stretch in measured if task.count == count]
+    votes = {name: sum(t.family == name for t, _ in own) for name in {t.family for t, _ in own}}
+    for task, stretch in own:
+        values.append(stretch)
+        weights.append(np.full(len(stretch), 1 / len(stretch) / votes[task.family]))
+    if not values:
+        return 1.0
+    value, weight = np.concatenate(values), np.concatenate(weights)
+    order = np.argsort(value)
+    share = np.cumsum(weight[order]) / weight.sum()
+    return float(np.clip(value[order][np.searchsorted(share, LEVEL)], 1.0, MOST_STRETCH))
+
+
+def widths_of(
+    families: Sequence[FamilyRuns],
+    tasks: Iterable[Task],
+    learn: Learn,
+) -> Mapping[int, float]:
+    """Return factors on half widths by number of known runs, from families left out in turn."""
+    by_name = {family.name: family for family in families}
+    populations: dict[frozenset[str], Population] = {}
+    measured = []
+    for task in tasks:
+        family = by_name.get(task.family)
+        if family is None or lacking(family, task):
+            continue
+        if family.sources not in populations:
+            populations[family.sources] = learn(without(families, family.sources))
+        known, asked = parts_of(family, task)
+        adapted = Adapted.of(populations[family.sources], known.rows, known.loss)
+        measured.append((task, stretch_of(family, task, adapted.predict(asked.rows))))
+    return {
+        count: factor_of(measured, count) for count in sorted({task.count for task, _ in measured})
+    }
+
+
+def score(
+    method: str,
+    task: Task,
+    asked: FamilyRuns,
+    loss: Array,
+    answers: Answers | None = None,
+    factor: float = 1.0,
+) -> Score:
+    """Return how a method did on a task."""
+    from scipy.stats import spearmanr
+
+    error = loss - asked.loss
+    groups: dict[tuple[float, float], list[int]] = {}
+    for i, row in enumerate(asked.rows):
+        groups.setdefault((round(size_of(row)), round(worth_of(row))), []).append(i)
+    ranks, gaps = [], []
+    for members in groups.values():
+        if len(members) < LEAST_IN_GROUP:
+            continue
+        said, measured = loss[members], asked.loss[members]
+        varies = len({asked.rows[i].get("learning_rate") for i in members}) > 1
+        if np.ptp(said) > 0 and np.ptp(measured) > 0:
+            ranks.append(float(spearmanr(said, measured).statistic))
+            if varies:
+                best = measured.min()
+                gaps.append(100 * float(measured[np.argmin(said)] - best) / best)
+    covered = width = np.nan
+    if answers is not None:
+        low = loss - factor * (loss - answers.low)
+        high = loss + factor * (answers.high - loss)
+        covered = float(((low <= asked.loss) & (asked.loss <= high)).mean())
+        width = float((high - low).mean())
+    return Score(
+        method, task, float(np.abs(error).mean()),
+        100 * float(np.abs(error / asked.loss).mean()), float(error.mean()),
+        _nanmean(ranks), _nanmean(gaps), covered, width,
+    )  # fmt: skip

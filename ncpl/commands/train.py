@@ -1,0 +1,134 @@
+"""Command ncpl-train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ncpl.commands.evaluate import print_scores
+from ncpl.commands.options import catalog_option, common, snapshot_option
+from ncpl_data.terminal.console import NumberRange, Program
+
+
+@click.command("ncpl-train", cls=Program)
+@snapshot_option
+@catalog_option
+@click.option("--preset", help="default, demo or tiny; default if not given.")
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="Own TOML file.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("runs/ncpl"),
+    show_default=True, help="Folder of the bundle.",
+)  # fmt: skip
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--seeds", type=click.IntRange(1), help="Members to train, each from its own seed.")
+@click.option("--max-minutes", type=NumberRange(0, min_open=True), help="Stop after this.")
+@click.option("--resume", is_flag=True, help="Continue a training that was cut off.")
+@click.option(
+    "--warm-start", type=click.Path(path_type=Path, file_okay=False),
+    help="Bundle folder whose networks the new ones begin with.",
+)  # fmt: skip
+@click.option(
+    "--base", help="The paper's mode: hub id, folder or GGUF file of a causal language model."
+)
+@click.option(
+    "--parallel", type=click.Choice(["ddp", "fsdp2"]), default="ddp", show_default=True,
+    help="With --base, under torchrun.",
+)  # fmt: skip
+@click.option("--track", multiple=True, help="With --base: wandb, tensorboard or trackio.")
+@click.option("--plot", "plot_file", type=click.Path(path_type=Path), help="PNG of the fit.")
+@common
+def train_main(
+    *,
+    snapshot: str,
+    catalog: Path | None,
+    preset: str | None,
+    config_file: Path | None,
+    out: Path,
+    seed: int,
+    seeds: int | None,
+    max_minutes: float | None,
+    resume: bool,
+    warm_start: Path | None,
+    base: str | None,
+    parallel: str,
+    track: tuple[str, ...],
+    plot_file: Path | None,
+    as_json: bool,
+    no_progress: bool,
+) -> None:
+    """Train NCPL on a snapshot and print how it scores beside Chinchilla.
+
+    Example: ncpl-train --snapshot latest --preset demo --out runs/demo --plot runs/demo/fit.png
+
+    The paper's mode: torchrun --nproc-per-node 8 -m ncpl.cli train --preset qwen3-1.7b --out DIR
+    """
+    if preset is not None and config_file is not None:
+        raise click.UsageError("give --preset or --config, not both")
+    import dataclasses
+    import importlib.util as installed
+
+    from ncpl.language.settings import chosen
+
+    language = chosen(preset, config_file, base)
+    if language is not None:
+        if seeds is not None or plot_file is not None or warm_start is not None:
+            raise click.UsageError(
+                "--seeds and --plot are not for a language model, nor is --warm-start: give the "
+                "bundle's folder model/ as --base"
+            )
+        from ncpl.commands.train_language import train_and_print
+
+        train_and_print(
+            language, snapshot, catalog, as_json=as_json, folder=out, seed=seed, kind=parallel,
+            trackers=track, resume=resume, max_minutes=max_minutes, progress=not no_progress,
+        )  # fmt: skip
+        return
+    if track or parallel != "ddp":
+        raise click.UsageError("--track and --parallel are for a language model: give --base")
+    from ncpl.bundles import load_ensemble
+    from ncpl.data.find import find_snapshot
+    from ncpl.model.config import FitConfig
+    from ncpl.train.pipeline import train_bundle
+
+    config = (
+        FitConfig.from_toml(config_file) if config_file else FitConfig.preset(preset or "default")
+    )
+    if seeds is not None:
+        config = dataclasses.replace(config, members=seeds)
+    if plot_file is not None:
+        from ncpl.figures.style import check_suffix, pyplot
+
+        check_suffix(plot_file)
+        pyplot()  # a missing package is told before the training, not after it
+    found = find_snapshot(snapshot, catalog)
+    runs = found.runs()
+    older = None
+    if warm_start is not None:
+        older = load_ensemble(warm_start, what="networks to start from")
+    bundle = train_bundle(
+        found,
+        runs,
+        config,
+        seed=seed,
+        folder=out,
+        resume=resume,
+        warm_start=older,
+        max_minutes=max_minutes,
+        progress=not no_progress,
+    )
+    drawn = None
+    if bundle.about["scores"] and (plot_file is not None or installed.find_spec("matplotlib")):
+        from ncpl.figures.predicted import predicted_against_measured
+
+        drawn = plot_file or out / "predicted-against-measured.png"
+        predicted_against_measured(bundle, runs, drawn)
+    elif plot_file is not None:
+        told = f"no plot {plot_file}: the snapshot holds out no run of these families"
+        click.echo(told, err=True)
+    print_scores(
+        bundle,
+        as_json,
+        {"bundle": str(out), "plot": drawn and str(drawn)},
+        outcomes=bundle.about["outcomes"],
+    )

@@ -1,0 +1,62 @@
+"""Size and data as a law across families needs them: without embeddings, and for what they add."""
+
+from __future__ import annotations
+
+import math
+
+from ncpl.data.fields import Config
+
+REPEATED_WORTH = 15.39
+"""Epochs in which repeated tokens lose their worth (Muennighoff et al. 2023, appendix A: R_D*)."""
+USUAL_VOCABULARY, USUAL_ASPECT = 50_000, 64.0
+"""Tokens, and width over depth, of a model whose source tells neither."""
+
+
+def size_of(row: Config) -> float:
+    """Return non-embedding parameters; NaN where no size is stated.
+
+    Of a mixture of experts those that are active count: its total says nothing of them.
+    Where only the total is stated, the embedding is taken off: of the stated width and vocabulary,
+    by depth and width, else as models of that total usually have it (50,000 tokens; width over
+    depth 64). Sizes with and without it do not follow one law; small models differ most.
+    """
+    size = row.get("params_active_non_embedding") or row.get("params_non_embedding")
+    if size:
+        return float(size)
+    total = row.get("params_active") or row.get("params_total")
+    sparse = (row.get("n_experts") or 1) > 1 and not row.get("params_active")
+    if not total or sparse:
+        return math.nan
+    width, depth = float(row.get("d_model") or 0), float(row.get("n_layers") or 0)
+    table = float(row.get("vocab_size") or 0) * width
+    if 0 < table < 0.9 * total:
+        return float(total) - table
+    of_shape = 12 * depth * width**2
+    if 0.05 * total < of_shape <= total:
+        return float(of_shape)
+    return without_embedding(float(total), float(row.get("vocab_size") or USUAL_VOCABULARY))
+
+
+def without_embedding(total: float, vocabulary: float) -> float:
+    """Return N with N + vocabulary x width = total, where N = 12 width^3 / 64."""
+    width: float = (total * USUAL_ASPECT / 12) ** (1 / 3)
+    for _ in range(50):  # Newton, from above
+        excess = 12 / USUAL_ASPECT * width**3 + vocabulary * width - total
+        width -= excess / (36 / USUAL_ASPECT * width**2 + vocabulary)
+    return 12 / USUAL_ASPECT * width**3
+
+
+def worth_of(row: Config) -> float:
+    """Return training tokens, repeated ones for what they are worth; NaN where unknown.
+
+    Muennighoff et al. 2023, equation 5: unique tokens U seen R + 1 times are worth
+    U + U R* (1 - exp(-R / R*)).
+    """
+    tokens = row.get("data_tokens") or row.get("train_tokens")
+    if not tokens:
+        return math.nan
+    unique = row.get("unique_tokens")
+    if not unique or unique >= tokens:
+        return float(tokens)
+    repeats = tokens / unique - 1.0
+    return float(unique * (1 + REPEATED_WORTH * -math.expm1(-repeats / REPEATED_WORTH)))

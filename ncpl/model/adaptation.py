@@ -1,0 +1,116 @@
+"""Answers in a set-up of one's own: the population and a handful of runs, no training.
+
+Legend: S draws, B runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from ncpl.data.fields import Config
+from ncpl.model.family_law import Array, Design, Effects, losses
+from ncpl.model.population import Population
+from ncpl.model.posterior import FREEDOM, Posterior, infer
+
+DRAWS = 96
+LOW, MIDDLE, HIGH = 0.05, 0.5, 0.95
+BLOCK = 2000
+"""Configurations answered at once: every draw is kept for each."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Losses of B configurations with 90% intervals, nats per token."""
+
+    loss: Array
+    low: Array
+    high: Array
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What a population and some runs of one family say."""
+
+    population: Population
+    effects: Effects
+    posterior: Posterior
+    theta: Array
+    """(S, P) draws of the family's parameters."""
+    noise: Array
+    """(S,) scale of errors in each draw, nats."""
+    seed: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        population: Population,
+        rows: Sequence[Config],
+        loss: Array,
+        *,
+        weight: Array | None = None,
+        seed: int = 0,
+        draws: int = DRAWS,
+    ) -> Adapted:
+        """Return the family of these runs: derived configurations with size and data, and losses.
+
+        `weight` is the trust in each loss; 1 where it is not given. No run at all is allowed: then
+        only what families have in common is known.
+        """
+        effects = Effects.of(rows)
+        prior = population.prior(effects)
+        posterior = infer(prior, Design.of(rows, effects), np.asarray(loss, dtype=float), weight)
+        theta, noise = posterior.draw(draws, np.random.default_rng(seed))
+        return cls(population, effects, posterior, theta, noise, seed)
+
+    @property
+    def n_runs(self) -> int:
+        """Return the number of known losses."""
+        return len(self.posterior.loss)
+
+    def losses(self, rows: Sequence[Config]) -> Array:
+        """Return the losses (S, B) of configurations in every draw, nats, without run-to-run error.
+
+        A choice that no known run made has the effect it had elsewhere, drawn with its spread.
+        """
+        effects = self.effects.with_choices(rows)
+        theta = self.theta
+        further = len(effects.parameters) - theta.shape[1]
+        if further:
+            prior = self.population.prior(effects)
+            spread = np.sqrt(np.diag(prior.covariance)[-further:])
+            normal = np.random.default_rng(self.seed + 1).standard_normal((len(theta), further))
+            theta = np.column_stack([theta, prior.mean[-further:] + spread * normal])
+        parts = [
+            losses(theta, Design.of(rows[i : i + BLOCK], effects))
+            for i in range(0, len(rows), BLOCK)
+        ]
+        return np.concatenate(parts, axis=1) if parts else np.empty((len(theta), 0))
+
+    @cached_property
+    def _errors(self) -> Array:
+        """Return quantile levels (Q, S) of the error in each draw, nats."""
+        from scipy.stats import t
+
+        levels = (np.arange(9) + 0.5) / 9
+        return np.asarray(t.ppf(levels, FREEDOM)[:, None] * self.noise)
+
+    def predict(self, rows: Sequence[Config]) -> Answers:
+        """Return losses and 90% intervals of derived configurations."""
+        found = self.losses(rows)
+        middle = np.quantile(found, MIDDLE, axis=0)
+        low, high = np.empty_like(middle), np.empty_like(middle)
+        for i in range(0, len(rows), BLOCK):  # every draw with every error: take it in parts
+            part = found[:, i : i + BLOCK]
+            spread = (part[None] + self._errors[:, :, None]).reshape(-1, part.shape[1])
+            low[i : i + BLOCK], high[i : i + BLOCK] = np.quantile(spread, [LOW, HIGH], axis=0)
+        factor = self.population.width_factor(self.n_runs)
+        low = middle - factor * (middle - low)
+        return Answers(middle, np.maximum(low, 0.0), middle + factor * (high - middle))
+
+    def with_widths(self, widths: dict[int, float]) -> Adapted:
+        """Return the same with other factors on half widths."""
+        return replace(self, population=replace(self.population, widths=widths))

@@ -1,0 +1,236 @@
+"""The law of a family of comparable losses: size, data, recipe, and what tells settings apart.
+
+L = exp(log_a - alpha n) + exp(log_b - beta d + gamma n) + E, n = log(N / 250M), d = log(D / 15B),
+and above it bowls of the learning rate and the batch about an optimum that moves with size and
+data, slopes in further fields, and an effect of each optimizer, schedule and model family. Every
+number of it is a family's own; what they are like is what a population knows.
+
+Legend: S parameter vectors, B runs, P parameters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from ncpl.data.fields import Config
+from ncpl.data.sizes import size_of, worth_of
+
+Array = npt.NDArray[np.float64]
+N_REFERENCE, D_REFERENCE, BATCH_REFERENCE = 250e6, 15e9, 5e5
+RATE_REFERENCE = 2e-3
+KNEE = 1.5
+"""Distance from the best learning rate or batch, in log units, beyond which loss grows in
+proportion to the distance and no longer to its square."""
+LAW = ("log_a", "log_alpha", "log_b", "log_beta", "log_floor", "gamma")
+RATE = ("rate", "log_rate_curve", "rate_n", "rate_d", "rate_batch")
+BATCH = ("batch", "log_batch_curve", "batch_d")
+BENDS = ("size_bend", "data_bend")
+SLOPES = (
+    "weight_decay", "warmup", "decay", "experts", "experts_n", "shape", "aspect", "log_length",
+    "rate_left",
+)  # fmt: skip
+BASE = (*LAW, *RATE, *BATCH, *BENDS, *SLOPES)
+RATE_LEFT = "rate_left_frac"
+"""Learning rate at a point along a run over its peak: what a loss there has still to fall."""
+KINDS = ("optimizer", "schedule", "model_family", "precision")
+"""Named choices that have an effect of their own: on the level, and on the best learning rate."""
+USUAL = {"optimizer": "adamw", "schedule": "cosine"}
+"""The value of a choice the law is written for; others are told from it."""
+
+
+@dataclass(frozen=True)
+class Effects:
+    """The named choices a family varies, in order; each has two parameters beside the base ones."""
+
+    names: tuple[tuple[str, str], ...] = ()
+    """(kind, value), the reference value of each kind left out."""
+    references: Mapping[str, str] = field(default_factory=dict)
+    """Kind -> the value that others are told from; a kind no run states has none."""
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Return the names of all parameters in order."""
+        own = [f"{what}:{kind}={value}" for kind, value in self.names for what in ("level", "rate")]
+        return (*BASE, *own)
+
+    @classmethod
+    def of(cls, rows: Sequence[Config]) -> Effects:
+        """Return the choices that differ among configurations, or differ from the usual one."""
+        references: dict[str, str] = {}
+        for kind in KINDS:
+            counts = Counter(str(row[kind]) for row in rows if row.get(kind) is not None)
+            usual = USUAL.get(kind)
+            if usual is not None and (usual in counts or kind == "optimizer"):
+                references[kind] = usual
+            elif counts:
+                references[kind] = max(sorted(counts), key=lambda value: counts[value])
+        return cls((), references).with_choices(rows)
+
+    def with_choices(self, rows: Sequence[Config]) -> Effects:
+        """Return the effects with those further ones that these configurations need."""
+        names = list(self.names)
+        for kind, reference in self.references.items():
+            values = {str(row[kind]) for row in rows if row.get(kind) is not None}
+            new = values - {reference} - {value for of, value in names if of == kind}
+            names += [(kind, value) for value in sorted(new)]
+        return Effects(tuple(names), self.references)
+
+
+@dataclass(frozen=True)
+class Design:
+    """What the law reads of B runs; zero where a run does not state it."""
+
+    n: Array
+    d: Array
+    rate: Array
+    """log(learning rate / 2e-3)."""
+    has_rate: Array
+    batch: Array
+    has_batch: Array
+    slopes: Array
+    """(B, slopes)."""
+    effects: Array
+    """(B, effects), 1 where the run has the choice."""
+
+    def __len__(self) -> int:
+        """Return the number of runs."""
+        return len(self.n)
+
+    @classmethod
+    def of(cls, rows: Sequence[Config], effects: Effects) -> Design:
+        """Return the inputs of derived configurations; size and data must be there."""
+        size = np.array([size_of(row) for row in rows], dtype=np.float64)
+        data = np.array([worth_of(row) for row in rows], dtype=np.float64)
+        rate = logs(rows, "learning_rate", RATE_REFERENCE)
+        batch = logs(rows, "batch_tokens", BATCH_REFERENCE)
+        n = np.log(size / N_REFERENCE)
+        experts = np.nan_to_num(logs(rows, "n_experts", 1.0))
+        width, depth = logs(rows, "d_model", 1.0), logs(rows, "n_layers", 1.0)
+        slopes = np.column_stack(
+            [
+                np.nan_to_num(np.clip(logs(rows, "weight_decay", 0.1), -3, 3)),
+                np.nan_to_num(numbers(rows, "warmup_frac") - 0.05),
+                np.nan_to_num(numbers(rows, "decay_frac") - 1.0),
+                experts,
+                experts * n,
+                np.nan_to_num(np.clip(logs(rows, "ffn_ratio", 4.0), -2, 2)),
+                np.nan_to_num(np.clip(width - depth - math.log(64), -2, 2)),
+                np.nan_to_num(logs(rows, "sequence_length", 2048.0)),
+                np.nan_to_num(numbers(rows, RATE_LEFT)),
+            ]
+        )
+        has = np.array(
+            [[float(str(row.get(kind)) == value) for kind, value in effects.names] for row in rows]
+        ).reshape(len(rows), len(effects.names))
+        return cls(
+            n,
+            np.log(data / D_REFERENCE),
+            np.nan_to_num(rate),
+            np.isfinite(rate).astype(np.float64),
+            np.nan_to_num(batch),
+            np.isfinite(batch).astype(np.float64),
+            slopes,
+            has,
+        )
+
+    def take(self, at: npt.NDArray[np.int64]) -> Design:
+        """Return the runs at these places."""
+        return Design(**{name: values[at] for name, values in vars(self).items()})
+
+
+def numbers(rows: Sequence[Config], name: str) -> Array:
+    """Return a field of every row, NaN where it is absent."""
+    return np.array([np.nan if row.get(name) is None else row[name] for row in rows], dtype=float)
+
+
+def logs(rows: Sequence[Config], name: str, reference: float) -> Array:
+    """Return log(field / reference) of every row, NaN where it is absent or zero."""
+    values = numbers(rows, name)
+    values[~(values > 0)] = np.nan
+    return np.asarray(np.log(values / reference))
+
+
+def bowl(x: Array) -> tuple[Array, Array]:
+    """Return a bowl, x^2 near its bottom and straight beyond the knee, and its slope."""
+    root = np.sqrt(1 + np.square(x / KNEE))
+    return 2 * KNEE**2 * (root - 1), 2 * x / root
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Losses (S, B) in nats and their derivatives (S, B, P)."""
+
+    loss: Array
+    slope: Array
+
+
+PLACE: Mapping[str, int] = {name: i for i, name in enumerate(BASE)}
+HIGHEST = 8.0
+"""Largest exponent a step of a fit may visit."""
+
+
+def losses(theta_SP: Array, x: Design) -> Array:
+    """Return losses (S, B) of B runs under S parameter vectors, nats per token."""
+    return evaluate(theta_SP, x, derivatives=False).loss
+
+
+def evaluate(theta_SP: Array, x: Design, *, derivatives: bool = True) -> Evaluated:
+    """Return losses of B runs under S parameter vectors, with derivatives unless not asked for."""
+    at = {name: theta_SP[:, i, None] for name, i in PLACE.items()}
+    own = theta_SP[:, len(BASE) :]
+    level_SB = own[:, 0::2] @ x.effects.T
+    moved_SB = own[:, 1::2] @ x.effects.T
+    alpha, beta = np.exp(np.clip(at["log_alpha"], -6, 2)), np.exp(np.clip(at["log_beta"], -6, 2))
+    model = np.exp(np.clip(at["log_a"] - alpha * x.n, -20, HIGHEST))
+    data = np.exp(np.clip(at["log_b"] - beta * x.d + at["gamma"] * x.n, -20, HIGHEST))
+    floor = np.exp(np.clip(at["log_floor"], -10, 3))
+    off = (
+        x.rate - at["rate"] - moved_SB - at["rate_n"] * x.n - at["rate_d"] * x.d
+        - at["rate_batch"] * x.batch
+    ) * x.has_rate  # fmt: skip
+    off_batch = (x.batch - at["batch"] - at["batch_d"] * x.d) * x.has_batch
+    rise, rise_slope = bowl(off)
+    batch_rise, batch_slope = bowl(off_batch)
+    curve = np.exp(np.clip(at["log_rate_curve"], -12, 1))
+    batch_curve = np.exp(np.clip(at["log_batch_curve"], -12, 1))
+    bends = np.stack([np.square(x.n) / 10, np.square(x.d) / 10])
+    loss = (
+        model + data + floor + curve * rise + batch_curve * batch_rise + level_SB
+        + at["size_bend"] * bends[0] + at["data_bend"] * bends[1]
+        + theta_SP[:, PLACE[SLOPES[0]] : len(BASE)] @ x.slopes.T
+    )  # fmt: skip
+    if not derivatives:
+        return Evaluated(loss, np.empty((*loss.shape, 0)))
+    slope = np.empty((*loss.shape, theta_SP.shape[1]))
+    pull = curve * rise_slope * x.has_rate
+    pull_batch = batch_curve * batch_slope * x.has_batch
+    ones = np.ones_like(loss)
+    for name, values in {
+        "log_a": model,
+        "log_alpha": -model * alpha * x.n,
+        "log_b": data,
+        "log_beta": -data * beta * x.d,
+        "log_floor": floor * ones,
+        "gamma": data * x.n,
+        "rate": -pull,
+        "log_rate_curve": curve * rise,
+        "rate_n": -pull * x.n,
+        "rate_d": -pull * x.d,
+        "rate_batch": -pull * x.batch,
+        "batch": -pull_batch,
+        "log_batch_curve": batch_curve * batch_rise,
+        "batch_d": -pull_batch * x.d,
+        "size_bend": bends[0] * ones,
+        "data_bend": bends[1] * ones,
+    }.items():
+        slope[:, :, PLACE[name]] = values
+    slope[:, :, PLACE[SLOPES[0]] : len(BASE)] = x.slopes
+    slope[:, :, len(BASE) :: 2] = x.effects
+    slope[:, :, len(BASE) + 1 :: 2] = -pull[:, :, None] * x.effects
+    return Evaluated(loss, slope)

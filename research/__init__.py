@@ -1,0 +1,1 @@
+"""Experiments run from a checkout; not part of the wheel."""
