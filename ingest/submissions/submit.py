@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any
@@ -15,7 +15,7 @@ from ncpl_data.ingest.submissions.changes import Change, differences
 from ncpl_data.ingest.submissions.claims import false_claims
 from ncpl_data.ingest.submissions.documents import Document, with_provenance
 from ncpl_data.ingest.submissions.duplicates import Twins, stored_candidates
-from ncpl_data.ingest.submissions.finding import Finding, examine, refuse, same_run
+from ncpl_data.ingest.submissions.finding import Finding, examine, refuse
 from ncpl_data.ingest.submissions.lookup import find_runs
 from ncpl_data.ingest.submissions.near_copies import Copy, NearCopies, near_candidates
 from ncpl_data.schema.validate import Problem, shorten
@@ -63,23 +63,96 @@ def submit(
 ) -> Submitted:
     """Bring documents into the catalog; refused ones come back with their problems.
 
-    Nothing of a source is written before all its documents are examined, so a killed submission
-    leaves each source as it was or complete. Raises NcplDataError as `Catalog.upsert` does.
+    They come in batches, each examined whole and then committed, so that the memory does not grow
+    with the documents; a killed submission leaves whole batches, and the same one again brings the
+    rest. A dry run compares a document with the catalog and with its own batch. Raises
+    NcplDataError as `Catalog.upsert` does.
     """
-    done = Submitted()
+    done, seen = Submitted(), Seen()
     given = {"contributor": contributor, "licence": licence}
-    findings: dict[str, Finding] = {}
+    for batch in batches(documents):
+        findings: dict[str, Finding] = {}
+        for document in batch:
+            finding = examine(with_given(document, given))
+            run = finding.run
+            if run is None:
+                done.refused.append(finding)
+                continue
+            first = seen.first(run, document)
+            if first is None:
+                findings[run.run_id] = finding
+            elif first.digest == run.content_hash():
+                done.unchanged.append(run.run_id)
+            else:
+                done.refused.append(refuse(finding, [repeated(run, first)]))
+        submit_batch(findings, catalog, done, replace=replace, dry_run=dry_run)
+    return done
+
+
+BATCH_DOCUMENTS = 2_000
+BATCH_POINTS = 1_000_000
+"""A batch ends with the document that reaches one of these."""
+
+
+def batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    """Yield documents in batches of bounded size."""
+    batch: list[Document] = []
+    n_points = 0
     for document in documents:
-        finding = examine(with_given(document, given))
-        run = finding.run
-        if run is None:
-            done.refused.append(finding)
-        elif run.run_id not in findings:
-            findings[run.run_id] = finding
-        elif same_run(finding, findings[run.run_id]):
-            done.unchanged.append(run.run_id)
-        else:
-            done.refused.append(refuse(finding, [repeated(run, findings[run.run_id].document)]))
+        batch.append(document)
+        n_points += points_of(document)
+        if len(batch) >= BATCH_DOCUMENTS or n_points >= BATCH_POINTS:
+            yield batch
+            batch, n_points = [], 0
+    if batch:
+        yield batch
+
+
+def points_of(document: Document) -> int:
+    """Return how many points of curves a document holds; those in a file count as many."""
+    curves = document.content.get("curves") if isinstance(document.content, dict) else None
+    if isinstance(curves, dict):
+        return BATCH_POINTS // 10
+    if not isinstance(curves, list):
+        return 0
+    steps = (curve.get("step") for curve in curves if isinstance(curve, dict))
+    return sum(len(step) for step in steps if isinstance(step, list))
+
+
+@dataclass(frozen=True)
+class First:
+    """Where a run stood first in a submission."""
+
+    file: str
+    line: int | None
+    digest: str
+
+
+class Seen:
+    """The runs of a submission so far, in a few words each."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.by_id: dict[str, First] = {}
+
+    def first(self, run: Run, document: Document) -> First | None:
+        """Return where a run stood before; None where it is new, and it is remembered."""
+        known = self.by_id.get(run.run_id)
+        if known is None:
+            own = First(document.file, document.line, run.content_hash())
+            self.by_id[run.run_id] = own
+        return known
+
+
+def submit_batch(
+    findings: dict[str, Finding],
+    catalog: Catalog,
+    done: Submitted,
+    *,
+    replace: bool,
+    dry_run: bool,
+) -> None:
+    """Hold the runs of one batch against the catalog and commit those that may enter."""
     manifest = catalog.manifest()
     check_sources(findings, manifest, done)
     runs = [finding.run for finding in findings.values() if finding.run is not None]
@@ -100,7 +173,6 @@ def submit(
             tool_version=version("ncpl"),
         )
         collect(done, outcome, own)
-    return done
 
 
 def with_given(document: Document, given: Mapping[str, str | None]) -> Document:
@@ -109,10 +181,10 @@ def with_given(document: Document, given: Mapping[str, str | None]) -> Document:
     if not stated or not isinstance(document.content, dict):
         return document
     content = with_provenance(document.content, stated)
-    return Document(**{**vars(document), "content": content})
+    return Document(**{**vars(document), "content": content, "is_valid": False})
 
 
-def repeated(run: Run, first: Document) -> Problem:
+def repeated(run: Run, first: First) -> Problem:
     """Return the problem of a second document with one id and other values."""
     return Problem(
         "/run_id",
@@ -122,7 +194,7 @@ def repeated(run: Run, first: Document) -> Problem:
     )
 
 
-def place(document: Document) -> str:
+def place(document: First) -> str:
     """Return where in its file a document stands, for a sentence."""
     return f" line {document.line}" if document.line else ""
 
