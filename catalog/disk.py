@@ -9,6 +9,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from contextvars import ContextVar
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,6 +24,10 @@ class Disk:
     def read(self, path: Path) -> bytes:
         """Return a file's bytes."""
         return path.read_bytes()
+
+    def open(self, path: Path) -> BufferedReader:
+        """Open a file for reading."""
+        return path.open("rb")
 
     def touch(self, path: Path) -> None:
         """Make an empty file."""

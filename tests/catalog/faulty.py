@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -35,6 +36,7 @@ class FaultyDisk(Disk):
         self.is_gone = False
         self.unsynced: dict[Path, bytes | None] = {}
         """Files whose bytes may be lost, with what is on disk of them."""
+        self.opened: list[BinaryIO] = []
         self.undo: list[tuple[Path, Callable[[], object]]] = []
         """What takes back the changes of names in each folder that was not synced since."""
 
@@ -55,6 +57,8 @@ class FaultyDisk(Disk):
 
     def lose_power(self) -> None:
         """Put on disk what is left: synced bytes, synced names."""
+        for file in self.opened:
+            file.close()
         for path, content in self.unsynced.items():
             if path.exists():
                 path.write_bytes(content or b"")
@@ -65,6 +69,7 @@ class FaultyDisk(Disk):
         self.call("open")
         known = path.read_bytes() if path.exists() else None
         file = super().create(path)
+        self.opened.append(file)
         self.unsynced[path] = known
         if known is None:
             self.undo.append((path.parent, lambda: path.unlink(missing_ok=True)))
@@ -73,6 +78,10 @@ class FaultyDisk(Disk):
     def read(self, path: Path) -> bytes:
         self.call("read")
         return super().read(path)
+
+    def open(self, path: Path) -> BufferedReader:
+        self.call("read")
+        return super().open(path)
 
     def touch(self, path: Path) -> None:
         self.call("open")
