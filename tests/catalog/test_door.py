@@ -29,7 +29,10 @@ def test_every_form_of_a_table_has_the_same_rows(name: str, opened: Opened) -> N
     assert lazy.columns == arrow.column_names
     assert lazy["run_id"].to_list() == arrow["run_id"].to_pylist()
     assert read("pandas").sort_values(keys)["run_id"].tolist() == arrow["run_id"].to_pylist()
-    assert read("duckdb").order("run_id").fetchall()[0][0] == arrow["run_id"][0].as_py()
+    assert (
+        read("duckdb").select("run_id").order("run_id").fetchall()[0][0]
+        == arrow["run_id"][0].as_py()
+    )
     assert read("duckdb").count("*").fetchall() == [(arrow.num_rows,)]
 
 
