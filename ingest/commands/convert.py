@@ -11,7 +11,7 @@ import click
 
 from ncpl_data.terminal.console import EXIT_INVALID, Console, output_options
 
-FORMATS = ("csv", "hf", "log", "mlflow", "tensorboard", "wandb")
+FORMATS = ("auto", "csv", "hf", "log", "mlflow", "tensorboard", "wandb")
 
 USEFUL = (
     "/optimizer/learning_rate",
@@ -26,6 +26,7 @@ USEFUL = (
 
 EPILOG = """\b
 Formats:
+  auto         told by the names of the files
   csv          a table of points (Lightning's metrics.csv, a chart of W&B as CSV, step and loss),
                or one row a run with --mapping FILE.toml
   hf           trainer_state.json of the Hugging Face Trainer, trainer_log.jsonl, logging.jsonl,
@@ -70,8 +71,7 @@ Each framework, and what right looks like: docs/logs.md
 @click.option("--step-key", metavar="NAME", help="Column or key that counts optimizer steps.")
 @click.option(
     "--launch",
-    type=click.IntRange(min=1),
-    metavar="N",
+    metavar="N|all",
     help="Which launch of a log that holds several; by default the last from scratch.",
 )
 @click.option(
@@ -98,7 +98,7 @@ def convert(
     values: tuple[str, ...],
     run_values: tuple[str, ...],
     step_key: str | None,
-    launch: int | None,
+    launch: str | None,
     lines: tuple[str, ...],
     mapping: Path | None,
     config: Path | None,
@@ -125,7 +125,7 @@ def convert(
         values=dict(map(declared, values)),
         run_values=values_of_runs(run_values),
         step_key=step_key,
-        launch=launch,
+        launch=launch_of(launch, layout),
         lines=tuple(pair(text, "--line") for text in lines),
         mapping=mapping,
         config=config,
@@ -211,6 +211,19 @@ def values_of_runs(texts: tuple[str, ...]) -> dict[str, dict[str, Any]]:
         pointer, value = declared(rest)
         found.setdefault(run, {})[pointer] = value
     return found
+
+
+def launch_of(text: str | None, layout: str) -> int | None:
+    """Return which launch is meant; 0 for all of a text log."""
+    if text is None:
+        return None
+    if text == "all" and layout == "log":
+        return 0
+    if not text.isdecimal() or int(text) < 1:
+        raise click.UsageError(
+            f'--launch "{text}": expected a number from 1 (of a text log, or all)'
+        )
+    return int(text)
 
 
 def value_of(text: str) -> Any:

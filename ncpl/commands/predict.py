@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from ncpl.commands.downstream import task_lines, words
 from ncpl.commands.options import bundle_option, catalog_option, common
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,9 @@ Examples:
   ncpl predict config.json
   ncpl predict sweep.csv --csv > predicted.csv
   ncpl predict config.json --curve 10
+  ncpl predict config.json --tasks hellaswag,arc_easy
+  ncpl predict train_gpt2.py
+  ncpl predict config.json --beside training_args.json --set n_devices=8 --set sequence_length=2048
   ncpl predict --snapshot latest --json
   echo '{"params_non_embedding": 3e8, "train_tokens": 1e10}' | ncpl predict -
 
@@ -37,12 +41,27 @@ config.json holds an object, a list of objects, or one object a line:
     "--format", "kind", type=click.Choice(["json", "csv"]),
     help="Of FILE; by its ending if not given, json for standard input.",
 )  # fmt: skip
+@click.option(
+    "--beside", multiple=True, type=click.Path(path_type=Path),
+    help="Another file of the same run, such as training_args.json; may be repeated.",
+)  # fmt: skip
+@click.option(
+    "--set", "pairs", multiple=True, metavar="NAME=VALUE",
+    help="What the file does not say, or says otherwise; may be repeated.",
+)  # fmt: skip
 @click.option("--snapshot", help="Predict the runs of a snapshot: id, name, path, or latest.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print a CSV table.")
 @click.option("--curve", "points", type=click.IntRange(1, 10_000), help="Points of the loss curve.")
 @click.option(
     "--curve-out", type=click.Path(path_type=Path),
     help="Write the curves as CSV: configuration, percent of the run, tokens, loss.",
+)  # fmt: skip
+@click.option(
+    "--tasks", help="Tasks to predict from the loss, with commas between: hellaswag,arc_easy."
+)
+@click.option(
+    "--task-fit", type=click.Path(path_type=Path, dir_okay=False),
+    help="File of ncpl downstream fit; the shipped one of the source if not given.",
 )  # fmt: skip
 @click.option("--nearest", type=click.IntRange(0), default=3, help="Known runs shown for each.")
 @catalog_option
@@ -52,10 +71,14 @@ def predict(
     *,
     file: Path | None,
     kind: str | None,
+    beside: tuple[Path, ...],
+    pairs: tuple[str, ...],
     snapshot: str | None,
     as_csv: bool,
     points: int | None,
     curve_out: Path | None,
+    tasks: str | None,
+    task_fit: Path | None,
     nearest: int,
     catalog: Path | None,
     folder: Path | None,
@@ -64,24 +87,37 @@ def predict(
 ) -> None:
     """Predict the final loss of the configurations in FILE (JSON, JSONL or CSV; - is stdin).
 
+    FILE may also be a configuration of transformers, nanoGPT, nanochat, Megatron-LM, torchtitan,
+    nanotron, litgpt, axolotl, LLaMA-Factory or OLMo (JSON, YAML, TOML, Python, arguments), or a
+    folder with config.json and training_args.json. It is read, never run; what was understood is
+    printed with its origin.
+
     The header of a CSV file names the fields; an empty cell is an absent field. With --snapshot,
     predict the runs of a snapshot instead; those the bundle knows no source for are left out.
     Losses are in nats per token, with a 90% interval.
     """
     del no_progress  # nothing takes long here
-    if (file is None) == (snapshot is None):
-        raise click.UsageError("give FILE or --snapshot, one of the two")
-    if as_csv and as_json:
-        raise click.UsageError("give --json or --csv, not both")
-    if as_csv and points and curve_out is None:
-        raise click.UsageError("--csv has a line a configuration: write curves by --curve-out FILE")
+    _check_usage(
+        file,
+        snapshot,
+        as_csv=as_csv,
+        as_json=as_json,
+        only_curves=bool(points) and curve_out is None,
+    )
     from ncpl.bundles import load
-    from ncpl.evaluate.configurations import check_all, read_configs
+    from ncpl.evaluate.configurations import check_all
+    from ncpl.forms.files import configs_of
+    from ncpl.forms.understand import parse_given
 
     bundle: Any = load(folder)
     found: dict[str, Any] = {}
+    lines: list[str] = []
     if file is not None:
-        configs = check_all(read_configs(file, kind), bundle)
+        configs, forms = configs_of(file, kind, beside, parse_given(pairs))
+        configs = check_all(configs, bundle)
+        lines = [line for form in forms for line in form.lines()]
+        if forms:
+            found["understood"] = [form.to_json() for form in forms]
         told = bundle.predict(configs, nearest=0 if as_csv else nearest)
         own = [{"run_id": str(c["run_id"])} if "run_id" in c else {} for c in configs]
         predictions = [name | vars(p) for name, p in zip(own, told, strict=True)]
@@ -90,19 +126,26 @@ def predict(
         found["left_out"] = len(refused)
         if refused:
             log.warning("%d runs are left out; the first: %s", len(refused), refused[0])
-    if points or curve_out:
-        add_curves(bundle, configs, predictions, points or 30)
-    if curve_out is not None:
-        write_curves(curve_out, predictions)
-        if points is None:  # asked for in the file alone
-            predictions = [{k: v for k, v in p.items() if k != "curve"} for p in predictions]
+    add_curves_and_tasks(bundle, configs, predictions, points, curve_out, tasks, task_fit)
     if as_json:
         plain = [{k: _plain(v) for k, v in p.items()} for p in predictions]
         click.echo(json.dumps({"predictions": plain} | found))
     elif as_csv:
         click.echo(prediction_table(predictions), nl=False)
     else:
-        click.echo("\n".join(lines_of(predictions, nearest)))
+        click.echo("\n".join([*lines, *lines_of(predictions, nearest)]))
+
+
+def _check_usage(
+    file: Path | None, snapshot: str | None, *, as_csv: bool, as_json: bool, only_curves: bool
+) -> None:
+    """Raise click.UsageError where options contradict each other."""
+    if (file is None) == (snapshot is None):
+        raise click.UsageError("give FILE or --snapshot, one of the two")
+    if as_csv and as_json:
+        raise click.UsageError("give --json or --csv, not both")
+    if as_csv and only_curves:
+        raise click.UsageError("--csv has a line a configuration: write curves by --curve-out FILE")
 
 
 def known_runs(
@@ -126,6 +169,29 @@ def known_runs(
         for i, prediction in zip(places, bundle.predict(configs), strict=True)
     ]
     return predictions, configs, refused
+
+
+def add_curves_and_tasks(
+    bundle: Any,
+    configs: Sequence[Any],
+    predictions: list[dict[str, Any]],
+    points: int | None,
+    curve_out: Path | None,
+    tasks: str | None,
+    task_fit: Path | None,
+) -> None:
+    """Put curves and tasks beside the predictions, where asked, and write the file of curves."""
+    if points or curve_out:
+        add_curves(bundle, configs, predictions, points or 30)
+    if tasks is not None or task_fit is not None:
+        from ncpl.downstream.attach import add_tasks
+
+        add_tasks(predictions, words(tasks), task_fit)
+    if curve_out is not None:
+        write_curves(curve_out, predictions)
+        if points is None:  # asked for in the file alone
+            for p in predictions:
+                p.pop("curve", None)
 
 
 def add_curves(
@@ -179,6 +245,8 @@ def lines_of(predictions: Sequence[dict[str, Any]], nearest: int) -> list[str]:
     for i, p in enumerate(predictions, start=1):
         name = str(p.get("run_id") or i)
         lines += [f"note on {name}: {warning}" for warning in p["warnings"]]
+        if "tasks" in p:
+            lines += [f"tasks of {name}:", *(f"  {line}" for line in task_lines(p["tasks"]))]
         if p.get("curve"):
             curve = ", ".join(f"{c['percent']:.3g}% {c['loss']:.4f}" for c in p["curve"])
             lines.append(f"curve of {name}: {curve}")
