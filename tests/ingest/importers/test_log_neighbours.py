@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ncpl_data.catalog.errors import InputError
-from ncpl_data.ingest.importers import importer
+from ncpl_data.ingest.importers import importer, layout_of
 from ncpl_data.ingest.importers.base import Options
 
 LOGS = Path(__file__).parents[2] / "fixtures" / "logs"
@@ -376,3 +376,27 @@ def test_a_loss_of_zero_on_the_way_is_no_point(tmp_path: Path) -> None:
     document, notes = one("hf", trainer(tmp_path / "a", history))
     assert curve(document, "train/loss") == {10: 9.0, 30: 7.0}
     assert "these are no points of its curve" in notes
+
+
+@pytest.mark.parametrize(
+    ("path", "layout"),
+    [
+        ("huggingface", "hf"),
+        ("huggingface/trainer_state.json", "hf"),
+        ("tensorboard", "tensorboard"),
+        ("mlruns", "mlflow"),
+        ("wandb", "wandb"),
+        ("wandb_offline/run-abc123.wandb", "wandb"),
+        ("cases/12-curve-only-csv/lightning", "csv"),
+        ("cases/10-hf-folder/trainer_log.jsonl", "hf"),
+        ("text/megatron.log", "log"),
+        ("no-such-entity/project", "wandb"),
+    ],
+)
+def test_a_format_is_told_by_the_names_of_its_files(path: str, layout: str) -> None:
+    assert layout_of(path if path.startswith("no-") else str(LOGS / path)) == layout
+
+
+def test_any_log_is_read_without_a_format() -> None:
+    found, _ = convert("auto", LOGS / "cases" / "06-restart" / "text_two_runs.log")
+    assert [d["outcome"]["final_loss"] for d in found] == [4.25]
