@@ -15,6 +15,7 @@ import ncpl
 from ncpl.cli import main
 from ncpl.data.fields import KNOWN, derive
 from ncpl.data.snapshot import Runs
+from ncpl.errors import ConfigError
 from ncpl.evaluate.forms import FORMS, by_group, in_form, scored
 from ncpl.model.bundle import Bundle
 from ncpl.model.completion import DRAWN, form_of
@@ -121,13 +122,14 @@ def test_every_field_of_the_schema_is_accepted_and_told_where_it_is_not_read() -
     assert any("not read" in w and "is_embedding_tied, vocab_size" in w for w in found.warnings)
 
 
-@pytest.mark.parametrize("coarse", [{"precision": "w1a1"}, {"weight_bits": 1}], ids=str)
-def test_one_bit_and_sixteen_are_not_one(coarse: dict[str, Any]) -> None:
-    low, usual = shipped().predict([SHORT | coarse, SHORT | {"precision": "bfloat16"}])
-    assert low.high - low.low > 0.4
+def test_one_bit_and_sixteen_are_not_one() -> None:
+    """Runs of few bits are refused; eight bits by name are no training run's, and openly wide."""
+    with pytest.raises(ConfigError):
+        shipped().predict([SHORT | {"precision": "w1a1"}])
+    coarse, usual = shipped().predict([SHORT | {"precision": name} for name in ("fp8", "bfloat16")])
+    assert coarse.high - coarse.low > 0.4
     assert usual.high - usual.low < 0.1
-    assert any(next(iter(coarse)) in w for w in low.warnings)
-    assert any("precision" in w for w in usual.warnings)
+    assert all(any("precision" in w for w in p.warnings) for p in (coarse, usual))
 
 
 def test_no_interval_goes_below_the_floor_of_the_law() -> None:
