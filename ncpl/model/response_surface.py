@@ -152,7 +152,8 @@ class Surface:
     def offsets_of(self, place_B: Array) -> tuple[Array, Array, Array]:
         """Return each run's offsets to level, height and u (B); zero for an unknown optimizer."""
         xp = module_of(place_B)
-        table = xp.concatenate([self.offsets, xp.zeros_like(self.offsets[:1])], axis=0)
+        unknown = xp.zeros((1, len(OFFSET_SCALE)), dtype=self.offsets.dtype)
+        table = xp.concatenate([self.offsets, unknown], axis=0)
         own = table[integers(xp.nan_to_num(place_B, nan=float(self.n_optimizers)))]
         level, height, u = (own[..., i] * scale for i, scale in enumerate(OFFSET_SCALE))
         return level, height, u
