@@ -34,8 +34,10 @@ NOT_THE_LOSS = re.compile(
 """Losses that are added to the language model's, and numbers about a loss."""
 
 EVALUATION = re.compile(r"(^|[/_.])(eval|evaluation|val|valid|validation|dev|test)([/_.]|$)")
-OTHER_AXIS = re.compile(r"[ _](vs|versus)[ _.](samples|tokens|flops|time|epochs?)", re.IGNORECASE)
-"""A curve whose x is not the step, such as Megatron's `lm loss vs samples`."""
+OTHER_AXIS = re.compile(
+    r"[ _](vs|versus)[ _.](samples|tokens|flops|time|epochs?)|(^|/)epoch_(loss|acc)", re.IGNORECASE
+)
+"""A curve whose x is not the step: Megatron's `lm loss vs samples`, Keras's `epoch_loss`."""
 
 
 def huggingface_optimizer(text: str) -> str:

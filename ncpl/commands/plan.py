@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ncpl.commands.options import bundle_option, catalog_option, common, snapshot_option
+from ncpl.commands.plan_rules import batch, transfer
 from ncpl_data.terminal.console import NumberRange
 
 EXAMPLES = """
@@ -280,3 +281,7 @@ def check(
     click.echo("\n".join(aligned([head, *table])))
     for c in found if groups else []:
         click.echo(f"{c.source} {c.split.upper()} {c.group}: {c.n} runs, gap {c.gap_percent:.3f}%")
+
+
+plan.add_command(batch)
+plan.add_command(transfer)
