@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ncpl_data.catalog.errors import InputError
-from ncpl_data.catalog.query import connect, run_sql
+from ncpl_data.catalog.query import connect, stream_sql
 from ncpl_data.catalog.store import Catalog
+
+BATCH_ROWS = 131_072
 
 if TYPE_CHECKING:
     import duckdb
@@ -62,7 +64,7 @@ class Opened:
         """Return the rows of one reading statement. Raises InputError for any other."""
         con = connect(self.catalog, query)
         try:
-            return Table(run_sql(con, query).to_arrow_table())
+            return Table(stream_sql(con, query, BATCH_ROWS).read_all())
         finally:
             con.close()
 

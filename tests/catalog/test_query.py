@@ -21,7 +21,7 @@ def test_the_published_split_has_its_published_counts(filled: Catalog) -> None:
 
 
 def test_columns_carry_their_meaning_and_unit(filled: Catalog) -> None:
-    sql = "select comment from duckdb_columns() where column_name = 'warmup_steps'"
+    sql = "select distinct comment from duckdb_columns() where column_name = 'warmup_steps'"
     ((comment,),) = run_sql(connect(filled), sql).fetchall()
     assert "never a ratio" in comment
     assert "Unit: steps" in comment
