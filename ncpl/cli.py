@@ -17,6 +17,7 @@ __all__ = ["main", "train_main"]
 COMMANDS = {
     "bench": "ncpl.commands.bench:bench",
     "card": "ncpl.commands.evaluate:card",
+    "downstream": "ncpl.commands.downstream:downstream",
     "eval": "ncpl.commands.evaluate:evaluate",
     "gate": "ncpl.commands.gate:gate",
     "laws": "ncpl.commands.laws:laws",

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ncpl.commands.downstream import task_lines, words
 from ncpl.commands.options import bundle_option, catalog_option, common, snapshot_option
 from ncpl.commands.plan_rules import batch, transfer
 from ncpl_data.terminal.console import NumberRange
+
+if TYPE_CHECKING:
+    from ncpl.plan.recommend import Recommendation
 
 EXAMPLES = """
 \b
@@ -69,6 +73,10 @@ def plan() -> None:
     "--mean", is_flag=True, help="Rank by the loss, not by the upper end of its interval."
 )
 @click.option(
+    "--objective", default="loss", show_default=True,
+    help="loss, or task:NAME: a task that follows from the loss, shown with its interval.",
+)  # fmt: skip
+@click.option(
     "--flops-per-device", type=NumberRange(0, min_open=True), help="Peak FLOP/s of a device."
 )
 @click.option(
@@ -95,6 +103,7 @@ def recommend(
     source: str | None,
     snapshot: str | None,
     mean: bool,
+    objective: str,
     flops_per_device: float | None,
     mfu: float | None,
     plot_file: Path | None,
@@ -119,6 +128,7 @@ def recommend(
     device_hours(1.0, flops_per_device, mfu)  # one without the other, before the search
     if plot_file is not None:
         check_suffix(plot_file)
+    wanted = tasks_of(objective)
     if form is not None and as_json:
         raise click.UsageError("give --json or --as, not both")
     own = parse_fixed(fix)
@@ -157,13 +167,41 @@ def recommend(
 
         plan_figure(bundle, found, runs, plot_file)
     hours = device_hours(found.flop, flops_per_device, mfu)
+    reached = task_results(found, wanted) if wanted else []
     if as_json:
-        plot = str(plot_file) if plot_file else None
-        click.echo(json.dumps(as_dict(found, hours) | {"plot": plot}))
+        more: dict[str, Any] = {"plot": str(plot_file) if plot_file else None}
+        more |= {"tasks": reached} if wanted else {}
+        click.echo(json.dumps(as_dict(found, hours) | more))
         return
     click.echo(as_text(found, hours))
+    if wanted:
+        click.echo("\n" + "\n".join(task_lines(reached)))
     if plot_file is not None:
         click.echo(f"plot: {plot_file}")
+
+
+def tasks_of(objective: str) -> list[str]:
+    """Return the task names of an objective, none where the loss is meant."""
+    if objective == "loss":
+        return []
+    kind, _, names = objective.partition(":")
+    if kind != "task" or not words(names):
+        raise click.UsageError(f"--objective is {objective!r}; expected loss or task:NAME")
+    return words(names)
+
+
+def task_results(found: Recommendation, wanted: list[str]) -> list[dict[str, Any]]:
+    """Return the tasks at the recommended setting.
+
+    Each follows from the loss alone and gets better as it falls, so the setting of the lowest loss
+    is the one of the best result; a task that the loss does not order gets no number.
+    """
+    from ncpl.downstream.attach import add_tasks
+
+    row = {"source": found.source, **vars(found.prediction)}
+    add_tasks([row], wanted, None)
+    tasks: list[dict[str, Any]] = row["tasks"]
+    return tasks
 
 
 KEPT = (

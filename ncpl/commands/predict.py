@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from ncpl.commands.downstream import task_lines, words
 from ncpl.commands.options import bundle_option, catalog_option, common
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,7 @@ Examples:
   ncpl predict config.json
   ncpl predict sweep.csv --csv > predicted.csv
   ncpl predict config.json --curve 10
+  ncpl predict config.json --tasks hellaswag,arc_easy
   ncpl predict train_gpt2.py
   ncpl predict config.json --beside training_args.json --set n_devices=8 --set sequence_length=2048
   ncpl predict --snapshot latest --json
@@ -54,6 +56,13 @@ config.json holds an object, a list of objects, or one object a line:
     "--curve-out", type=click.Path(path_type=Path),
     help="Write the curves as CSV: configuration, percent of the run, tokens, loss.",
 )  # fmt: skip
+@click.option(
+    "--tasks", help="Tasks to predict from the loss, with commas between: hellaswag,arc_easy."
+)
+@click.option(
+    "--task-fit", type=click.Path(path_type=Path, dir_okay=False),
+    help="File of ncpl downstream fit; the shipped one of the source if not given.",
+)  # fmt: skip
 @click.option("--nearest", type=click.IntRange(0), default=3, help="Known runs shown for each.")
 @catalog_option
 @bundle_option
@@ -68,6 +77,8 @@ def predict(
     as_csv: bool,
     points: int | None,
     curve_out: Path | None,
+    tasks: str | None,
+    task_fit: Path | None,
     nearest: int,
     catalog: Path | None,
     folder: Path | None,
@@ -115,12 +126,7 @@ def predict(
         found["left_out"] = len(refused)
         if refused:
             log.warning("%d runs are left out; the first: %s", len(refused), refused[0])
-    if points or curve_out:
-        add_curves(bundle, configs, predictions, points or 30)
-    if curve_out is not None:
-        write_curves(curve_out, predictions)
-        if points is None:  # asked for in the file alone
-            predictions = [{k: v for k, v in p.items() if k != "curve"} for p in predictions]
+    add_curves_and_tasks(bundle, configs, predictions, points, curve_out, tasks, task_fit)
     if as_json:
         plain = [{k: _plain(v) for k, v in p.items()} for p in predictions]
         click.echo(json.dumps({"predictions": plain} | found))
@@ -163,6 +169,29 @@ def known_runs(
         for i, prediction in zip(places, bundle.predict(configs), strict=True)
     ]
     return predictions, configs, refused
+
+
+def add_curves_and_tasks(
+    bundle: Any,
+    configs: Sequence[Any],
+    predictions: list[dict[str, Any]],
+    points: int | None,
+    curve_out: Path | None,
+    tasks: str | None,
+    task_fit: Path | None,
+) -> None:
+    """Put curves and tasks beside the predictions, where asked, and write the file of curves."""
+    if points or curve_out:
+        add_curves(bundle, configs, predictions, points or 30)
+    if tasks is not None or task_fit is not None:
+        from ncpl.downstream.attach import add_tasks
+
+        add_tasks(predictions, words(tasks), task_fit)
+    if curve_out is not None:
+        write_curves(curve_out, predictions)
+        if points is None:  # asked for in the file alone
+            for p in predictions:
+                p.pop("curve", None)
 
 
 def add_curves(
@@ -216,6 +245,8 @@ def lines_of(predictions: Sequence[dict[str, Any]], nearest: int) -> list[str]:
     for i, p in enumerate(predictions, start=1):
         name = str(p.get("run_id") or i)
         lines += [f"note on {name}: {warning}" for warning in p["warnings"]]
+        if "tasks" in p:
+            lines += [f"tasks of {name}:", *(f"  {line}" for line in task_lines(p["tasks"]))]
         if p.get("curve"):
             curve = ", ".join(f"{c['percent']:.3g}% {c['loss']:.4f}" for c in p["curve"])
             lines.append(f"curve of {name}: {curve}")
