@@ -16,7 +16,7 @@ from ncpl_data.catalog.comments import VIEWS as VIEW_COMMENTS
 from ncpl_data.catalog.comments import column_comments
 from ncpl_data.catalog.errors import InputError
 from ncpl_data.catalog.manifest import TABLES, Manifest
-from ncpl_data.catalog.merge import glob_free, literal, scan
+from ncpl_data.catalog.merge import glob_free, literal, scan_files
 from ncpl_data.catalog.splits import (
     COLUMNS,
     COPYING_SOURCES,
@@ -100,9 +100,9 @@ def create_view(
     con: duckdb.DuckDBPyConnection, catalog: Catalog, manifest: Manifest, table: str
 ) -> None:
     """Create the view of one table over its live files; an empty table has no file."""
-    paths = [catalog.trusted(f) for f in manifest.tables[table]]
+    files = catalog.sources_of(manifest.tables[table])
     schema = table_schemas()[table]
-    if not paths:
+    if not files:
         create_table(con, table, schema.empty_table())
         return
     columns = ", ".join(
@@ -112,7 +112,7 @@ def create_view(
         if pa.types.is_timestamp(f.type)
     )
     replaced = f" replace ({columns})" if columns else ""
-    con.execute(f"create view {table} as select *{replaced} from {scan(con, paths, schema)}")
+    con.execute(f"create view {table} as select *{replaced} from {scan_files(con, files, schema)}")
 
 
 def create_double_view(con: duckdb.DuckDBPyConnection) -> None:
