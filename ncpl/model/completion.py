@@ -145,7 +145,7 @@ class Completer:
                 if row.get("ffn_ratio") is None:
                     shaped, told = self._shapes(row)
                     parts[i] = [
-                        (r | shape, w / len(shaped)) for r, w in parts[i] for shape in shaped
+                        ({**r, **shape}, w / len(shaped)) for r, w in parts[i] for shape in shaped
                     ]
                     missing[i] = (*missing[i], "shape")
                     notes[i].append(told)

@@ -185,7 +185,7 @@ def fit_slope(part: Missed, factors: Mapping[str, float], *, n_sizes: int) -> fl
 def fit_apart(part: Missed, factors: Mapping[str, float]) -> float:
     """Return what half widths lack for each unit of distance in tokens per parameter, nats."""
     scale = error_scale(part.spread, part.above, factors)
-    wide = factors["inside"] * scale + widened(part.distance, part.apart, factors | {"apart": 0.0})
+    wide = factors["inside"] * scale + widened(part.distance, part.apart, {**factors, "apart": 0.0})
     lacking = np.abs(part.error) - wide
     far = part.apart > 0
     near_best = far & (part.above <= NEAR_BEST)
