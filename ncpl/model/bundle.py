@@ -106,7 +106,7 @@ class Bundle:
         losses = np.empty((len(configs), len(frac_P)))
         for fit, places, rows in self._by_fit(configs):
             losses[places] = self.curves_of(fit, rows, np.tile(frac_P, (len(rows), 1)))
-            # Where one schedule was seen, what is time's and what the rate's can not be told apart.
+            # Training with one schedule can not separate the effect of time from that of the rate.
             losses[np.array(places)[~fit.encoder.knows("schedule", rows)]] = np.nan
         return losses
 
