@@ -21,6 +21,8 @@ Examples:
   ncpl predict config.json
   ncpl predict sweep.csv --csv > predicted.csv
   ncpl predict config.json --curve 10
+  ncpl predict config.json --runs mine.jsonl
+  ncpl predict config.json --source nanochat
   ncpl predict --snapshot latest --json
   echo '{"params_non_embedding": 3e8, "train_tokens": 1e10}' | ncpl predict -
 
@@ -45,6 +47,12 @@ config.json holds an object, a list of objects, or one object a line:
     help="Write the curves as CSV: configuration, percent of the run, tokens, loss.",
 )  # fmt: skip
 @click.option("--nearest", type=click.IntRange(0), default=3, help="Known runs shown for each.")
+@click.option(
+    "--runs", "runs_file", type=click.Path(path_type=Path),
+    help="Own runs with final_loss: predict in their family, see ncpl adapt.",
+)  # fmt: skip
+@click.option("--source", help="Family that FILE is of: a source, or a family's whole name.")
+@click.option("--plot", "plot_file", type=click.Path(path_type=Path), help="With --runs: a figure.")
 @catalog_option
 @bundle_option
 @common
@@ -57,6 +65,9 @@ def predict(
     points: int | None,
     curve_out: Path | None,
     nearest: int,
+    runs_file: Path | None,
+    source: str | None,
+    plot_file: Path | None,
     catalog: Path | None,
     folder: Path | None,
     as_json: bool,
@@ -69,19 +80,24 @@ def predict(
     Losses are in nats per token, with a 90% interval.
     """
     del no_progress  # nothing takes long here
-    if (file is None) == (snapshot is None):
-        raise click.UsageError("give FILE or --snapshot, one of the two")
-    if as_csv and as_json:
-        raise click.UsageError("give --json or --csv, not both")
-    if as_csv and points and curve_out is None:
-        raise click.UsageError("--csv has a line a configuration: write curves by --curve-out FILE")
+    problem = misuse(
+        file, snapshot, as_csv, as_json, points, curve_out, runs_file, source, plot_file
+    )
+    if problem:
+        raise click.UsageError(problem)
     from ncpl.bundles import load
+    from ncpl.commands.adapt import adapted_to, answering_for, told_of
     from ncpl.evaluate.configurations import check_all, read_configs
 
-    bundle: Any = load(folder)
+    bundle: Any = load(folder) if runs_file is None else adapted_to(runs_file, folder)
     found: dict[str, Any] = {}
     if file is not None:
-        configs = check_all(read_configs(file, kind), bundle)
+        configs = read_configs(file, kind)
+        if source is not None:
+            bundle = answering_for(source, bundle, folder)
+        if source is not None or runs_file is not None:
+            configs = in_family(configs, source)
+        configs = check_all(configs, bundle)
         told = bundle.predict(configs, nearest=0 if as_csv else nearest)
         own = [{"run_id": str(c["run_id"])} if "run_id" in c else {} for c in configs]
         predictions = [name | vars(p) for name, p in zip(own, told, strict=True)]
@@ -92,17 +108,58 @@ def predict(
             log.warning("%d runs are left out; the first: %s", len(refused), refused[0])
     if points or curve_out:
         add_curves(bundle, configs, predictions, points or 30)
-    if curve_out is not None:
-        write_curves(curve_out, predictions)
-        if points is None:  # asked for in the file alone
-            predictions = [{k: v for k, v in p.items() if k != "curve"} for p in predictions]
+        predictions = written_curves(predictions, curve_out, is_shown=points is not None)
+    if runs_file is not None:
+        found |= told_of(bundle, configs, predictions, plot_file)
     if as_json:
         plain = [{k: _plain(v) for k, v in p.items()} for p in predictions]
         click.echo(json.dumps({"predictions": plain} | found))
     elif as_csv:
         click.echo(prediction_table(predictions), nl=False)
     else:
-        click.echo("\n".join(lines_of(predictions, nearest)))
+        told_last = [found.get("next_run"), *found.get("notes", ())]
+        lines = [f"note: {note}" for note in told_last if note]
+        click.echo("\n".join([*lines_of(predictions, nearest), *lines]))
+
+
+def written_curves(
+    predictions: list[dict[str, Any]], path: Path | None, *, is_shown: bool
+) -> list[dict[str, Any]]:
+    """Write curves to a file, where one is given; return predictions, with curves where shown."""
+    if path is not None:
+        write_curves(path, predictions)
+    if is_shown:
+        return predictions
+    return [{k: v for k, v in p.items() if k != "curve"} for p in predictions]
+
+
+def misuse(
+    file: Path | None, snapshot: str | None, as_csv: bool, as_json: bool, points: int | None,
+    curve_out: Path | None, runs_file: Path | None, source: str | None, plot_file: Path | None,
+) -> str | None:  # fmt: skip
+    """Return what is wrong with these options together, or None."""
+    has_runs = runs_file is not None
+    rules = (
+        ((file is None) == (snapshot is None), "give FILE or --snapshot, one of the two"),
+        (as_csv and as_json, "give --json or --csv, not both"),
+        (
+            as_csv and bool(points) and curve_out is None,
+            "--csv has a line a configuration: write curves by --curve-out FILE",
+        ),
+        (file is None and (has_runs or source is not None), "--runs and --source go with FILE"),
+        (has_runs and source is not None, "give --runs or --source, not both"),
+        (
+            plot_file is not None and not has_runs,
+            "--plot goes with --runs; for others: ncpl plot",
+        ),
+    )
+    return next((text for is_broken, text in rules if is_broken), None)
+
+
+def in_family(configs: Sequence[dict[str, Any]], source: str | None) -> list[dict[str, Any]]:
+    """Return the configurations with this source, whatever they say; None names none."""
+    bare = [{k: v for k, v in config.items() if k != "source"} for config in configs]
+    return [config | ({"source": source} if source else {}) for config in bare]
 
 
 def known_runs(
