@@ -143,6 +143,7 @@ def physical(
     by_id: Mapping[str, Mapping[str, Any]],
     twins_of: Mapping[str, list[Mapping[str, Any]]],
 ) -> list[Mapping[str, Any]]:
-    """Return a run and its direct twins."""
-    named = [by_id[twin] for twin in row["same_as"] or () if twin in by_id]
-    return [row, *named, *twins_of.get(row["run_id"], ())]
+    """Return a run, its direct twins, and those that name the same third, which may be absent."""
+    names = (row["run_id"], *(row["same_as"] or ()))
+    named = [by_id[twin] for twin in names[1:] if twin in by_id]
+    return [row, *named, *(other for name in names for other in twins_of.get(name, ()))]

@@ -27,7 +27,13 @@ from ncpl_data.catalog.tables import EncodedRun, encode
 from ncpl_data.ingest.base import Origin, RawFile, Source
 from ncpl_data.ingest.declared import declare
 from ncpl_data.ingest.fetch import Progress, cache_folder, fetch
+from ncpl_data.ingest.submissions.adapter_checks import (
+    document_problems,
+    repeats_elsewhere,
+    told,
+)
 from ncpl_data.ingest.valid_runs import problems_of
+from ncpl_data.schema.validate import Problem
 
 BATCH_RUNS = 32
 
@@ -185,15 +191,24 @@ def read_or_explain(
 def explained(source: Source, origin: Origin, *, is_pinned: bool) -> Iterator[None]:
     """Turn the failure of a reader on files it was not written for into one sentence.
 
-    On the files of its data sheet it is a mistake of ours, and passes.
+    On the files of its data sheet it is a mistake of ours, and passes; a reader of another package
+    is told apart from ours.
     """
     try:
         yield
     except NcplDataError:
         raise
     except Exception as error:
-        if is_pinned:
+        if is_pinned and is_ours(source):
             raise
+        if is_pinned:
+            raise RawFileError(
+                f"{source.name}: its reader fails on the files of its data sheet "
+                f"({type(error).__name__}: {str(error)[:200]}). That is a fault of the package it "
+                f"comes with; see where: ncpl-data sources --check {source.name}",
+                source=source.name,
+                file="",
+            ) from error
         raise RawFileError(
             f"{source.name}: its files are not of the form that its reader knows "
             f"({type(error).__name__}: {str(error)[:200]}), and not those of revision "
@@ -202,6 +217,13 @@ def explained(source: Source, origin: Origin, *, is_pinned: bool) -> Iterator[No
             source=source.name,
             file="",
         ) from error
+
+
+def is_ours(source: Source) -> bool:
+    """Return whether a source is one of this package."""
+    from ncpl_data.ingest.sources import SOURCES
+
+    return SOURCES.get(source.name) is source
 
 
 def provenance(run: Run, located: Located) -> Run:
@@ -213,10 +235,16 @@ def provenance(run: Run, located: Located) -> Run:
 
 
 def check(
-    items: Iterable[Run | Skipped], located: Located, progress: Progress = lambda _n: None
+    items: Iterable[Run | Skipped],
+    located: Located,
+    progress: Progress = lambda _n: None,
+    kept: list[Run] | None = None,
 ) -> Iterator[EncodedRun | Skipped]:
     """Yield what was read, curated; a run that breaks the schema is skipped, with the reason.
 
+    With `kept`, which takes the runs that pass, so is one that contradicts itself, as a submission
+    would be. Our own sources go without: what their owners published stays, and curation says in
+    flags what is odd about it.
     Step by step for a few runs at a time, of which `progress` is told: each step's code and the
     runs stay in the processor's caches, which makes a fifth of the time.
     """
@@ -227,16 +255,22 @@ def check(
         curated = [curate(complete(declare(run))) for run in runs]
         refused = {}
         for index, run in enumerate(curated):
-            if problems := problems_of(run):
-                refused[index] = Skipped(
-                    run.run_id,
-                    reason="schema",
-                    payload=run.to_document(),
-                    detail="; ".join(map(str, problems)),
-                )
+            problems, reason = problems_of(run), "schema"
+            if not problems and kept is not None:
+                problems, reason = document_problems(run), "contradiction"
+            if problems:
+                refused[index] = refused_run(run, reason, problems)
         yield from refused.values()
-        yield from (encode(run) for index, run in enumerate(curated) if index not in refused)
+        passed = [run for index, run in enumerate(curated) if index not in refused]
+        if kept is not None:
+            kept += passed
+        yield from map(encode, passed)
         progress(len(batch))
+
+
+def refused_run(run: Run, reason: str, problems: Iterable[Problem]) -> Skipped:
+    """Return a run as a refused record, whole."""
+    return Skipped(run.run_id, reason=reason, payload=run.to_document(), detail=told(problems))
 
 
 @contextmanager
@@ -285,14 +319,20 @@ def ingest(
     notify(f"{source.name}: reading from {located.how}: {located.origin.title}")
     runs: list[EncodedRun] = []
     skipped: list[Skipped] = []
+    plain: list[Run] | None = None if is_ours(source) else []
     bar = bars(f"reading {source.name}", " records", located.origin.n_runs or None)
     reading = explained(source, located.origin, is_pinned=located.is_pinned)
     with bar as progress, seldom_collected(), reading:
-        for item in check(located.origin.read(located.paths), located, progress):
+        for item in check(located.origin.read(located.paths), located, progress, plain):
             if isinstance(item, Skipped):
                 skipped.append(item)
             else:
                 runs.append(item)
+    if plain:
+        whole = {run.run_id: run for run in plain}
+        for run_id, problem in repeats_elsewhere(plain, catalog, source.name):
+            skipped.append(refused_run(whole[run_id], "duplicate", [problem]))
+            runs = [run for run in runs if run.run_id != run_id]
     if max_rejects is not None and len(skipped) > max_rejects:
         raise InputError(
             f"{source.name}: {len(skipped)} records were refused, more than --max-rejects "

@@ -70,8 +70,7 @@ Each framework, and what right looks like: docs/logs.md
 @click.option("--step-key", metavar="NAME", help="Column or key that counts optimizer steps.")
 @click.option(
     "--launch",
-    type=click.IntRange(min=1),
-    metavar="N",
+    metavar="N|all",
     help="Which launch of a log that holds several; by default the last from scratch.",
 )
 @click.option(
@@ -98,7 +97,7 @@ def convert(
     values: tuple[str, ...],
     run_values: tuple[str, ...],
     step_key: str | None,
-    launch: int | None,
+    launch: str | None,
     lines: tuple[str, ...],
     mapping: Path | None,
     config: Path | None,
@@ -125,7 +124,7 @@ def convert(
         values=dict(map(declared, values)),
         run_values=values_of_runs(run_values),
         step_key=step_key,
-        launch=launch,
+        launch=launch_of(launch, layout),
         lines=tuple(pair(text, "--line") for text in lines),
         mapping=mapping,
         config=config,
@@ -211,6 +210,19 @@ def values_of_runs(texts: tuple[str, ...]) -> dict[str, dict[str, Any]]:
         pointer, value = declared(rest)
         found.setdefault(run, {})[pointer] = value
     return found
+
+
+def launch_of(text: str | None, layout: str) -> int | None:
+    """Return which launch is meant; 0 for all of a text log."""
+    if text is None:
+        return None
+    if text == "all" and layout == "log":
+        return 0
+    if not text.isdecimal() or int(text) < 1:
+        raise click.UsageError(
+            f'--launch "{text}": expected a number from 1 (of a text log, or all)'
+        )
+    return int(text)
 
 
 def value_of(text: str) -> Any:

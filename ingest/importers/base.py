@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ncpl_data.catalog.errors import InputError
-from ncpl_data.ingest.importers.history import Observation, settle
+from ncpl_data.ingest.importers.history import settle
+from ncpl_data.ingest.importers.launches import Observation
 from ncpl_data.ingest.importers.outcome import Ending
 from ncpl_data.ingest.importers.schedule import derive_schedule
 from ncpl_data.ingest.importers.spelling import (
@@ -31,8 +31,6 @@ from ncpl_data.ingest.submissions.documents import set_value
 from ncpl_data.schema.aliases import Alias, alias_tables
 from ncpl_data.schema.fields import run_fields
 from ncpl_data.schema.load import SCHEMA_VERSION
-from ncpl_data.schema.text import TextError, check_characters, decode
-from ncpl_data.schema.yaml_text import parse_yaml
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class Options:
     step_key: str | None = None
     """Column or key that counts optimizer steps."""
     launch: int | None = None
-    """Which launch of a log that holds several, counted from 1."""
+    """Which launch of a log that holds several, counted from 1; 0 for each as a run of its own."""
     lines: tuple[tuple[str, str], ...] = ()
     """Forms of lines of a text log: (metric, text with {step} and {value})."""
     notes: list[str] = field(default_factory=list)
@@ -82,6 +80,7 @@ class Draft:
         self.tokens: dict[int, int] = {}
         self.metrics: dict[str, dict[str, Any]] = {}
         self.left_out: set[str] = set()
+        self.n_launches = 1
         self.starts_at = 0
         self.ends_before: int | None = None
         declared = {**options.values, **options.run_values.get(self.name, {})}
@@ -147,9 +146,18 @@ class Draft:
         if value is None:
             return
         if alias.transform is None:
-            self.set(alias.pointer, whole(alias.pointer, value))
-            return
-        converted, origin = self.transform(alias, value, config or {})
+            converted, origin = whole(alias.pointer, value), "logged"
+        else:
+            converted, origin = self.transform(alias, value, config or {})
+        known = self.get(alias.pointer)
+        if converted is not None and known is not None and not equal(known, converted):
+            stands = (
+                "what you declared" if self.origins[alias.pointer] == "declared" else "the first"
+            )
+            self.note(
+                f"{self.where}: {alias.pointer} is {known} and {alias.name} says {converted}; "
+                f"{stands} stands"
+            )
         self.set(alias.pointer, converted, origin)
 
     def transform(self, alias: Alias, value: Any, config: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -202,7 +210,8 @@ class Draft:
 
     def settle(self) -> None:
         """Decide which of the observations are the run, by the one rule for all importers."""
-        settled = settle(self.seen, self.where, launch=self.options.launch)
+        settled = settle(self.seen, self.where, launch=self.options.launch or None)
+        self.n_launches = settled.n_launches
         self.points, self.ends_before = settled.points, settled.ends_before
         self.starts_at = settled.starts_at
         for text in settled.notes:
@@ -287,27 +296,8 @@ DEVICE_BATCHES = frozenset(
 """Names of a batch that is no batch of a whole step where gradients are accumulated."""
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """Return a configuration file (JSON, YAML or TOML) as a dict.
-
-    Raises InputError if it can not be read.
-    """
-    import tomllib
-
-    found: Any
-    try:
-        text = decode(path.read_bytes())
-        if path.suffix == ".toml":
-            return tomllib.loads(text)
-        if path.suffix in (".yaml", ".yml"):
-            found = next(iter(parse_yaml(text)), (1, {}))[1]
-        else:
-            found = json.loads(text)  # programs log NaN; what is not finite is left out later
-            check_characters(found)
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist") from error
-    except (TextError, ValueError, OSError) as error:
-        raise InputError(f"{path} can not be read: {error}") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{path} holds {type(found).__name__}; expected an object")
-    return found
+def equal(a: Any, b: Any) -> bool:
+    """Return whether two values of one field agree: numbers up to rounding."""
+    if is_finite(a) and is_finite(b):
+        return math.isclose(a, b, rel_tol=1e-6)
+    return str(a).lower() == str(b).lower()

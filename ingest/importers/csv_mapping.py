@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ncpl_data.catalog.errors import InputError
-from ncpl_data.ingest.importers.base import NEEDS, read_config
+from ncpl_data.ingest.importers.base import NEEDS
+from ncpl_data.ingest.importers.config_file import read_config
 from ncpl_data.ingest.importers.spelling import WORDS
 from ncpl_data.schema.fields import run_fields
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ def read_row(
         set_product(draft, pointer, [(c, needed(row, c, place).strip()) for c in factors], place)
     for metric, spec in mapping.get("metrics", {}).items():
         draft.metrics[metric] = {"name": metric, **spec}
-    for metric, step, value in points.get(name, ()):
+    for metric, step, value in in_order(points.get(name, ())):
         draft.point(metric, step, value)
     primary = mapping["run"].get("final_loss_metric")
     if primary and draft.get("/outcome/final_loss") is not None:
@@ -204,14 +205,26 @@ def without_gaps(points: list[tuple[str, int, float]]) -> list[tuple[str, int, f
     return [p for p in points if math.isfinite(p[2]) or p[0] not in gaps]
 
 
+def in_order(points: Sequence[tuple[str, int, float]]) -> list[tuple[str, int, float]]:
+    """Return points by their steps; as they stand where a step of a metric stands twice.
+
+    Rows of a table that names each step once have no order of their own.
+    """
+    is_unique = len({(metric, step) for metric, step, _ in points}) == len(points)
+    return sorted(points, key=lambda point: point[1]) if is_unique else list(points)
+
+
 def number_in(text: str, place: str, name: str, *, is_count: bool = False) -> float:
     """Return the number of a cell.
 
     Raises InputError for anything else, and for a comma where it may be a decimal mark.
     """
     value = count_of(text)
+    if value is None and re.fullmatch(r"[-+]?\.\d+([eE][-+]?\d+)?", text.strip()):
+        value = float(text)  # .1
     if value is None or not math.isfinite(value):
-        raise InputError(f'{place}: {name} is "{text[:40]}"; expected a finite number')
+        comma = ". Is the comma a decimal mark? Write a point" if "," in text else ""
+        raise InputError(f'{place}: {name} is "{text[:40]}"; expected a finite number{comma}')
     if "," in text and not is_count:
         raise InputError(
             f'{place}: {name} is "{text[:40]}": is the comma a decimal mark? Write a point, or none'

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ncpl_data.catalog.errors import InputError
-from ncpl_data.ingest.importers.base import BATCH, TRAIN_STEPS, Draft, Options, read_config
+from ncpl_data.ingest.importers.base import BATCH, TRAIN_STEPS, Draft, Options
+from ncpl_data.ingest.importers.config_file import read_config
 from ncpl_data.ingest.importers.folders import each_run, telling
 from ncpl_data.ingest.importers.model_card import read_card
 from ncpl_data.ingest.importers.spelling import is_finite
@@ -75,8 +76,16 @@ def read_lines(path: Path, options: Options, name: str) -> dict[str, Any]:
 
 
 def read_run(state_path: Path, draft: Draft) -> dict[str, Any]:
-    """Return the run of one state."""
+    """Return the run of one state, or of a log line by line that goes further than a checkpoint."""
     state = read_config(state_path)
+    if checkpoint_of(state_path) is not None:
+        log = find_beside((state_path.parent.parent,), LINES[0]) or find_beside(
+            (state_path.parent.parent,), LINES[1]
+        )
+        further = read_lines(log, draft.options, draft.name) if log else None
+        if further and further["outcome"].get("final_step", 0) > (state.get("global_step") or 0):
+            draft.note(f"{log} goes further than {state_path}: it is the run")
+            return further
     if not isinstance(state.get("log_history"), list):
         raise InputError(f"{state_path} has no log_history; expected the state of a Trainer")
     folders = (state_path.parent, state_path.parent.parent)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ncpl_data.catalog.errors import InputError
-from ncpl_data.ingest.importers.base import Draft, Options, read_config
+from ncpl_data.ingest.importers.base import Draft, Options
+from ncpl_data.ingest.importers.config_file import read_config
 from ncpl_data.ingest.importers.folders import each_run
 from ncpl_data.ingest.importers.huggingface import NOT_CURVES, curve_name, set_batch
 from ncpl_data.ingest.importers.programs import programs_of

@@ -8,17 +8,20 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from ncpl_data.catalog.errors import InputError
-from ncpl_data.ingest.importers.base import Draft, Options, read_config
+from ncpl_data.ingest.importers.base import Draft, Options
+from ncpl_data.ingest.importers.config_file import read_config
 from ncpl_data.ingest.importers.csv_table import EMPTY, NOT_FINITE, number_in, rows
 from ncpl_data.ingest.importers.folders import each_run, telling
 from ncpl_data.ingest.importers.programs import programs_of
 from ncpl_data.ingest.importers.spelling import flattened
 from ncpl_data.ingest.importers.step_axis import step_key
 from ncpl_data.ingest.importers.wandb_export import TOKEN_KEYS
+from ncpl_data.schema.hints import count_of
 
 PANEL = re.compile(r"^(?P<run>.+) - (?P<metric>\S.*?)(?P<bound>__(?:MIN|MAX))?$")
 """A column of a W&B chart: the run's name, the metric, and the bounds of a smoothed line."""
@@ -118,6 +121,9 @@ def document(draft: Draft, table: list[dict[str, str]], axis: str | None = None)
     Raises InputError for a cell that is neither empty nor a number, and for steps that go back.
     """
     axis = axis or step_key(table, draft.options.step_key, draft.where)
+    steps = [count_of(row[axis]) for row in table]
+    if len(steps) > 1 and all(a and b is not None and a > b for a, b in pairwise(steps)):
+        table.reverse()  # the newest row stands first
     numeric = {n for n in table[0] if n != axis and n.lower() not in NOT_METRICS}
     for number, row in enumerate(table, start=2):
         place = f"{draft.where} line {number}"

@@ -129,7 +129,11 @@ def is_loss(metric: str) -> bool:
     name = metric.lower()
     if NOT_THE_LOSS.search(name):
         return False
-    return "loss" in name or unit_of(name) in ("nats_per_token", "bits_per_byte", "perplexity")
+    return (
+        "loss" in name
+        or "bpc" in name
+        or unit_of(name) in ("nats_per_token", "bits_per_byte", "perplexity")
+    )
 
 
 def is_evaluation(metric: str) -> bool:

@@ -117,7 +117,7 @@ def establish_task(draft: Draft) -> None:
         if declared not in ("rl", "sft"):
             raise InputError(
                 f"{draft.where}: {told}: its loss is no language model's in nats per token. It is "
-                " no pretraining run; to keep it all the same: --set /stage=rl"
+                "no pretraining run; to keep it all the same: --set /stage=rl"
             )
         for metric, entry in draft.metrics.items():
             if is_loss(metric) and metric not in draft.options.units:

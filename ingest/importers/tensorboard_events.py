@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ncpl_data.catalog.errors import InputError
-from ncpl_data.ingest.importers.base import BATCH, Draft, Options, read_config
+from ncpl_data.ingest.importers.base import BATCH, Draft, Options
+from ncpl_data.ingest.importers.config_file import read_config
 from ncpl_data.ingest.importers.folders import each_run, telling
 
 MAX_RECORD = 64 << 20

@@ -7,62 +7,10 @@ here, a real excerpt in tests/fixtures/logs/text, a line in its table of cases.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from ncpl_data.ingest.importers.text_form import Form
 
-NUMBER = r"[-+]?(?:\d[\d,]*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?i:nan|inf(?:inity)?)"
-WHOLE = r"\d{1,3}(?:,\d{3})+|\d+"
 TRAIN, HELD_OUT = "train/loss", "validation/loss"
 RATE, GRADIENT = "train/learning_rate", "train/grad_norm"
-
-
-@dataclass(frozen=True)
-class Form:
-    """One form of line."""
-
-    program: str
-    line: str
-    """What makes it this form; it may name the step itself."""
-    values: Mapping[str, str] = field(default_factory=dict)
-    """Metrics, by the text before (and around) their number."""
-    columns: Mapping[str, str] = field(default_factory=dict)
-    """What else the line states: batch, tokens, samples, nan."""
-    step: str = "own"
-    """Whose step: its own, that of the line above, that of the line below, or that of a bar."""
-    held: bool = False
-    """Whether the line repeats the last held-out loss until there is another."""
-    every_device: bool = False
-    """Whether a step may stand several times: the last is that of the whole step."""
-    opens_block: bool = False
-    """Whether indented lines that follow hold the values."""
-    units: Mapping[str, str] = field(default_factory=dict)
-    """Units that the program prints in, where they are not nats per token."""
-    digits: int | None = None
-    """Digits that the program rounds a loss to, where they are few."""
-
-    @cached_property
-    def pattern(self) -> re.Pattern[str]:
-        """The line as a regular expression."""
-        return compiled(self.line)
-
-    @cached_property
-    def metrics(self) -> tuple[tuple[str, re.Pattern[str]], ...]:
-        """The values as regular expressions."""
-        return tuple((metric, compiled(text)) for metric, text in self.values.items())
-
-    @cached_property
-    def facts(self) -> tuple[tuple[str, re.Pattern[str]], ...]:
-        """The columns as regular expressions."""
-        return tuple((name, compiled(text)) for name, text in self.columns.items())
-
-
-def compiled(text: str) -> re.Pattern[str]:
-    """Return a pattern of the table as a regular expression."""
-    text = text.replace("{step}", rf"(?P<step>{WHOLE})").replace("{of}", rf"(?P<of>{WHOLE})")
-    return re.compile(text.replace("{n}", rf"(?P<n>(?>{NUMBER}))(?!\w)"))
-
 
 MEGATRON_COLUMNS = {
     "batch": r"global[ _]batch[ _]size: *{n}",
@@ -82,6 +30,17 @@ FORMS: tuple[Form, ...] = (
         {HELD_OUT: r"\bval_loss: *{n}", TRAIN: r"(?:\btrain_|(?<!\w))loss: *{n}"},
         {"tokens": r"tokens_seen: *{n}"},
     ),
+    # its followers: 0/20000 val_loss: 8.3157 val_bpb: 3.6139; losses after quantisation at the end
+    Form(
+        "modded-nanogpt",
+        r"(?:^|\s){step}/{of} (?:train|val)_loss:",
+        {
+            HELD_OUT: r"\bval_loss: *{n}",
+            "validation/bpb": r"\bval_bpb: *{n}",
+            TRAIN: r"\btrain_loss: *{n}",
+        },
+    ),
+    Form("modded-nanogpt", r"^\s*final_\w+ (?:val|test)_loss:"),
     # nanochat: step 00010/21400 (0.05%) | loss: 8.123456 | ...; Step 00250 | Validation bpb: 1.23
     Form(
         "nanochat",

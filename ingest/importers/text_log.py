@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ncpl_data.catalog.errors import InputError
-from ncpl_data.ingest.importers.base import (
-    BATCH,
-    SEQUENCE_LENGTH,
-    TRAIN_STEPS,
-    Draft,
-    Options,
-    read_config,
-)
+from ncpl_data.ingest.importers.base import BATCH, SEQUENCE_LENGTH, TRAIN_STEPS, Draft, Options
+from ncpl_data.ingest.importers.config_file import read_config
 from ncpl_data.ingest.importers.folders import each_run, names_of
 from ncpl_data.ingest.importers.text_reader import Reader
 from ncpl_data.schema.aliases import schedule_shape
@@ -44,9 +39,23 @@ def read(path: str, options: Options) -> Iterator[dict[str, Any]]:
     if not paths:
         raise InputError(f"{path} holds no log; expected files that end in {', '.join(SUFFIXES)}")
     named = names_of(paths, root)
+    if options.launch == 0:
+        for log in paths:
+            yield from every_launch(log, options, named[log])
+        return
     yield from each_run(
         paths, lambda log: read_log(log, Draft(options, named[log], str(log))), options
     )
+
+
+def every_launch(path: Path, options: Options, name: str) -> Iterator[dict[str, Any]]:
+    """Yield each launch of a log as a run of its own."""
+    number, n_launches = 1, 1
+    while number <= n_launches:
+        own = replace(options, launch=number, run=None)
+        draft = Draft(own, f"{options.run or name}-{number}", str(path))
+        yield read_log(path, draft)
+        number, n_launches = number + 1, draft.n_launches
 
 
 def read_log(path: Path, draft: Draft) -> dict[str, Any]:
@@ -125,8 +134,8 @@ def state_settings(draft: Draft, reader: Reader) -> None:
     unsure = [name for name in BATCH_NAMES if name in values and not settings.is_megatron]
     for name, first, later, place in settings.conflicts:
         draft.note(f"{draft.where} line {place}: {name} is {later} after {first}; the later stands")
-    if reader.planned is not None and not reader.is_stopped_by_clock:
-        draft.set(TRAIN_STEPS, reader.planned)
+    if not reader.is_stopped_by_clock:
+        reader.columns.state_planned(draft)
     if reader.is_stopped_by_clock:
         draft.note(f"{draft.where}: a clock ends this run: the steps it counts towards are no plan")
         values = {k: v for k, v in values.items() if k not in STEP_NAMES}
@@ -134,7 +143,7 @@ def state_settings(draft: Draft, reader: Reader) -> None:
     if isinstance(length, (int, float)):
         draft.set(SEQUENCE_LENGTH, int(length))
     state_header(draft, values)
-    reader.state_columns()
+    reader.columns.state(draft)
     kept = {k: v for k, v in values.items() if k not in unsure and k not in HEADER}
     programs = ["megatron" if settings.is_megatron else "nanogpt", "modded_nanogpt"]
     if settings.is_maxtext:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from itertools import pairwise
 from pathlib import Path
 
 from ncpl_data.catalog.errors import InputError
-from ncpl_data.ingest.importers.base import BATCH, SEQUENCE_LENGTH, Draft
+from ncpl_data.ingest.importers.base import Draft
 from ncpl_data.ingest.importers.encodings import lines_of
 from ncpl_data.ingest.importers.spelling import is_loss, unit_of
-from ncpl_data.ingest.importers.text_lines import FORMS, NUMBER, Form
+from ncpl_data.ingest.importers.text_columns import PLANNED, Columns
+from ncpl_data.ingest.importers.text_form import NUMBER, Form, own_form
+from ncpl_data.ingest.importers.text_lines import FORMS
 from ncpl_data.ingest.importers.text_rows import BAR, form_of, row_of, step_of, values_of
 from ncpl_data.ingest.importers.text_settings import STOPS, Settings
 
@@ -28,9 +29,6 @@ UNIT_WORD = re.compile(
 )
 """A unit that is said, and is not the name of another number."""
 
-THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?")
-FIELDS = "{step}", "{value}"
-
 
 class Reader:
     """What a log says, taken line by line into a draft."""
@@ -43,7 +41,6 @@ class Reader:
         self.unread: list[tuple[int, str]] = []
         self.n_read = 0
         self.without_step = 0
-        self.planned: int | None = None
         self.is_stopped_by_clock = False
         self.program: str | None = None
         self.above = 0
@@ -52,8 +49,12 @@ class Reader:
         self.bar_of: int | None = None
         self.held: dict[str, float] = {}
         self.units: dict[str, set[str]] = {}
-        self.columns: dict[str, dict[int, float]] = {}
+        self.columns = Columns()
         self.remark: str | None = None
+        self.decimals: dict[str, int] = {}
+        """Digits behind the point of each metric's last number."""
+        self.cut_off: tuple[str, int] | None = None
+        """Metric and line of a number that ends its line with fewer digits than before."""
 
     def read(self, path: Path) -> None:
         """Take a whole file."""
@@ -80,6 +81,17 @@ class Reader:
             if METRIC_WORD.search(line) and len(line) < 2000:
                 self.unread.append((number, line))
         self.end_waiting()
+        self.drop_cut_off(path)
+
+    def drop_cut_off(self, path: Path) -> None:
+        """Leave out the last number of a file that ends inside it."""
+        seen = self.draft.seen
+        if self.cut_off is None or not seen or ends_a_line(path):
+            return
+        metric, number = self.cut_off
+        if (seen[-1].metric, seen[-1].place) == (metric, number):
+            seen.pop()
+            self.draft.note(f"{path} line {number}: the file ends inside a number; it was left out")
 
     def read_bar(self, line: str) -> bool:
         """Take the step of a progress bar for the rows printed just before it."""
@@ -91,8 +103,8 @@ class Reader:
         if planned == self.bar_of and self.rows:
             for values, number in self.rows:
                 self.take(values, step, number)
+                self.columns.say(PLANNED, number, step, planned)
             self.rows.clear()
-            self.planned = planned
         return True
 
     def read_row(self, line: str, number: int) -> bool:
@@ -113,7 +125,8 @@ class Reader:
         step, planned = step_of(form, row)
         if step is None:
             return False
-        self.planned = planned or self.planned
+        if planned:
+            self.columns.say(PLANNED, number, step, planned)
         self.take(values, step, number)
         return True
 
@@ -130,7 +143,8 @@ class Reader:
         groups = match.groupdict() if match else {}
         self.program = self.program or (form.program if form.metrics else None)
         if groups.get("of"):
-            self.planned = whole(groups["of"])
+            step = whole(groups["step"])
+            self.columns.say(PLANNED, number, step, whole(groups["of"]))
         if form.step == "own" and groups.get("step"):
             self.above = whole(groups["step"])
         found = self.values_in(form, line, number)
@@ -142,7 +156,7 @@ class Reader:
             return
         if form.step == "own" and self.waiting:
             self.end_waiting()
-        self.read_columns(form, line)
+        self.read_columns(form, line, number)
         for metric, value in found.items():
             seen = self.draft.seen
             last = (seen[-1].metric, seen[-1].step) if seen else None
@@ -157,6 +171,11 @@ class Reader:
             said = pattern.search(line)
             if said is not None:
                 found[metric] = self.number(said["n"], metric, number, line)
+                digits = len(said["n"].partition(".")[2])
+                is_end = said.end("n") == len(line.rstrip())
+                is_short = digits < self.decimals.get(metric, 0)
+                self.cut_off = (metric, number) if is_end and is_short else None
+                self.decimals[metric] = digits
                 self.note_unit(metric, form, line[said.end("n") :], line)
         if form.digits and found:
             self.draft.note(
@@ -165,12 +184,12 @@ class Reader:
             )
         return self.without_held(found) if form.held else found
 
-    def read_columns(self, form: Form, line: str) -> None:
+    def read_columns(self, form: Form, line: str, number: int) -> None:
         """Keep what else a line states of its step."""
         for name, pattern in form.facts:
             said = pattern.search(line)
             if said:
-                self.columns.setdefault(name, {})[self.above] = self.plain(said["n"])
+                self.columns.say(name, number, self.above, self.plain(said["n"]))
 
     def without_held(self, found: dict[str, float]) -> dict[str, float]:
         """Return values without a held-out loss that only repeats the last one."""
@@ -236,29 +255,12 @@ class Reader:
                     f'"other"; say it: --unit {metric}=nats_per_token'
                 )
 
-    def state_columns(self) -> None:
-        """State what the columns say: the batch, its ramp, the tokens and samples of points."""
-        draft = self.draft
-        batches = {s: v for s, v in self.columns.get("batch", {}).items() if v == int(v)}
-        if batches and len(set(batches.values())) == 1:
-            draft.set(BATCH, int(next(iter(batches.values()))))
-        elif batches and draft.get(BATCH) is None:
-            steps = sorted(batches)
-            starts = [steps[0], *(b for a, b in pairwise(steps) if batches[a] != batches[b])]
-            ramp = [{"step": s, "batch_size_sequences": int(batches[s])} for s in starts]
-            draft.set("/schedule/batch_ramp", ramp)
-        for step, tokens in self.columns.get("tokens", {}).items():
-            draft.tokens[step] = int(tokens)
-        for step, tokens in self.columns.get("tokens_before", {}).items():
-            draft.tokens[step - 1] = int(tokens)
-        length = draft.get(SEQUENCE_LENGTH)
-        if length and not draft.tokens:
-            for step, samples in self.columns.get("samples", {}).items():
-                draft.tokens[step] = int(samples) * length
-        lost = self.columns.get("nan", {})
-        if lost and lost[max(lost)] > 0 and max(lost) == self.above:
-            rule = {"kind": "derived", "rule": "iterations before the last line were NaN"}
-            draft.values["/outcome/status"], draft.origins["/outcome/status"] = "diverged", rule
+
+def ends_a_line(path: Path) -> bool:
+    """Return whether a file ends with the end of a line."""
+    with path.open("rb") as file:
+        file.seek(-min(2, path.stat().st_size), 2)
+        return b"\n" in file.read()
 
 
 def whole(text: str) -> int:
@@ -272,15 +274,3 @@ def unit_said(word: str) -> str:
     if text == "bpb" or "byte" in text:
         return "bits_per_byte"
     return "bits_per_token" if "token" in text else "other"
-
-
-def own_form(metric: str, text: str) -> Form:
-    """Return a form the user says: a text with {step} and {value}.
-
-    Raises InputError if it has not both.
-    """
-    if not all(name in text for name in FIELDS):
-        raise InputError(f'--line "{metric}={text}": expected a text with {{step}} and {{value}}')
-    pattern = re.escape(text).replace(r"\{step\}", "{step}").replace(r"\{value\}", "{n}")
-    pattern = re.sub(r"(\\ )+", r"\\s+", pattern)
-    return Form("log", pattern, {metric: pattern.replace("{step}", r"[\d,]+")})

@@ -55,6 +55,12 @@ FAIRSEQ = {
     "valid_nll_loss": "validation/nll_loss",
     "valid_ppl": "validation/ppl",
 }
+OWN = {
+    **dict.fromkeys(("loss", "train_loss", "train/loss"), TRAIN),
+    **dict.fromkeys(("val_loss", "valid_loss", "validation_loss", "val/loss"), HELD_OUT),
+    "eval_loss": "eval/loss",
+    **dict.fromkeys(("lr", "learning_rate"), "train/learning_rate"),
+}
 BITS = dict.fromkeys((TRAIN, HELD_OUT, "train/nll_loss", "validation/nll_loss"), "bits_per_token")
 
 ROWS: tuple[RowForm, ...] = (
@@ -79,6 +85,12 @@ ROWS: tuple[RowForm, ...] = (
         units=BITS,
     ),
     RowForm("fairseq", ("num_updates", "loss"), "num_updates", names=FAIRSEQ, units=BITS),
+    # A program's own lines: {"step": 10, "loss": 3.2, "val_loss": 3.3, "lr": 1e-3}
+    *(
+        RowForm("json", (step, loss), step, names=OWN)
+        for step in ("step", "iter", "iteration", "global_step")
+        for loss in ("loss", "train_loss", "val_loss", "train/loss", "val/loss")
+    ),
     # The Trainer's console: {'loss': 3.2, 'grad_norm': 1.2, 'learning_rate': 5e-05, 'epoch': 0.1}
     RowForm("trainer", ("loss", "epoch", "learning_rate"), names=TRAINER),
     RowForm("trainer", ("eval_loss", "eval_runtime"), names=TRAINER),
@@ -139,7 +151,9 @@ def values_of(form: RowForm, row: Mapping[str, Any]) -> dict[str, float]:
     for key, value in row.items():
         if key in (form.step, form.of, "num_updates", "valid_num_updates", form.tokens):
             continue
-        if key in NOT_CURVES or key.endswith(("_runtime", "_per_second", "_time")):
+        if (key in NOT_CURVES and key not in form.names) or key.endswith(
+            ("_runtime", "_per_second", "_time")
+        ):
             continue
         number = number_in(value)
         if number is not None:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ncpl_data.catalog.errors import InputError
-from ncpl_data.ingest.importers.base import Draft, Options, read_config
+from ncpl_data.ingest.importers.base import Draft, Options
+from ncpl_data.ingest.importers.config_file import read_config
 from ncpl_data.ingest.importers.encodings import text_of
 from ncpl_data.ingest.importers.folders import each_run, telling
 from ncpl_data.ingest.importers.huggingface import set_batch

@@ -1,8 +1,13 @@
-"""Offline runs of Weights & Biases (`run-*.wandb`), read with wandb's own reader as an export."""
+"""Offline runs of Weights & Biases (`run-*.wandb`), taken as an export: wandb's own records.
+
+The file is framed as a LevelDB log (blocks of 32 KiB, records of a checksum, a length and a type)
+after a header of seven bytes; what a frame holds is a record of `wandb.proto`.
+"""
 
 from __future__ import annotations
 
 import json
+import struct
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +18,10 @@ from ncpl_data.catalog.errors import InputError
 from ncpl_data.ingest.importers.spelling import jsonable
 from ncpl_data.ingest.secrets import scrubbed
 
+MARK, BLOCK, HEAD = b":W&B", 1 << 15, 7
+FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
+"""Types of a frame: a whole record, or a part of one."""
+
 
 @contextmanager
 def exported(paths: Sequence[Path]) -> Iterator[Path]:
@@ -22,34 +31,46 @@ def exported(paths: Sequence[Path]) -> Iterator[Path]:
     """
     try:
         from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
-        from wandb.sdk.internal.datastore import DataStore
     except ImportError as error:
         raise InputError(
             "reading an offline W&B run needs the package: pip install 'ncpl-data[wandb]'"
         ) from error
     with tempfile.TemporaryDirectory(prefix="ncpl-wandb-") as folder:
         for path in paths:
-            store = DataStore()
-            try:
-                store.open_for_scan(str(path))
-                export(store, Record, Path(folder), path)
-            except (AssertionError, OSError, ValueError) as error:
-                raise InputError(f"{path} is no offline W&B run ({error})") from error
+            export(path, Record, Path(folder))
         yield Path(folder)
 
 
-def export(store: Any, record_of: Any, folder: Path, path: Path) -> None:
+def frames(path: Path) -> Iterator[bytes]:
+    """Yield the records of a file, up to where it was cut off.
+
+    Raises InputError if it is no offline run.
+    """
+    content = path.read_bytes()
+    if not content.startswith(MARK):
+        raise InputError(f"{path} is no offline W&B run; it does not begin with {MARK.decode()}")
+    at, parts = HEAD, b""
+    while at + HEAD <= len(content):
+        left = BLOCK - at % BLOCK
+        if left < HEAD:  # the end of a block is padded
+            at += left
+            continue
+        length, kind = struct.unpack_from("<HB", content, at + 4)
+        data = content[at + HEAD : at + HEAD + length]
+        at += HEAD + length
+        if len(data) < length or kind not in (FULL, FIRST, MIDDLE, LAST):
+            return
+        parts = data if kind in (FULL, FIRST) else parts + data
+        if kind in (FULL, LAST):
+            yield parts
+
+
+def export(path: Path, record_of: Any, folder: Path) -> None:
     """Write one run as a folder: run.json, config.json, history.jsonl."""
     facts: dict[str, Any] = {}
     config: dict[str, Any] = {}
     rows: list[dict[str, Any]] = []
-    while True:
-        try:
-            data = store.scan_data()
-        except AssertionError:  # a run that was killed ends in half a record
-            break
-        if data is None:
-            break
+    for data in frames(path):
         record = record_of()
         record.ParseFromString(data)
         kind = record.WhichOneof("record_type")

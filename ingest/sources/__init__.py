@@ -12,10 +12,14 @@ from ncpl_data.ingest.sources import (
     colpret,
     datablations,
     gemstones,
+    kyo_takano,
     loss_to_loss,
     losscast,
     lr_scheduling,
     marin,
+    marin_isoflops,
+    marin_speedruns,
+    misfitting,
     modded_nanogpt,
     multipower,
     ncpl_logs,
@@ -23,10 +27,13 @@ from ncpl_data.ingest.sources import (
     olmo_ladder,
     overtraining,
     parameter_golf,
+    quest,
     regmix,
+    rig,
     routed_lms,
     scalebench,
     steplaw,
+    xlstm_scaling,
 )
 
 SOURCES: Mapping[str, Source] = {
@@ -51,6 +58,13 @@ SOURCES: Mapping[str, Source] = {
         routed_lms,
         loss_to_loss,
         parameter_golf,
+        quest,
+        rig,
+        marin_speedruns,
+        kyo_takano,
+        misfitting,
+        marin_isoflops,
+        xlstm_scaling,
     )
 }
 

@@ -30,8 +30,11 @@ RATES = {
 
 
 def read_shipped(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
-    """Yield the runs of the shipped form."""
-    return read(bench.read_shipped(files[bench.SHIPPED.name]), read_table(files[HIDDEN.name]))
+    """Yield the runs of the shipped form: the gathered file, then the one of largest models."""
+    hidden = read_table(files[HIDDEN.name])
+    yield from read(bench.read_shipped(files[bench.SHIPPED.name]), hidden)
+    for run in read(bench.read_gzip(files[bench.SHIPPED_OOD.name]), hidden):
+        yield replace(run, file=bench.SHIPPED_OOD.name) if isinstance(run, Run) else run
 
 
 def read_lines(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
@@ -183,8 +186,8 @@ def nanochat_origins(
 
 HIDDEN = RawFile(
     "marin_hidden.parquet",
-    "3c11bf84e832d1af7a3363ce51cc61f6f44e9c20273e8d9402358456a67089df",
-    17_962,
+    "7a4f543bf2bb23391cf8a386210d2d01799d3e2390ebfc17b5e091829c0aba28",
+    19_917,
     bundled="ncpl_data.ingest:data/losscast/marin_hidden.parquet",
 )
 
@@ -212,7 +215,12 @@ SOURCE = Source(
     citation=bench.CITATION,
     url=bench.URL,
     origins=(
-        origin("shipped", bench.SHIPPED, read_shipped),
+        replace(
+            origin("shipped", bench.SHIPPED, read_shipped),
+            title="5,416 curves: 2,549 Marin, 2,277 Step Law, 590 nanochat runs",
+            files=(bench.SHIPPED, bench.SHIPPED_OOD, HIDDEN),
+            n_runs=5_416,
+        ),
         origin(
             "lines",
             RawFile(

@@ -8,6 +8,7 @@ against the run's name again, so a wrong table can not put a wrong value into th
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from collections.abc import Iterator
@@ -81,7 +82,10 @@ def main(arguments: list[str]) -> int:
     (path,) = arguments
     shipped = losscast.SHIPPED.bundled_path()
     assert shipped is not None
-    rows = list(recoverable(losscast.read_shipped(shipped)))
+    ood = losscast.SHIPPED_OOD.bundled_path()
+    assert ood is not None
+    records = itertools.chain(losscast.read_shipped(shipped), losscast.read_gzip(ood))
+    rows = list(recoverable(records))
     write_table(rows, Path(path))
     found = sum(len(fits) == 1 for _, fits in rows)
     sys.stdout.write(f"{found} of {len(rows)} runs found, {path} written\n")

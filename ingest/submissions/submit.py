@@ -14,10 +14,9 @@ from ncpl_data.catalog.store import Catalog
 from ncpl_data.ingest.submissions.changes import Change, differences
 from ncpl_data.ingest.submissions.claims import false_claims
 from ncpl_data.ingest.submissions.documents import Document, with_provenance
-from ncpl_data.ingest.submissions.duplicates import Twins, stored_candidates
 from ncpl_data.ingest.submissions.finding import Finding, examine, refuse, same_run
 from ncpl_data.ingest.submissions.lookup import find_runs
-from ncpl_data.ingest.submissions.near_copies import Copy, NearCopies, near_candidates
+from ncpl_data.ingest.submissions.repeats import repeated_runs
 from ncpl_data.schema.validate import Problem, shorten
 
 DEFAULT_ORIGIN = "declared"
@@ -200,35 +199,9 @@ def find_twins(
     runs = [f.run for f in findings.values() if f.run is not None and f.run.run_id not in same]
     if not runs:
         return
-    candidates = [run_id for _, run_id in stored_candidates(catalog, manifest, runs)]
-    candidates += near_candidates(catalog, manifest, runs)
-    known, near = Twins(), NearCopies()
-    for run in find_runs(catalog, dict.fromkeys(candidates), manifest).values():
-        if run.run_id not in findings or run.run_id in same:
-            known.add(run)
-            near.add(run)
-    for run in runs:
-        exact = known.find(run)
-        copy = near.find(run) if exact is None else Copy(exact, "")
-        if copy is None:
-            known.add(run)
-            near.add(run)
-        else:
-            done.refused.append(refuse(findings.pop(run.run_id), [repetition(copy, findings)]))
-
-
-def repetition(copy: Copy, findings: Collection[str]) -> Problem:
-    """Return the problem of a run that is there already under another name."""
-    where = "of this submission" if copy.run.run_id in findings else "of the catalog"
-    told = f" ({copy.words})" if copy.words else ""
-    return Problem(
-        "/run_id",
-        "duplicate",
-        f'the run "{copy.run.run_id}" {where} under another name{told}',
-        "a run that is not there yet",
-        "If it is the same run seen in another place, name that id in same_as; if it continues it, "
-        "name it in parent_run_id; if it is another run, state what differs, such as seed.",
-    )
+    known_as = set(findings) - set(same)
+    for run_id, problem in repeated_runs(runs, catalog, manifest, known_as=known_as):
+        done.refused.append(refuse(findings.pop(run_id), [problem]))
 
 
 def by_source(runs: Iterable[Run]) -> dict[str, list[Run]]:

@@ -177,7 +177,7 @@ def of_bundle(bundle: Bundle, train: Points) -> CurvePredictor:
     mine = [fit for fit in bundle.fits if fit.family == family]
     if not mine:
         raise NotApplicableError(f"the bundle has no member for {family[0]}")
-    if not mine[0].heads:
+    if mine[0].heads is None:
         raise NotApplicableError(f"the bundle's member for {family[0]} was trained without curves")
 
     def predict(points: Points) -> Array:

@@ -139,7 +139,7 @@ def _scores(bundle: Bundle, fit: Fit, part: Runs) -> dict[str, dict[str, Any]]:
     if fit.family[0] in REFERENCE:
         table["Chinchilla, reference"] = law_score(REFERENCE[fit.family[0]], params, tokens, part)
     table["Chinchilla, refit"] = law_score(fit.baseline, params, tokens, part)
-    losses_MB = fit.read(fit.encoder.encode(part.configs)).loss.numpy()
+    losses_MB = fit.read(fit.encoder.encode(part.configs)).loss
     members = [asdict(score(loss_B, part.loss, part.group)) for loss_B in losses_MB]
     names = [name for name, value in members[0].items() if isinstance(value, float)]
     mean: dict[str, Any] = {"n": len(part)}
@@ -152,7 +152,7 @@ def _scores(bundle: Bundle, fit: Fit, part: Runs) -> dict[str, dict[str, Any]]:
         score(interval.loss, part.loss, part.group, (interval.low, interval.high))
     )
     early = part.share < WHOLE
-    if fit.heads and early.any():
+    if fit.heads is not None and early.any():
         # Some logs stop before the run: the same predictions, read where the loss was measured.
         rows = [derive(config) for config in part.configs]
         there = bundle.curves_of(fit, rows, part.share[:, None])[:, 0]
@@ -169,7 +169,7 @@ def curve_table(bundle: Bundle, snapshot: Snapshot, runs: Runs) -> list[dict[str
     """
     rows = []
     for fit, split, part in held_out(bundle, runs):
-        if not fit.heads:
+        if fit.heads is None:
             continue
         points = snapshot.points(part)
         given = np.isfinite(points.frac) & (points.frac > LATE)

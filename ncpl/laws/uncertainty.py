@@ -29,11 +29,11 @@ class Bootstrap:
     law: Law
     centre: Array
     """The fit on all rows, (P,)."""
-    draws_KP: Array  # noqa: N815  one row a refit
+    draws_KP: Array
     n_groups: int
     n_failed: int
     """Refits that did not converge; they are kept out, and said."""
-    noise_K: Array  # noqa: N815  one number a refit
+    noise_K: Array
     """What single runs spread by around the law, in the space of its residuals."""
     method: str = "bootstrap"
     """bootstrap, or posterior: with few groups, or numbers that are not identified."""

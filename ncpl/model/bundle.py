@@ -16,16 +16,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.numpy import load_file, save_file
 
 from ncpl.data.columns import column
 from ncpl.data.consistency import check_prediction, checked_row, other_data
 from ncpl.data.fields import Config, derive
 from ncpl.errors import BundleError, ConfigError
-from ncpl.model import fit_state
 from ncpl.model.config import FitConfig
 from ncpl.model.encoder import Encoded
-from ncpl.model.ensemble import Fit
+from ncpl.model.ensemble import Fit, part
 from ncpl.model.intervals import FALLBACK, Intervals, half_width
 from ncpl.model.neighbours import Known, read_known, write_known
 from ncpl.model.predictor import answering
@@ -203,7 +202,7 @@ class Bundle:
             "snapshot_id": self.snapshot_id,
             "config": self.config.to_dict(),
             "config_sha256": self.config.sha256(),
-            "families": [fit_state.entry(fit) for fit in self.fits],
+            "families": [fit.entry() for fit in self.fits],
             **self.about,
         }
 
@@ -213,7 +212,7 @@ class Bundle:
         tensors = {
             f"{i}/{name}": tensor
             for i, fit in enumerate(self.fits)
-            for name, tensor in fit_state.tensors(fit).items()
+            for name, tensor in fit.arrays().items()
         }
         write_known(folder / KNOWN, [fit.known for fit in self.fits])
         save_file(tensors, folder / WEIGHTS)
@@ -253,7 +252,7 @@ def load(path: Path | str | None = None) -> Bundle:
         tensors = load_file(weights)
         known = read_known(folder / KNOWN, len(card["families"]))
         fits = [
-            fit_state.fit_of(raw, fit_state.part(tensors, str(i)), config, known[i])
+            Fit.of_entry(raw, part(tensors, str(i)), config, known[i])
             for i, raw in enumerate(card["families"])
         ]
     except BundleError:

@@ -1,97 +1,125 @@
-"""A Gaussian process on what the law leaves over: the member that remembers single runs.
+"""A Gaussian process on what the surface leaves over: the member that remembers single runs.
 
     kernel = s^2 Matern(x, x') + drift + same optimizer * (t^2 Matern(x / 1.5, x' / 1.5) + drift)
              + u^2 same optimizer, size and data
 
-x holds size, data, the distances to the law's optimum and every other recipe number as the encoder
-gives it (0, its usual value, where absent). The drift is linear in log N and log D. Size and data
-stop at the border of the training runs: beyond it the law alone extrapolates. Whether what the
-process says of a typical run of the largest size holds for larger ones, or only how runs differ
-from it, is chosen by left-out sizes (`carries_level`). The last term is what the runs of one cell
-share and no other cell can know: without it single cells bend what is shared. Where all training
-runs have one optimizer, nothing is its own. The noise of a run is a Student-t: rounds of weights
-from exact leave-one-out residuals, so that spikes count little.
+x holds size, data, the distances to the surface's optimum and every other recipe number as the
+encoder gives it (0, its usual value, where absent). The drift is linear in log N and log D. Size
+and data stop at the border of the training runs: beyond it the surface alone extrapolates. Whether
+what the process says of a typical run of the largest size holds for larger ones, or only how runs
+differ from it, is chosen by left-out sizes (`carries_level`). The last term is what the runs of one
+cell share and no other cell can know: without it single cells bend what is shared. Where all
+training runs have one optimizer, the terms of one optimizer are left out. How the process is
+fitted: `train.gaussian_process`.
 
-Legend: n training runs, m runs asked for, F features, K local coefficients.
+For predictions, whatever in the mean does not depend on the run asked for is summed once, by
+optimizer and by cell; only Matern's part is left for each pair, in single precision, and summed in
+double: the same to 1e-6 nats.
+
+Legend: n training runs, m runs asked for, B runs, C cells, F features.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import NamedTuple, Self
 
-import torch
-from torch import Tensor, nn
+import numpy as np
 
+from ncpl.model.arrays import Array, integers, module_of
 from ncpl.model.encoder import LAW_FIELDS, Encoder
+from ncpl.model.inputs import DATA, PLACE, SIZE, Inputs
 from ncpl.model.response_surface import Surface, distances
 
-SUBSET = 700
-"""Runs the kernel's numbers are fitted on; the mean uses all runs."""
-ITERATIONS = 40
-STUDENT_T = 4.0
-"""Degrees of freedom of the noise."""
-ROUNDS = 3
-"""Times the weights are taken from what the process then leaves over."""
-JITTER = 1e-5
 REACH = 4.0
 """Standard deviations at which a recipe number stops: further out it says the same."""
 WIDER = 1.5
 """Length scales of one optimizer's own part, as a multiple of the shared ones."""
 DRIFT = 0.3
 """Prior size of the shared drift, in units of the residual."""
-START_LOGS = (0.0, -1.0, -1.5, -1.0, -2.0, -1.0)
-"""Logs of the shared scale, an optimizer's own scale, slope and level, a cell's level, noise."""
-START_LENGTH, LENGTH_SPREAD, SCALE_SPREAD = 1.0, 1.0, 1.5
-"""Log length scale to start from, and the spreads of the log-normal priors."""
 
 
 class Features(NamedTuple):
     """What the kernel compares; the same for training runs and for those asked for."""
 
-    x: Tensor
+    x: Array
     """(n, F)"""
-    drift: Tensor
+    drift: Array
     """(n, 2) scaled log N and log D."""
-    place: Tensor
+    place: Array
     """(n,) place of the optimizer; -1 for one training has not seen."""
-    sizes: Tensor
+    sizes: Array
     """(n, 2) scaled log N and log D as they are: `drift` stops at the border."""
 
+    def take(self, rows: Array) -> Features:
+        """Return some runs."""
+        return Features(*(column[rows] for column in self))
 
-class Process(nn.Module):
-    """The fitted process of one family. `solved` is the covariance's inverse times residuals."""
 
-    columns: Tensor
-    spread: Tensor
-    low: Tensor
-    high: Tensor
-    logs: Tensor
-    unit: Tensor
-    x: Tensor
-    drift: Tensor
-    place: Tensor
-    solved: Tensor
-    typical: Tensor
-    carries_level: Tensor
+@dataclass(frozen=True)
+class Scales:
+    """How features are made of inputs: fixed by the training runs."""
 
-    def __init__(self, n_runs: int, columns: list[int]) -> None:
-        super().__init__()
-        n_features = 4 + len(columns)
-        for name, shape in (
-            ("spread", (len(columns),)), ("low", (2,)), ("high", (2,)), ("unit", ()),
-            ("logs", (n_features + len(START_LOGS),)),
-            ("x", (n_runs, n_features)), ("drift", (n_runs, 2)), ("solved", (n_runs,)),
-            ("typical", (n_features - 2,)),
-        ):  # fmt: skip
-            self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
-        self.register_buffer("place", torch.zeros(n_runs, dtype=torch.int64))
-        self.register_buffer("carries_level", torch.tensor(True))
-        self.register_buffer("columns", torch.tensor(columns, dtype=torch.int64))
+    columns: Array
+    """Columns of the encoded numbers that are compared."""
+    spread: Array
+    """Standard deviation of each."""
+    low: Array
+    """(2,) smallest scaled log N and log D of the training runs."""
+    high: Array
+
+    def features(self, inputs: Inputs, surface: Surface) -> Features:
+        """Return the features of encoded runs, in double precision."""
+        free_B2 = inputs.law[:, SIZE : DATA + 1].astype(np.float64)
+        sizes_B2 = np.clip(free_B2, self.low, self.high)
+        away_B2 = distances(surface.coefficients(inputs.law), inputs.law).astype(np.float64)
+        given = inputs.codes[:, self.columns] == 1
+        recipe = inputs.numbers[:, self.columns].astype(np.float64) / self.spread
+        x = np.concatenate([sizes_B2, away_B2, recipe.clip(-REACH, REACH) * given], axis=1)
+        place = integers(np.nan_to_num(inputs.law[:, PLACE], nan=-1.0))
+        return Features(x, sizes_B2, place, free_B2)
+
+
+def columns_of(encoder: Encoder) -> list[int]:
+    """Return the columns of encoded numbers that are compared: the recipe outside the surface."""
+    recipe = range(len(encoder.context), len(encoder.fields))
+    return [j for j in recipe if encoder.fields[j] not in LAW_FIELDS]
+
+
+@dataclass(frozen=True)
+class Process(Scales):
+    """The fitted process of one family."""
+
+    logs: Array
+    """Logs of the length scales (F), then of the shared scale, an optimizer's own scale, slope and
+    level, a cell's level, and the noise."""
+    unit: Array
+    """Nats of one unit of the residual."""
+    x: Array
+    drift: Array
+    place: Array
+    solved: Array
+    """(n,) the covariance's inverse times the residuals of the training runs."""
+    typical: Array
+    """(F - 2,) features of a typical run, size and data left out."""
+    carries_level: Array
+    """Whether the level at the largest size holds beyond it."""
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Array]) -> Self:
+        """Return the process of named arrays. Raises KeyError where one is missing."""
+        return cls(**{field.name: state[field.name] for field in fields(cls)})
+
+    def state(self) -> dict[str, Array]:
+        """Return every array by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def has_own(self) -> bool:
-        """Return whether training runs differ in their optimizer: else nothing is one's own."""
+        """Return whether training runs differ in their optimizer."""
         return bool((self.place != self.place[0]).any())
 
     @property
@@ -99,187 +127,141 @@ class Process(nn.Module):
         """Return the features of the training runs: none lies beyond the border."""
         return Features(self.x, self.drift, self.place, self.drift)
 
-    @classmethod
-    def columns_of(cls, encoder: Encoder) -> list[int]:
-        """Return the columns of encoded numbers that are compared: the recipe outside the law."""
-        recipe = range(len(encoder.context), len(encoder.fields))
-        return [j for j in recipe if encoder.fields[j] not in LAW_FIELDS]
-
-    def features(
-        self, numbers_BF: Tensor, codes_BF: Tensor, law_B6: Tensor, surface: Surface
-    ) -> Features:
-        """Return the features of encoded runs, in double precision."""
-        free_B2 = torch.nan_to_num(law_B6[:, :2].double())
-        sizes_B2 = free_B2.clamp(self.low, self.high)
-        away_B2 = distances(surface.coefficients(law_B6), law_B6).double()
-        given = codes_BF[:, self.columns] == 1
-        recipe = (numbers_BF[:, self.columns].double() / self.spread).clamp(-REACH, REACH) * given
-        x = torch.cat([sizes_B2, away_B2, recipe], dim=1)
-        place = torch.nan_to_num(law_B6[:, 5], nan=-1.0).long()
-        return Features(x, sizes_B2, place, free_B2)
-
-    def kernel(self, a: Features, b: Features, logs: Tensor) -> Tensor:
-        """Return the covariance (n, m) of two sets of runs, in units of the residual squared."""
-        far = self.scaled_distance(a, b, logs)
-        scale = logs[a.x.shape[1]].exp()
-        covariance: Tensor = scale**2 * matern(far) + DRIFT**2 * (a.drift @ b.drift.T + 1)
-        if not self.has_own:
-            return covariance
-        for place in torch.unique(a.place[a.place >= 0]).tolist():
-            rows, columns = ((runs.place == place).nonzero()[:, 0] for runs in (a, b))
-            own = self.own(far, a, b, logs, rows, columns)
-            covariance = covariance.index_put((rows[:, None], columns), own, accumulate=True)
-        return covariance
-
-    def scaled_distance(self, a: Features, b: Features, logs: Tensor) -> Tensor:
-        """Return how far runs are apart (n, m), in length scales."""
-        length = logs[: a.x.shape[1]].exp()
-        return distance(a.x / length, b.x / length)
-
-    def own(
-        self, far_nm: Tensor, a: Features, b: Features, logs: Tensor, rows: Tensor, columns: Tensor
-    ) -> Tensor:
-        """Return what runs of one optimizer have in common beside that (rows, columns)."""
-        _, own_scale, slope, level, cell, _ = logs[a.x.shape[1] :].exp()
-        drift = a.drift[rows] @ b.drift[columns].T
-        one_cell = (a.sizes[rows][:, None] == b.sizes[columns]).all(-1)
-        near = matern(far_nm[rows][:, columns] / WIDER)
-        covariance: Tensor = own_scale**2 * near + slope**2 * drift + level**2
-        covariance += cell**2 * one_cell
-        return covariance
-
-    @torch.no_grad()
-    def nearest(
-        self, inputs: tuple[Tensor, Tensor, Tensor], surface: Surface, count: int
-    ) -> tuple[Tensor, Tensor]:
+    def nearest(self, inputs: Inputs, surface: Surface, count: int) -> tuple[Array, Array]:
         """Return the `count` training runs most like each run asked for, and how far they are.
 
         Places (B, count) and distances (B, count) in length scales of the kernel; runs of another
         optimizer come after all of the same one.
         """
-        asked = self.features(*inputs, surface)
-        free = asked._replace(x=torch.cat([asked.sizes, asked.x[:, 2:]], dim=1))  # as they are
-        far = self.scaled_distance(free, self.known, self.logs)
+        asked = self.features(inputs, surface)
+        free = asked._replace(x=np.concatenate([asked.sizes, asked.x[:, 2:]], axis=1))  # as is
+        far = scaled_distance(free, self.known, self.logs)
         other = asked.place[:, None] != self.place[None]
-        order = (far + 1e3 * other).topk(min(count, far.shape[1]), largest=False).indices
-        return order, far.gather(1, order)
+        order = np.argsort(far + 1e3 * other, axis=1, kind="stable")[:, :count]
+        return order, np.take_along_axis(far, order, 1)
+
+    def mean(self, inputs: Inputs, surface: Surface) -> Array:
+        """Return what the surface leaves over (B,), nats, for encoded runs."""
+        asked = self.features(inputs, surface)
+        left = self.left_over(asked)
+        beyond = asked.sizes[:, 0] > self.high[0]
+        if not self.carries_level and beyond.any():
+            some = asked.take(beyond)
+            typical = np.broadcast_to(self.typical, (len(some.x), len(self.typical)))
+            left[beyond] -= self.left_over(
+                some._replace(x=np.concatenate([some.drift, typical], axis=1))
+            )
+        return (left * self.unit).astype(np.float32)
+
+    def left_over(self, asked: Features) -> Array:
+        """Return the mean at runs asked for (m,), in units of the residual."""
+        sums = self.sums
+        x_mF = asked.x / sums.length_F
+        square_mn = (x_mF**2).sum(1)[:, None] + sums.square_n - 2 * x_mF @ sums.x_nF.T
+        far_mn = np.sqrt(np.maximum(square_mn.astype(np.float32), 1e-12))
+        left = matern(far_mn) @ sums.weight_n + asked.drift @ sums.drift_2 + sums.level
+        for own in sums.own:
+            rows = np.flatnonzero(asked.place == own.place)
+            if len(rows):
+                left[rows] += own.left_over(asked.take(rows), far_mn[rows, own.columns])
+        return left
+
+    @cached_property
+    def sums(self) -> Sums:
+        """Return what does not depend on the runs asked for; made once."""
+        return Sums.of(self)
 
 
-def distance(a_nF: Tensor, b_mF: Tensor) -> Tensor:
+class Own(NamedTuple):
+    """What the training runs of one optimizer say of others of it."""
+
+    place: int
+    columns: slice
+    """Where they stand among the training runs, which are sorted by optimizer."""
+    weight: Array
+    drift_2: Array
+    level: float
+    cells_C2: Array
+    weight_C: Array
+
+    def left_over(self, asked: Features, far: Array) -> Array:
+        """Return the mean at runs asked for, in units of the residual."""
+        one_cell = (asked.sizes[:, None] == self.cells_C2).all(-1)
+        by_size = asked.drift @ self.drift_2 + one_cell @ self.weight_C
+        return matern(far / WIDER) @ self.weight + by_size + self.level
+
+
+class Sums(NamedTuple):
+    """Sums over the training runs, those of one optimizer side by side."""
+
+    length_F: Array
+    x_nF: Array
+    square_n: Array
+    weight_n: Array
+    drift_2: Array
+    level: float
+    own: list[Own]
+
+    @classmethod
+    def of(cls, process: Process) -> Self:
+        """Return the sums of a process."""
+        order = np.argsort(process.place, kind="stable")
+        known, solved = process.known.take(order), process.solved[order]
+        n_features = known.x.shape[1]
+        length_F = np.exp(process.logs[:n_features])
+        scale, own_scale, slope, level, cell, _ = np.exp(process.logs[n_features:])
+        own = []
+        for place in np.unique(known.place).tolist() if process.has_own else []:
+            at = np.flatnonzero(known.place == place)
+            columns = slice(int(at[0]), int(at[-1]) + 1)
+            mine = solved[columns]
+            cells, cell_of = np.unique(known.sizes[columns], axis=0, return_inverse=True)
+            own.append(
+                Own(
+                    place,
+                    columns,
+                    own_scale**2 * mine,
+                    slope**2 * (known.drift[columns].T @ mine),
+                    float(level**2 * mine.sum()),
+                    cells,
+                    np.bincount(cell_of.reshape(-1), cell**2 * mine, len(cells)),
+                )
+            )
+        x_nF = known.x / length_F
+        drift_2 = DRIFT**2 * (known.drift.T @ solved)
+        total = float(DRIFT**2 * solved.sum())
+        return cls(length_F, x_nF, (x_nF**2).sum(1), scale**2 * solved, drift_2, total, own)
+
+
+def kernel(a: Features, b: Features, logs: Array, *, has_own: bool) -> Array:
+    """Return the covariance (n, m) of two sets of runs, in units of the residual squared."""
+    xp = module_of(logs)
+    far = scaled_distance(a, b, logs)
+    scale, own_scale, slope, level, cell, _ = (xp.exp(log) for log in logs[a.x.shape[1] :])
+    drift = a.drift @ b.drift.T
+    shared = scale**2 * matern(far) + DRIFT**2 * (drift + 1)
+    if not has_own:
+        return shared
+    same = (a.place[:, None] == b.place) & (a.place >= 0)[:, None]
+    one_cell = (a.sizes[:, None] == b.sizes).all(-1)
+    own = own_scale**2 * matern(far / WIDER) + slope**2 * drift + level**2 + cell**2 * one_cell
+    return shared + own * same
+
+
+def scaled_distance(a: Features, b: Features, logs: Array) -> Array:
+    """Return how far runs are apart (n, m), in length scales."""
+    length = module_of(logs).exp(logs[: a.x.shape[1]])
+    return distance(a.x / length, b.x / length)
+
+
+def distance(a_nF: Array, b_mF: Array) -> Array:
     """Return Euclidean distances (n, m)."""
     square = (a_nF**2).sum(1)[:, None] + (b_mF**2).sum(1)[None] - 2 * a_nF @ b_mF.T
-    return square.clamp_min(1e-12).sqrt()
+    xp = module_of(square)
+    return xp.sqrt(xp.clip(square, 1e-12, None))
 
 
-def matern(far: Tensor) -> Tensor:
+def matern(far: Array) -> Array:
     """Return the Matern-5/2 correlation at distances in length scales."""
     scaled = math.sqrt(5) * far
-    return (1 + scaled + scaled**2 / 3) * torch.exp(-scaled)
-
-
-def fit_process(
-    inputs: tuple[Tensor, Tensor, Tensor],
-    residual_n: Tensor,
-    surface: Surface,
-    encoder: Encoder,
-    *,
-    seed: int,
-    iterations: int = ITERATIONS,
-    logs: Tensor | None = None,
-) -> Process:
-    """Return the process fitted to the law's residuals (nats) of the training runs.
-
-    Kernel numbers maximize the marginal likelihood of a seeded subset under log-normal priors;
-    `logs`, those of a process on the same fields, are taken as they are.
-    """
-    numbers, codes, law = inputs
-    process = Process(len(residual_n), Process.columns_of(encoder))
-    own = numbers[:, process.columns]
-    given = codes[:, process.columns] == 1
-    count = given.sum(0).clamp(min=1)
-    mean = (own * given).sum(0) / count
-    spread = (((own - mean) ** 2 * given).sum(0) / count).sqrt()
-    process.spread.copy_(torch.where(spread > 1e-6, spread, torch.ones_like(spread)))
-    sizes = torch.nan_to_num(law[:, :2])
-    process.low.copy_(sizes.amin(0))
-    process.high.copy_(sizes.amax(0))
-    process.unit.copy_(1.5 * residual_n.abs().median() + 1e-6)
-    with torch.no_grad():
-        known = process.features(numbers, codes, law, surface)
-    process.x.copy_(known.x)
-    process.drift.copy_(known.drift)
-    process.place.copy_(known.place)
-    process.typical.copy_(known.x[:, 2:].median(0).values)
-    y = residual_n.double() / process.unit
-    generator = torch.Generator().manual_seed(seed)
-    some = torch.randperm(len(y), generator=generator)[:SUBSET].sort().values
-    part = Features(*(column[some] for column in known))
-    start_logs = [START_LENGTH] * known.x.shape[1] + list(START_LOGS)
-    start = torch.tensor(start_logs, dtype=torch.float64)
-    # A fold in which a field no longer varies compares fewer numbers: it fits its own.
-    is_tuned = logs is None or len(logs) != len(start)
-    found = start if logs is None or is_tuned else logs
-    weight = torch.ones_like(y)
-    for i in range(ROUNDS + 1):
-        if i:
-            weight = weights(y, _factor(process, known, weight, found))
-        if is_tuned:
-            n = iterations if i == 0 else iterations // 2
-            found = _maximize(process, part, y[some], weight[some], found, start, n)
-    factor = _factor(process, known, weight, found)
-    process.logs.copy_(bounded(found))
-    process.solved.copy_(torch.cholesky_solve(y[:, None], factor)[:, 0])
-    return process
-
-
-def weights(y_n: Tensor, factor_nn: Tensor) -> Tensor:
-    """Return the expected precision of each run's Student-t noise (n,), given how far off it is.
-
-    `factor_nn` is the Cholesky factor of the covariance: leave-one-out residuals are exact.
-    """
-    inverse = torch.cholesky_inverse(factor_nn)
-    left_out = (inverse @ y_n) / inverse.diagonal()
-    size = left_out / (left_out.abs().median() / 0.6745)
-    return (STUDENT_T + 1) / (STUDENT_T + size**2)
-
-
-def bounded(logs: Tensor) -> Tensor:
-    """Return the kernel's numbers inside the range in which the factorization is safe."""
-    return torch.cat([logs[:-1].clamp(-5, 4), logs[-1:].clamp(-4, 4)])
-
-
-def _factor(process: Process, runs: Features, weight_n: Tensor, logs: Tensor) -> Tensor:
-    logs = bounded(logs)
-    noise = (2 * logs[-1]).exp() / weight_n + JITTER
-    factor: Tensor = torch.linalg.cholesky(process.kernel(runs, runs, logs) + torch.diag(noise))
-    return factor
-
-
-def _maximize(
-    process: Process,
-    runs: Features,
-    y_n: Tensor,
-    weight_n: Tensor,
-    first: Tensor,
-    centre: Tensor,
-    iterations: int,
-) -> Tensor:
-    logs = first.clone().requires_grad_(True)
-    n_features = runs.x.shape[1]
-    optimizer = torch.optim.LBFGS(
-        [logs], max_iter=iterations, history_size=20, line_search_fn="strong_wolfe"
-    )
-    spread = torch.full_like(first, LENGTH_SPREAD)
-    spread[n_features:] = SCALE_SPREAD
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        factor = _factor(process, runs, weight_n, logs)
-        solved = torch.cholesky_solve(y_n[:, None], factor)[:, 0]
-        prior = (((logs - centre) / spread) ** 2).sum() / 2
-        loss = y_n @ solved / 2 + factor.diagonal().log().sum() + prior
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        return loss
-
-    optimizer.step(closure)  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    return logs.detach()
+    return (1 + scaled + scaled**2 / 3) * module_of(far).exp(-scaled)

@@ -50,10 +50,10 @@ def told(read: Readings) -> tuple[Array, Array, Array]:
 
     Each (B,), nats.
     """
-    losses_MB = read.loss.numpy()
+    losses_MB = read.loss
     loss_B = losses_MB.mean(0)
-    spread_B = np.sqrt((read.scale.numpy() ** 2).mean(0) + losses_MB.var(0))
-    return loss_B, spread_B, np.maximum(loss_B - read.best.numpy(), 0.0)
+    spread_B = np.sqrt((read.scale**2).mean(0) + losses_MB.var(0))
+    return loss_B, spread_B, np.maximum(loss_B - read.best, 0.0)
 
 
 def error_scale(spread_B: Array, above_B: Array, factors: Mapping[str, float]) -> Array:

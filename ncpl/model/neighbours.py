@@ -76,7 +76,7 @@ def write_known(path: Path, families: Sequence[KnownRuns]) -> None:
 def read_known(path: Path, n_families: int) -> list[KnownRuns]:
     """Return the runs of each family. Raises BundleError if the file cannot be read."""
     try:
-        rows = pq.read_table(path).to_pylist()
+        rows = pq.ParquetFile(path).read().to_pylist()  # read_table loads much more
     except (OSError, pa.ArrowException) as error:
         raise BundleError(f"{path} cannot be read ({error}); train the bundle again") from error
     found = [KnownRuns([], [], []) for _ in range(n_families)]

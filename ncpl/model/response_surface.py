@@ -1,4 +1,4 @@
-"""The law inside the network: a Chinchilla baseline under a surface in learning rate and batch.
+"""The response surface: a Chinchilla law under a bowl in learning rate and batch.
 
     loss = a n^-alpha + b n^gamma D^-beta + c + exp(height) * Q(log lr - u, log batch - v)
     n    = N exp(-w max(0, log(d_ff / 4 d_model))^2)
@@ -11,21 +11,23 @@ corrections to the local coefficients (level, height, u, v and Q), so the form e
 D as its few global numbers do.
 
 Each optimizer has offsets of its own to level, height and u, drawn to zero: they are what carries
-over between its sizes.
+over between its sizes. How the surface is fitted: `train.response_surface`.
 
-Legend: B runs, K local coefficients, O optimizers, 6 law inputs (scaled logs of encoder.LAW_FIELDS,
-then the optimizer's place).
+Legend: B runs (or M members by B runs), K local coefficients, O optimizers.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Self
 
-import torch
-from torch import Tensor, nn
+import numpy as np
 
 from ncpl.laws.chinchilla import Chinchilla
+from ncpl.model.arrays import Array, integers, module_of
+from ncpl.model.inputs import BATCH, DATA, PLACE, RATE, RATIO, SIZE
 
 POWERS = tuple((i, j) for i in range(5) for j in range(5) if 2 <= i + j <= 4)
 LOCAL = ("level", "height", "u", "v", *(f"q{i}{j}" for i, j in POWERS))
@@ -34,215 +36,158 @@ CORRECTION_SCALE = (0.01, 0.2, 0.2, 0.2, *(0.004 / 2 ** (i + j - 2) for i, j in 
 """Size of one unit of the network's correction to each local coefficient."""
 # Start: a Chinchilla law with the exponents of the public fits, in the table's coordinates.
 START_BASE = (0.15, math.log(0.13), -1.25, math.log(0.33), 0.9, 0.0, math.log(0.3))
-FLOORS = (0.6, 0.9, 1.2, 1.5, 1.8)
-"""Starts of c, nats, that `choose_floor` tries: runs of few sizes say little about it, and it
-decides how the law goes on beyond the largest."""
 # Start: the published Step Law (arXiv 2503.04715), lr ~ N^-0.713 D^0.307, batch ~ D^0.571, over a
 # round bowl; rows height, u, v; columns 1, log N, log D in the table's coordinates.
 START_AFFINE = ((0.0, 0.0, 0.0), (0.0, -0.713, 0.307), (0.0, 0.0, 0.571))
+START_POWERS = tuple(0.02 if power in ((2, 0), (0, 2)) else 0.0 for power in POWERS)
 OFFSET_SCALE = (0.02, 0.3, 0.3)
 """Size of one unit of an optimizer's offset to level (nats), height and u (logs)."""
-OFFSET_PENALTY = 2e-5
-"""Price of a squared unit of offset."""
 REACH = 3.0
 """Distance to the optimum, in logs, that distances bend towards."""
 MARGIN = 0.5
 """How far beyond the distances of training runs, in logs, the bowl still rises."""
 SINK = 0.02
 """Most that the bowl takes from the level, nats at a height of one."""
-MIN_KEPT = 200
-"""Runs a law of which sizes are left out must keep."""
-START_POWERS = tuple(0.02 if power in ((2, 0), (0, 2)) else 0.0 for power in POWERS)
 
 
-class Surface(nn.Module):
-    """The global numbers of the law."""
+@dataclass(frozen=True)
+class Surface:
+    """The global numbers of the surface."""
 
-    start: Tensor
-    ffn_range: Tensor
-    nearest: Tensor
-    farthest: Tensor
-    lowest: Tensor
+    base: Array
+    """(7,) log of the model term and its exponent, of the data term and its exponent; c; gamma;
+    log w."""
+    affine: Array
+    """(3, 3) rows height, u, v; columns 1, log N, log D."""
+    powers: Array
+    """Coefficients of Q, by POWERS."""
+    offsets: Array
+    """(O, 3) of each optimizer, in units of OFFSET_SCALE."""
+    start: Array
+    """(7,) what `base` is drawn to."""
+    ffn_range: Array
+    """(2,) scaled feed-forward ratios beyond which the discount stays as it is at the border."""
+    nearest: Array
+    """(2,) smallest distances of training runs to the best learning rate and batch."""
+    farthest: Array
+    """(2,) largest ones."""
+    lowest: Array
+    """What the best tenth of training runs lies above the level, nats: where the bowl has its
+    bottom is not always known, since no run need have been there."""
 
-    def __init__(self, n_optimizers: int) -> None:
-        super().__init__()
-        self.n_optimizers = n_optimizers
-        self.register_buffer("start", torch.tensor(START_BASE))
-        self.register_buffer("ffn_range", torch.tensor([-torch.inf, torch.inf]))
-        """Scaled feed-forward ratios beyond which the discount stays as it is at the border."""
-        self.register_buffer("nearest", torch.full((2,), -torch.inf))
-        self.register_buffer("farthest", torch.full((2,), torch.inf))
-        """Smallest and largest distances of training runs to the best learning rate and batch."""
-        self.register_buffer("lowest", torch.tensor(0.0))
-        """What the best tenth of training runs lies above the level, nats: where the bowl has its
-        bottom is not always known, since no run need have been there."""
-        self.base = nn.Parameter(torch.tensor(START_BASE))
-        """Log of the model term and its exponent, of the data term and its exponent; c; gamma;
-        log w."""
-        self.affine = nn.Parameter(torch.tensor(START_AFFINE))
-        self.powers = nn.Parameter(torch.tensor(START_POWERS))
-        self.offsets = nn.Parameter(torch.zeros(n_optimizers, len(OFFSET_SCALE)))
+    @classmethod
+    def initial(cls, n_optimizers: int) -> Self:
+        """Return the surface a fit begins with, in single precision."""
+        base, affine, powers = (
+            np.array(values, dtype=np.float32)
+            for values in (START_BASE, START_AFFINE, START_POWERS)
+        )
+        offsets = np.zeros((n_optimizers, len(OFFSET_SCALE)), dtype=np.float32)
+        ffn_range = np.array([-np.inf, np.inf], dtype=np.float32)
+        nearest, farthest = (np.full(2, sign * np.inf, dtype=np.float32) for sign in (-1, 1))
+        lowest = np.zeros((), dtype=np.float32)
+        return cls(base, affine, powers, offsets, base.copy(), ffn_range, nearest, farthest, lowest)
 
-    @torch.no_grad()
-    def flatten_to(self, law: Chinchilla) -> None:
-        """Make this the plain law: no interaction, no discount, no bowl."""
+    @classmethod
+    def of_state(cls, state: Mapping[str, Array]) -> Self:
+        """Return the surface of named arrays. Raises KeyError where one is missing."""
+        return cls(**{field.name: state[field.name] for field in fields(cls)})
+
+    def state(self) -> dict[str, Array]:
+        """Return every array by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def map(self, change: Callable[[Array], Array]) -> Self:
+        """Return the surface with each array changed."""
+        return self.of_state({name: change(array) for name, array in self.state().items()})
+
+    @property
+    def n_optimizers(self) -> int:
+        """Return how many optimizers it knows."""
+        return len(self.offsets)
+
+    def flattened(self, law: Chinchilla) -> Self:
+        """Return the plain law as a surface: no interaction, no discount, no bowl."""
+        xp = module_of(self.base)
         model = math.log(law.a * 250**-law.alpha), math.log(law.alpha)
         data = math.log(law.b * 15**-law.beta), math.log(law.beta)
-        self.base.copy_(torch.tensor([*model, *data, law.c, 0.0, -30.0]))
-        for values in (self.affine, self.powers, self.offsets, self.lowest):
-            values.zero_()
+        base = xp.asarray([*model, *data, law.c, 0.0, -30.0], dtype=self.base.dtype)
+        zeros = {
+            name: xp.zeros_like(getattr(self, name))
+            for name in ("affine", "powers", "offsets", "lowest")
+        }
+        return replace(self, base=base, **zeros)
 
-    def effective_size(self, law_B6: Tensor) -> Tensor:
+    def effective_size(self, law_B6: Array) -> Array:
         """Return scaled log n (B): log N less the discount for wide feed-forward layers."""
-        ratio = torch.nan_to_num(law_B6[:, 4])
-        excess = ratio.clamp(self.ffn_range[0], self.ffn_range[1]).clamp(min=0)
-        return law_B6[:, 0] - self.base[6].exp() * excess**2
+        xp = module_of(law_B6)
+        ratio = xp.nan_to_num(law_B6[..., RATIO])
+        excess = xp.maximum(xp.minimum(ratio, self.ffn_range[1]), self.ffn_range[0])
+        return law_B6[..., SIZE] - xp.exp(self.base[6]) * xp.clip(excess, 0.0, None) ** 2
 
-    def level(self, n: Tensor, d: Tensor) -> Tensor:
+    def level(self, n: Array, d: Array) -> Array:
         """Return the loss at the best learning rate and batch size (B) at scaled sizes and data."""
-        model, alpha, data, beta, c, gamma = self.base[:6].unbind()
-        return (model - alpha.exp() * n).exp() + (data - beta.exp() * d + gamma * n).exp() + c
+        xp = module_of(n)
+        model, alpha, data, beta, c, gamma = (self.base[i] for i in range(6))
+        return xp.exp(model - xp.exp(alpha) * n) + xp.exp(data - xp.exp(beta) * d + gamma * n) + c
 
-    def coefficients(self, law_B6: Tensor) -> Tensor:
+    def coefficients(self, law_B6: Array) -> Array:
         """Return the local coefficients (B, K) at each run's size and data."""
-        n, d = self.effective_size(law_B6), law_B6[:, 1]
-        affine = torch.stack([torch.ones_like(n), n, d], dim=1) @ self.affine.T
-        level, height, u = (self.offsets_of(law_B6[:, 5]) * affine.new_tensor(OFFSET_SCALE)).T
-        shift = torch.stack([height, u, torch.zeros_like(u)], dim=1)
-        powers = self.powers.expand(len(law_B6), -1)
-        return torch.cat([(self.level(n, d) + level)[:, None], affine + shift, powers], dim=1)
+        xp = module_of(law_B6)
+        n, d = self.effective_size(law_B6), law_B6[..., DATA]
+        level, height, u = self.offsets_of(law_B6[..., PLACE])
+        affine = xp.stack([xp.ones_like(n), n, d], axis=-1) @ self.affine.T
+        first = [self.level(n, d) + level, affine[..., 0] + height, affine[..., 1] + u]
+        powers = xp.broadcast_to(self.powers, (*n.shape, len(POWERS)))
+        own = xp.stack([*first, affine[..., 2]], axis=-1)
+        return xp.concatenate([own, powers], axis=-1)
 
-    def offsets_of(self, place_B: Tensor) -> Tensor:
-        """Return each run's offsets (B, 3); zero for an optimizer training has not seen."""
-        table = nn.functional.pad(self.offsets, (0, 0, 0, 1))  # the last row: unknown
-        return table[torch.nan_to_num(place_B, nan=float(self.n_optimizers)).long()]
+    def offsets_of(self, place_B: Array) -> tuple[Array, Array, Array]:
+        """Return each run's offsets to level, height and u (B); zero for an unknown optimizer."""
+        xp = module_of(place_B)
+        table = xp.concatenate([self.offsets, xp.zeros_like(self.offsets[:1])], axis=0)
+        own = table[integers(xp.nan_to_num(place_B, nan=float(self.n_optimizers)))]
+        level, height, u = (own[..., i] * scale for i, scale in enumerate(OFFSET_SCALE))
+        return level, height, u
 
-    def value(self, coefficients_BK: Tensor, law_B6: Tensor, *, stops: bool = True) -> Tensor:
+    def value(self, coefficients_BK: Array, law_B6: Array, *, stops: bool = True) -> Array:
         """Return losses (B), nats. A missing learning rate or batch counts as the best one.
 
         A quartic runs away where no run lies: distances bend towards REACH, and beyond those of the
         training runs they end within MARGIN; with `stops` what the bowl takes from the level ends
         at SINK.
         """
+        xp = module_of(law_B6)
         away_B2 = distances(coefficients_BK, law_B6)
-        seen_B2 = torch.minimum(torch.maximum(away_B2, self.nearest), self.farthest)
-        beyond_B2 = MARGIN * torch.tanh((away_B2 - seen_B2) / MARGIN)
-        x, y = (REACH * torch.tanh((seen_B2 + beyond_B2) / REACH)).unbind(1)
-        terms = torch.stack([x**i * y**j for i, j in POWERS], dim=1)
-        bowl = (coefficients_BK[:, 4:] * terms).sum(1)
+        seen_B2 = xp.minimum(xp.maximum(away_B2, self.nearest), self.farthest)
+        beyond_B2 = MARGIN * xp.tanh((away_B2 - seen_B2) / MARGIN)
+        bent_B2 = REACH * xp.tanh((seen_B2 + beyond_B2) / REACH)
+        x, y = (powers_of(bent_B2[..., i]) for i in (0, 1))
+        bowl = sum(coefficients_BK[..., 4 + k] * x[i] * y[j] for k, (i, j) in enumerate(POWERS))
         if stops:
-            bowl = torch.where(bowl > 0, bowl, SINK * torch.expm1(bowl.clamp(max=0) / SINK))
-        return coefficients_BK[:, 0] + coefficients_BK[:, 1].exp() * bowl
+            bowl = xp.where(bowl > 0, bowl, SINK * xp.expm1(xp.clip(bowl, None, 0.0) / SINK))
+        return coefficients_BK[..., 0] + xp.exp(coefficients_BK[..., 1]) * bowl
 
-    @torch.no_grad()
-    def set_seen(self, law_B6: Tensor, loss_B: Tensor) -> None:
-        """Keep where the training runs lie about the optimum and above its level."""
+    def set_seen(self, law_B6: Array, loss_B: Array) -> Self:
+        """Return the surface that knows where these training runs lie: distances and level."""
+        xp = module_of(law_B6)
         coefficients_BK = self.coefficients(law_B6)
         away_B2 = distances(coefficients_BK, law_B6)
-        self.nearest.copy_(away_B2.amin(0))
-        self.farthest.copy_(away_B2.amax(0))
-        self.lowest.copy_((loss_B - coefficients_BK[:, 0]).quantile(0.1))
-
-    def penalty(self) -> Tensor:
-        """Return the squared distance to the start values."""
-        device, dtype = self.base.device, self.base.dtype
-        pairs = (
-            (self.base, self.start),
-            (self.affine, torch.tensor(START_AFFINE, device=device, dtype=dtype)),
-            (self.powers, torch.tensor(START_POWERS, device=device, dtype=dtype)),
+        return replace(
+            self,
+            nearest=xp.amin(away_B2, axis=0),
+            farthest=xp.amax(away_B2, axis=0),
+            lowest=xp.quantile(loss_B - coefficients_BK[:, 0], 0.1),
         )
-        return torch.stack([((value - start) ** 2).sum() for value, start in pairs]).sum()
 
 
-def distances(coefficients_BK: Tensor, law_B6: Tensor) -> Tensor:
+def distances(coefficients_BK: Array, law_B6: Array) -> Array:
     """Return log lr - u and log batch - v (B, 2); zero where the configuration does not say."""
-    return torch.nan_to_num(law_B6[:, 2:4] - coefficients_BK[:, 2:4])
+    own = law_B6[..., RATE : BATCH + 1]
+    return module_of(law_B6).nan_to_num(own - coefficients_BK[..., 2:4])
 
 
-def fit_surface(
-    law_B6: Tensor,
-    loss_B: Tensor,
-    *,
-    delta: float,
-    penalty: float,
-    margin: float,
-    n_optimizers: int,
-    floor: float = START_BASE[4],
-    iterations: int = 400,
-) -> Surface:
-    """Return the surface of `n_optimizers` fitted to losses (nats) by L-BFGS in double precision.
-
-    Pseudo-Huber loss with threshold `delta` nats. The feed-forward ratio counts up to `margin`
-    outside its range in these runs. c starts at `floor` and is drawn to it. Deterministic.
-    """
-    surface = Surface(n_optimizers).double()
-    with torch.no_grad():
-        surface.start[4] = surface.base[4] = floor
-    law_B6, loss_B = law_B6.double(), loss_B.double()
-    ratio = torch.nan_to_num(law_B6[:, 4])
-    surface.ffn_range.copy_(torch.stack([ratio.min() - margin, ratio.max() + margin]))
-    # Where the bowl stops there is no slope: it is fitted without the stop, then with it.
-    for stops in (False, True):
-        _descend(surface, law_B6, loss_B, delta, penalty, iterations, stops=stops)
-    surface.set_seen(law_B6, loss_B)
-    return surface.float()
-
-
-def _descend(
-    surface: Surface,
-    law_B6: Tensor,
-    loss_B: Tensor,
-    delta: float,
-    penalty: float,
-    iterations: int,
-    *,
-    stops: bool,
-) -> None:
-    optimizer = torch.optim.LBFGS(
-        surface.parameters(),
-        max_iter=iterations,
-        history_size=50,
-        line_search_fn="strong_wolfe",
-        tolerance_change=1e-12,
-    )
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        value = surface.value(surface.coefficients(law_B6), law_B6, stops=stops)
-        pull = penalty * surface.penalty() + OFFSET_PENALTY * surface.offsets.square().sum()
-        loss = pseudo_huber(value - loss_B, delta).mean() + pull
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        return loss
-
-    optimizer.step(closure)  # type: ignore[no-untyped-call]  # torch leaves it untyped
-
-
-def choose_floor(law_B6: Tensor, loss_B: Tensor, **settings: Any) -> float:
-    """Return the start of c under which the law best predicts the largest sizes, left out.
-
-    The largest size, then the two largest, are left out and predicted by a law fitted to the rest
-    (`settings` as for `fit_surface`); the score is the mean absolute error plus the absolute bias,
-    since it is the bias that grows with the distance. The usual start stays unless another one
-    scores better by more than a tenth: small differences say nothing. With one size there is
-    nothing to choose by.
-    """
-    sizes = torch.unique(law_B6[:, 0])
-    scores = dict.fromkeys(FLOORS, 0.0)
-    for first_out in sizes[1:][-2:]:
-        left_out = law_B6[:, 0] >= first_out
-        if (~left_out).sum() < MIN_KEPT:
-            continue
-        for floor in FLOORS:
-            surface = fit_surface(law_B6[~left_out], loss_B[~left_out], floor=floor, **settings)
-            with torch.no_grad():
-                law = surface.value(surface.coefficients(law_B6[left_out]), law_B6[left_out])
-            error = law - loss_B[left_out]
-            scores[floor] += float(error.abs().mean() + error.mean().abs())
-    best = min(FLOORS, key=scores.__getitem__)
-    usual = START_BASE[4]
-    return best if scores[best] < 0.9 * scores[usual] else usual
-
-
-def pseudo_huber(error: Tensor, delta: float) -> Tensor:
-    """Return a loss quadratic below `delta` and linear above, with slope 1."""
-    return delta * (torch.sqrt(1 + (error / delta) ** 2) - 1)
+def powers_of(x: Array) -> list[Array]:
+    """Return the powers 0 to 4 of numbers."""
+    square = x * x
+    return [module_of(x).ones_like(x), x, square, square * x, square * square]

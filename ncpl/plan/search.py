@@ -216,4 +216,4 @@ def tied(losses_MB: Array, best_M1: Array) -> npt.NDArray[np.bool_]:
 def member_losses(fit: Fit, configs: Sequence[Config]) -> Array:
     """Return every member's predicted losses (M, B), nats."""
     encoded = fit.encoder.encode_rows([derive(config) for config in configs])
-    return np.asarray(fit.read(encoded).loss.numpy())
+    return np.asarray(fit.read(encoded).loss)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import shutil
@@ -119,13 +120,14 @@ def _fit(
     name = train.family[0][0]
     bar = _bar(config, name) if progress else None
 
-    def on_step(member: int, step: int, loss: float) -> None:
+    def on_step(step: int, errors: list[float]) -> None:
+        error = sum(errors) / len(errors)
         if bar is not None:
             bar.update(1)
         if step % 20 == 0:
             if bar is not None:
-                bar.set_postfix_str(f"member {member + 1}, error {loss:.4f}")
-            log.debug("member %d step %d: mean error %.4f nats", member + 1, step, loss)
+                bar.set_postfix_str(f"{len(errors)} members, error {error:.4f}")
+            log.debug("step %d: mean error %.4f nats", step, error)
 
     try:
         fit = fit_family(
@@ -142,12 +144,12 @@ def _fit(
     finally:
         if bar is not None:
             bar.close()
-    fit.calibration = excess_of_open(train)
+    calibration = excess_of_open(train)
     in_time = deadline is None or time.monotonic() < deadline
     if config.calibration_folds and in_time:
         log.info("%s: measuring interval widths on left-out training groups", name)
-        fit.calibration |= calibrate(fit, train, config, seed=seed)
-    return fit
+        calibration |= calibrate(fit, train, config, seed=seed)
+    return dataclasses.replace(fit, calibration=calibration)
 
 
 def rescore(bundle: Bundle, snapshot: Snapshot, runs: Runs) -> None:
@@ -163,4 +165,4 @@ def rescore(bundle: Bundle, snapshot: Snapshot, runs: Runs) -> None:
 def _bar(config: FitConfig, name: str) -> Any:
     from tqdm import tqdm
 
-    return tqdm(total=config.members * config.steps, desc=name, unit="step", leave=False)
+    return tqdm(total=config.steps, desc=name, unit="step", leave=False)

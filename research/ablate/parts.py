@@ -184,7 +184,7 @@ def _errors(
 
 def _missed(fit: Fit, runs: Runs) -> list[float]:
     rows = [derive(config) for config in runs.configs]
-    loss_B = fit.read(fit.encoder.encode_rows(rows)).loss.mean(0).numpy()
+    loss_B = fit.read(fit.encoder.encode_rows(rows)).loss.mean(0)
     return list(np.abs(loss_B - runs.loss))
 
 

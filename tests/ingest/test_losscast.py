@@ -31,8 +31,15 @@ def read_bundled(origin: object) -> dict[str, Run]:
 
 
 @pytest.fixture(scope="module")
-def runs() -> dict[str, Run]:
+def every_run() -> dict[str, Run]:
     return read_bundled(SHIPPED)
+
+
+@pytest.fixture(scope="module")
+def runs(every_run: dict[str, Run]) -> dict[str, Run]:
+    """The runs of the first file; the second holds Marin runs of the largest models."""
+    ood = bench.SHIPPED_OOD.name
+    return {run_id: run for run_id, run in every_run.items() if run.file != ood}
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +58,14 @@ def excerpt(fixtures: Path) -> dict[str, Run]:
 
 def study_of(run: Run) -> str:
     return run.same_as[0].split("/")[0] if run.same_as else "nanochat"
+
+
+def test_248_marin_runs_complete_the_held_out_part(every_run: dict[str, Run]) -> None:
+    """Two sizes, 89 without a loss elsewhere; a muon run of 1.2B stops at half of its steps."""
+    ood = [run for run in every_run.values() if run.file == bench.SHIPPED_OOD.name]
+    assert Counter(run.params_non_embedding for run in ood).keys() == {536_870_912, 1_207_959_552}
+    assert len(ood) == 248
+    assert Counter(run.status for run in ood) == {"finished": 246, "truncated": 2}
 
 
 def test_5168_runs_and_368187_points(runs: dict[str, Run]) -> None:
@@ -165,8 +180,8 @@ def test_no_repaired_or_recovered_value_contradicts_the_owner(
 def test_hidden_hyperparameters_are_recovered_for_98_percent() -> None:
     assert HIDDEN is not None
     table = read_table(HIDDEN)
-    assert len(table) == 1506
-    assert Counter(len(fits) for fits in table.values()) == {1: 1478, 0: 28}
+    assert len(table) == 1686
+    assert Counter(len(fits) for fits in table.values()) == {1: 1658, 0: 28}
 
 
 def test_the_shipped_table_is_what_the_search_finds() -> None:
@@ -448,9 +463,9 @@ def test_coverage_of_the_published_marin_split(run_command: Runner, tmp_path: Pa
     for name in ("marin", "steplaw", "losscast"):
         result = run_command(main, "ingest", name, "--offline", *folder)
         assert result.exit_code == 0
-    assert "5,168 added, 0 updated, 0 unchanged, 0 rejected" in result.stdout
+    assert "5,416 added, 0 updated, 0 unchanged, 0 rejected" in result.stdout
     again = run_command(main, "ingest", "losscast", "--offline", *folder)
-    assert "0 added, 0 updated, 5,168 unchanged, 0 rejected" in again.stdout
+    assert "0 added, 0 updated, 5,416 unchanged, 0 rejected" in again.stdout
     sql = (
         "select split, count(*) n, count(final_loss) losses from splits join runs using (run_id) "
         "where final_loss_metric like 'eval/%' group by 1 order by 1"
@@ -458,6 +473,6 @@ def test_coverage_of_the_published_marin_split(run_command: Runner, tmp_path: Pa
     found = json.loads(run_command(main, "query", sql, "--format", "json", *folder).stdout)
     assert [(r["split"], r["n"], r["losses"]) for r in found] == [
         ("id", 426, 426),
-        ("ood", 327, 326),
+        ("ood", 415, 415),
         ("train", 1708, 1708),
     ]

@@ -1,23 +1,19 @@
 """The Gaussian process, the risk law and the runs beside a prediction."""
 
-import copy
 import dataclasses
 
 import numpy as np
 import pytest
-import torch
 
 import ncpl
 from ncpl.data.snapshot import Runs
 from ncpl.model.bundle import Bundle
-from ncpl.model.divergence import MIN_DIVERGED, fit_risk
-from ncpl.model.ensemble import Fit, tensors_of
-from ncpl.model.gaussian_process import Features, fit_process
-from ncpl.model.network import sized
-from ncpl.model.process_mean import ProcessMean
+from ncpl.model.ensemble import Fit
+from ncpl.model.gaussian_process import kernel
+from ncpl.model.inputs import SIZE, Inputs
+from ncpl.train.divergence import MIN_DIVERGED, fit_risk
 from ncpl.train.fit import fit_family, level_carries
-
-Inputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+from ncpl.train.gaussian_process import fit_process
 
 
 @pytest.fixture
@@ -26,8 +22,7 @@ def fit(bundle: Bundle) -> Fit:
 
 
 def inputs_of(fit: Fit, runs: Runs) -> Inputs:
-    numbers, codes, law = tensors_of(fit.encoder.encode(runs.configs))
-    return numbers, codes, sized(law)
+    return Inputs.of(fit.encoder.encode(runs.configs))
 
 
 def test_it_explains_what_the_law_leaves_over(fit: Fit, runs: Runs) -> None:
@@ -36,9 +31,8 @@ def test_it_explains_what_the_law_leaves_over(fit: Fit, runs: Runs) -> None:
     for part, share in (("train", 0.6), ("id", 0.95)):
         some = runs.where(split=part)
         inputs = inputs_of(fit, some)
-        with torch.no_grad():
-            law = fit.surface.value(fit.surface.coefficients(inputs[2]), inputs[2]).numpy()
-        both = law + ProcessMean(fit.process)(inputs, fit.surface).numpy()
+        law = fit.surface.value(fit.surface.coefficients(inputs.law), inputs.law)
+        both = law + fit.process.mean(inputs, fit.surface)
         assert np.abs(both - some.loss).mean() < share * np.abs(law - some.loss).mean()
 
 
@@ -47,28 +41,28 @@ def test_beyond_the_trained_sizes_it_says_what_it_says_at_the_border(fit: Fit, r
     config = runs.where(split="ood").configs[0]
     known = {k: v for k, v in config.items() if k not in ("n_layers", "d_model", "d_ff")}
     rows = [known | {"params_non_embedding": n} for n in (5e9, 5e10)]
-    x = fit.process.features(*inputs_of(fit, dataclasses.replace(
+    x = fit.process.features(inputs_of(fit, dataclasses.replace(
         runs.take(np.arange(len(runs)) < 2), configs=rows)), fit.surface).x  # fmt: skip
     assert x[0, 0] == x[1, 0] == fit.process.high[0]
 
 
 def test_beyond_the_largest_size_only_differences_may_be_carried(fit: Fit, runs: Runs) -> None:
     """Then it says nothing of a typical run there, and of others how they differ from it."""
-    process = copy.deepcopy(fit.process)
+    process = fit.process
     assert process is not None
+    process = dataclasses.replace(process, carries_level=np.array(True))
     inside, beyond = (inputs_of(fit, runs.where(split=split)) for split in ("id", "ood"))
-    carried = [ProcessMean(process)(some, fit.surface) for some in (inside, beyond)]
-    process.carries_level.fill_(False)
-    kept = [ProcessMean(process)(some, fit.surface) for some in (inside, beyond)]
-    assert torch.equal(carried[0], kept[0])
+    carried = [process.mean(some, fit.surface) for some in (inside, beyond)]
+    process = dataclasses.replace(process, carries_level=np.array(False))
+    kept = [process.mean(some, fit.surface) for some in (inside, beyond)]
+    assert np.array_equal(carried[0], kept[0])
     level = carried[1] - kept[1]
-    asked = process.features(*beyond, fit.surface)
+    asked = process.features(beyond, fit.surface)
     for place in range(0, len(level), 97):  # the level depends on size and data at the border only
         same = (asked.drift == asked.drift[place]).all(1)
         assert level[same].std() < 1e-6
-    process.typical.copy_(asked.x[0, 2:])
-    first = (beyond[0][:1], beyond[1][:1], beyond[2][:1])
-    assert ProcessMean(process)(first, fit.surface).abs() < 1e-9
+    process = dataclasses.replace(process, typical=asked.x[0, 2:])
+    assert abs(process.mean(beyond.take(slice(1)), fit.surface)[0]) < 1e-9
 
 
 @pytest.mark.slow
@@ -83,30 +77,27 @@ def test_whether_the_level_is_carried_is_chosen_by_left_out_sizes(fit: Fit, runs
         "floor": 0.9,
         "seed": 0,
     }
-    inputs, target = inputs_of(fit, train), torch.from_numpy(train.loss).float()
+    inputs, target = inputs_of(fit, train), train.loss.astype(np.float32)
     assert not level_carries(inputs, target, fit.encoder, **settings)
-    few = inputs[2][:, 0] <= inputs[2][:, 0].unique()[1]
-    two_sizes = tuple(t[few] for t in inputs)
-    assert level_carries(two_sizes, target[few], fit.encoder, **settings)
+    few = inputs.law[:, SIZE] <= np.unique(inputs.law[:, SIZE])[1]
+    assert level_carries(inputs.take(few), target[few], fit.encoder, **settings)
 
 
 def test_runs_of_one_cell_share_what_no_other_cell_knows(fit: Fit, runs: Runs) -> None:
     """Nor does one beyond the border, although the rest of the kernel sees it at the border."""
     assert fit.process is not None
     assert not fit.process.has_own
-    process = copy.deepcopy(fit.process)
-    process.place[0] = 1  # as if one run had another optimizer
     config = runs.where(split="train").configs[0]
     n = max(fit.encoder.ranges["params_non_embedding"])
     known = {k: v for k, v in config.items() if k not in ("n_layers", "d_model", "d_ff")}
     rows = [known | {"params_non_embedding": size} for size in (n, n, n * 2, n * 0.9)]
     some = dataclasses.replace(runs.take(np.arange(len(runs)) < 4), configs=rows)
-    asked = process.features(*inputs_of(fit, some), fit.surface)
+    asked = fit.process.features(inputs_of(fit, some), fit.surface)
     with_cell, without = (
-        process.kernel(asked, asked, torch.cat([process.logs[:-2], log[None], process.logs[-1:]]))
-        for log in torch.tensor([0.0, -50.0], dtype=torch.float64)
+        kernel(asked, asked, np.r_[fit.process.logs[:-2], log, fit.process.logs[-1]], has_own=True)
+        for log in (0.0, -50.0)
     )
-    shared = (with_cell - without).round(decimals=6)
+    shared = (with_cell - without).round(6)
     assert shared[0].tolist() == [1.0, 1.0, 0.0, 0.0]
     assert (asked.drift[0] == asked.drift[2]).all()
 
@@ -114,12 +105,12 @@ def test_runs_of_one_cell_share_what_no_other_cell_knows(fit: Fit, runs: Runs) -
 def test_the_same_runs_give_the_same_process(fit: Fit, runs: Runs) -> None:
     train = runs.where(split="train").take(np.arange(1517) % 5 == 0)
     inputs = inputs_of(fit, train)
-    residual = torch.from_numpy(train.loss).float() * 0.01
+    residual = train.loss.astype(np.float32) * 0.01
     a, b = (
         fit_process(inputs, residual, fit.surface, fit.encoder, seed=3, iterations=4)
         for _ in range(2)
     )
-    assert torch.equal(a.solved, b.solved)
+    assert np.array_equal(a.solved, b.solved)
 
 
 def test_given_numbers_of_the_kernel_are_taken_and_only_the_runs_are_solved_for(
@@ -129,12 +120,12 @@ def test_given_numbers_of_the_kernel_are_taken_and_only_the_runs_are_solved_for(
     assert fit.process is not None
     train = runs.where(split="train").take(np.arange(1517) % 5 == 0)
     inputs = inputs_of(fit, train)
-    residual = torch.from_numpy(train.loss).float() * 0.01
+    residual = train.loss.astype(np.float32) * 0.01
     given = fit.process.logs
     process = fit_process(inputs, residual, fit.surface, fit.encoder, seed=3, logs=given)
-    assert torch.equal(process.logs, given)
-    missed = (ProcessMean(process)(inputs, fit.surface) - residual).abs().mean()
-    assert missed < 0.2 * (residual - residual.mean()).abs().mean()
+    assert np.array_equal(process.logs, given)
+    missed = np.abs(process.mean(inputs, fit.surface) - residual).mean()
+    assert missed < 0.2 * np.abs(residual - residual.mean()).mean()
     process = fit_process(
         inputs, residual, fit.surface, fit.encoder, seed=3, iterations=1, logs=given[1:]
     )
@@ -149,13 +140,13 @@ def test_what_it_says_is_the_whole_covariance_times_what_it_solved_for(source: s
     assert process is not None
     assert process.has_own == (source == "marin")
     known = process.known
-    asked = Features(*(column[::7] for column in known))
+    asked = known.take(slice(None, None, 7))
     moved = asked._replace(x=asked.x + 0.1, sizes=asked.sizes + 0.1)
-    unseen = asked._replace(place=torch.where(asked.place == 0, -1, asked.place))
+    unseen = asked._replace(place=np.where(asked.place == 0, -1, asked.place))
     for some in (asked, moved, unseen):
-        whole = process.kernel(some, known, process.logs) @ process.solved
-        said = ProcessMean(process).left_over(some)
-        assert (said - whole).abs().max() * process.unit < 5e-6  # nats
+        whole = kernel(some, known, process.logs, has_own=process.has_own) @ process.solved
+        said = process.left_over(some)
+        assert np.abs(said - whole).max() * process.unit < 5e-6  # nats
 
 
 def test_a_training_run_is_its_own_nearest(bundle: Bundle, runs: Runs) -> None:
@@ -179,7 +170,7 @@ def test_no_run_is_near_a_far_larger_model() -> None:
 
 def test_too_few_diverged_runs_say_nothing(bundle: Bundle, fit: Fit, runs: Runs) -> None:
     inputs = inputs_of(fit, runs.where(split="train"))
-    label = torch.zeros(1517)
+    label = np.zeros(1517)
     label[: MIN_DIVERGED - 1] = 1
     assert fit.process is not None
     assert fit_risk(inputs, label, fit.process, fit.surface) is None
