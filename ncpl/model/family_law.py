@@ -27,6 +27,10 @@ RATE_REFERENCE = 2e-3
 KNEE = 1.5
 """Distance from the best learning rate or batch, in log units, beyond which loss grows in
 proportion to the distance and no longer to its square."""
+LEAST_OFF_HABIT = 0.5
+"""Distance from its rule, in log learning rate, up to which a run follows it."""
+STEEPEST_HABIT = -1.2
+"""Least slope of a rule in size or data; rates that rise with them are hardly ever meant."""
 USUAL_N, USUAL_D, USUAL_BATCH = -0.4, 0.05, 0.3
 """How the best learning rate usually goes with size, data and batch, in logs."""
 LEAST_OF_HABIT, LEAST_RANGE_OF_HABIT, SPREAD_OF_HABIT = 4, 0.3, 0.15
@@ -115,10 +119,12 @@ class Design:
         rate = logs(rows, "learning_rate", RATE_REFERENCE)
         batch = logs(rows, "batch_tokens", BATCH_REFERENCE)
         n, d = np.log(size / N_REFERENCE), np.log(data / D_REFERENCE)
-        if effects.habit is not None:  # what the family usually takes counts as well chosen
+        has_rate = np.isfinite(rate)
+        if effects.habit is not None:  # what follows the family's own rule counts as well chosen
             level, per_n, per_d = effects.habit
-            rate = rate - (level + per_n * n + per_d * d) + USUAL_N * n + USUAL_D * d
-            rate = rate + USUAL_BATCH * np.nan_to_num(batch)
+            off = rate - (level + per_n * n + per_d * d)
+            rate = off + USUAL_N * n + USUAL_D * d + USUAL_BATCH * np.nan_to_num(batch)
+            has_rate &= np.abs(np.nan_to_num(off)) > LEAST_OFF_HABIT
         experts = np.nan_to_num(logs(rows, "n_experts", 1.0))
         width, depth = logs(rows, "d_model", 1.0), logs(rows, "n_layers", 1.0)
         slopes = np.column_stack(
@@ -141,7 +147,7 @@ class Design:
             n,
             d,
             np.nan_to_num(rate),
-            np.isfinite(rate).astype(np.float64),
+            has_rate.astype(np.float64),
             np.nan_to_num(batch),
             np.isfinite(batch).astype(np.float64),
             slopes,
@@ -182,7 +188,8 @@ def habit_of(rows: Sequence[Config]) -> tuple[float, float, float] | None:
                 tuple(slopes) if len(slopes) == 2
                 else (slopes[0] * (columns[0] is not d), slopes[0] * (columns[0] is not n))
             )  # fmt: skip
-            best = (spread, (float(found[0]), *pair))
+            if min(pair) >= STEEPEST_HABIT and max(pair) <= -STEEPEST_HABIT / 4:
+                best = (spread, (float(found[0]), *pair))
     return best[1] if best[0] < most else None
 
 

@@ -37,8 +37,8 @@ def fit_community(snapshot: Snapshot, runs: Runs | None = None, *, seed: int = 0
     """Return the community bundle of a snapshot, learned from its training runs.
 
     A run in no part of the split counts as a training run. Interval factors come from families left
-    out in turn with all that share a source. Raises SnapshotError when fewer than three sources have
-    a family to learn from.
+    out in turn with all that share a source. Raises SnapshotError when fewer than three sources
+    have a family to learn from.
     """
     begun = time.monotonic()
     families = families_in(snapshot, runs)
