@@ -33,6 +33,8 @@ OOD_AIM = 0.2
 LARGEST_OOD = 0.5
 """Share of a family that one group of the largest compute may have and still be held out."""
 ID_FRAC = 0.1
+LARGEST_ID = 0.25
+"""Share of a family that one group may have and still be drawn for id: most stays to learn from."""
 FEW_GROUPS = 4
 """Groups below which a family whose draw gives none for `id` goes without."""
 NEAR_FRAC = 0.01
@@ -145,7 +147,11 @@ def family_sides(
     if total < MIN_USABLE:
         return dict.fromkeys(groups, "train")
     ood = largest_groups(groups, weights)
-    rest = {name: draw(family, name, seed) for name in groups if name not in ood}
+    rest = {
+        name: draw(family, name, seed)
+        for name in groups
+        if name not in ood and weights[name] <= LARGEST_ID * total
+    }
     held_out = {name for name, drawn in rest.items() if drawn < ID_FRAC}
     if not held_out and len(rest) >= FEW_GROUPS:  # a small family has an id part too
         held_out = {min(rest, key=lambda name: (rest[name], name))}

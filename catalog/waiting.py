@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from ncpl_data.catalog.alike import COLUMNS as ALIKE_COLUMNS
 from ncpl_data.catalog.alike import Alike, have_one_size
-from ncpl_data.catalog.families import family_of
+from ncpl_data.catalog.families import Family, family_of
 from ncpl_data.catalog.manifest import Manifest
 from ncpl_data.catalog.names import canonical
 from ncpl_data.catalog.review import Decision, decisions
@@ -107,14 +107,19 @@ def waiting_rows(
     rows: pa.Table, submitted: Collection[str]
 ) -> Iterator[tuple[Row, str, Row | None]]:
     """Yield each contributed row that may not enter unreviewed, why, and the run it repeats."""
-    own = contributed_rows(rows, submitted)
     named = pa.array(sorted(submitted), pa.string())
-    published = rows.filter(pc.invert(pc.is_in(rows["source"], named))).to_pylist()
-    judge = Judge(published)
-    for row in own:
+    judge = Judge(rows.filter(pc.invert(pc.is_in(rows["source"], named))).to_pylist())
+    for row in contributed_rows(rows, submitted):
         reason, twin = judge.why(row)
         if reason is not None:
             yield row, reason, twin
+
+
+def judge_of(catalog: Catalog, manifest: Manifest) -> Judge:
+    """Return the judge of what the sources of a catalog publish."""
+    rows = catalog.read("runs", list(COLUMNS), manifest=manifest)
+    named = pa.array(sorted(manifest.submitted), pa.string())
+    return Judge(rows.filter(pc.invert(pc.is_in(rows["source"], named))).to_pylist())
 
 
 class Judge:
@@ -125,7 +130,7 @@ class Judge:
         self.alike = Alike(published)
         self.ids = {row["run_id"]: row for row in published}
         self.by_loss: dict[int, list[Row]] = {}
-        self.families: set[str] = set()
+        self.families: dict[str, Family] = {}
         self.scales: dict[tuple[Any, ...], str] = {}
         for row in published:
             if row["final_loss"] is not None:
@@ -133,7 +138,7 @@ class Judge:
                 self.scales.setdefault(scale_of(row), row["source"])
             family = family_of(row)
             if family is not None:
-                self.families.add(family.key)
+                self.families[family.key] = family
 
     def why(self, row: Row) -> tuple[str | None, Row | None]:
         """Return why a contributed row waits, and the published run it repeats; None if neither."""

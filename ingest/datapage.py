@@ -17,8 +17,11 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
+from ncpl_data.catalog.families import MIN_USABLE
 from ncpl_data.catalog.stats import coverage
 from ncpl_data.catalog.store import Catalog
+from ncpl_data.ingest.datapage_model import COMPARABLE, READY, family_rows, ready_rows
+from ncpl_data.ingest.declared import not_stated
 from ncpl_data.ingest.pipeline import ingest
 from ncpl_data.ingest.sources import SOURCES
 from ncpl_data.schema.fields import Field, run_fields
@@ -84,6 +87,8 @@ def page(catalog: Catalog) -> str:
         sections.append(section(name, sheet, rows))
     parts.append(markdown_table(overview))
     parts.append(SPLIT + markdown_table(split_rows(catalog)))
+    parts.append(READY + markdown_table(ready_rows(catalog)))
+    parts.append(COMPARABLE.format(least=MIN_USABLE) + markdown_table(family_rows(catalog)))
     return "\n".join([*parts, *sections])
 
 
@@ -119,6 +124,8 @@ def section(name: str, sheet: Mapping[str, Any], rows: Rows) -> str:
         lines += ["", "Flags: " + counted(flags) + "."]
     if sheet.get("traps"):
         lines += ["", "Traps:", "", *(f"- {trap}" for trap in sheet["traps"])]
+    if missing := not_stated(name):
+        lines += ["", "Looked for and not stated:", "", *(f"- {one}" for one in missing)]
     lines += ["", "```text", *histograms(rows), "```", "", markdown_table(field_rows(rows))]
     return "\n".join(lines)
 

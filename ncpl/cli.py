@@ -18,6 +18,7 @@ COMMANDS = {
     "adapt": "ncpl.commands.adapt:adapt",
     "bench": "ncpl.commands.bench:bench",
     "card": "ncpl.commands.evaluate:card",
+    "downstream": "ncpl.commands.downstream:downstream",
     "eval": "ncpl.commands.evaluate:evaluate",
     "gate": "ncpl.commands.gate:gate",
     "laws": "ncpl.commands.laws:laws",

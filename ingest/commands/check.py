@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ncpl_data.ingest.options import at_option, catalog_option
 from ncpl_data.terminal.console import EXIT_INVALID, Console, output_options
+
+if TYPE_CHECKING:
+    from ncpl_data.catalog.store import Catalog
+
+MAX_TOLD = 3
+MAX_ROWS = 200_000
+"""Runs beyond which configurations are not compared: all of them are held in memory for it."""
 
 EPILOG = """\b
 Examples:
@@ -49,12 +57,14 @@ def check(
     with console.progress("checking", "B", n_bytes) as progress:
         problems = check_catalog(catalog, deep=deep, snapshots=not no_snapshots, progress=progress)
     unlisted = n_unlisted(catalog)
+    told = [] if problems else far_apart(catalog)
     console.result(
         {
             "catalog": catalog.folder.place,
             "ok": not problems,
             "unlisted_files": unlisted,
             "problems": [p.as_dict() for p in problems],
+            "indistinct": told,
         },
         "\n".join(str(p) for p in problems) or f"{catalog.folder.place}: all is well",
     )
@@ -63,9 +73,22 @@ def check(
             f"{unlisted:,} data files are in no state: a writer was killed, or is at work, or "
             "commits were lost. What they hold: ncpl-data repair"
         )
+    for sentence in told[:MAX_TOLD]:
+        console.note(sentence)
+    if len(told) > MAX_TOLD:
+        console.note(f"and {len(told) - MAX_TOLD:,} configurations more; all: --json")
     if problems:
         console.note(
             f"{len(problems)} problems. Restore damaged files from a copy, or see what can be "
             "saved without one: ncpl-data repair"
         )
     return EXIT_INVALID if problems else 0
+
+
+def far_apart(catalog: Catalog) -> list[str]:
+    """Return a sentence for each configuration that no model can tell apart, the widest first."""
+    from ncpl_data.catalog.readable import indistinct_runs
+
+    table = catalog.read("runs")
+    rows = table.to_pylist() if table.num_rows <= MAX_ROWS else []
+    return [one.sentence for one in indistinct_runs(rows)]

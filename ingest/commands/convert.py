@@ -11,7 +11,7 @@ import click
 
 from ncpl_data.terminal.console import EXIT_INVALID, Console, output_options
 
-FORMATS = ("csv", "hf", "log", "mlflow", "tensorboard", "wandb")
+FORMATS = ("auto", "csv", "hf", "log", "mlflow", "tensorboard", "wandb")
 
 USEFUL = (
     "/optimizer/learning_rate",
@@ -26,6 +26,7 @@ USEFUL = (
 
 EPILOG = """\b
 Formats:
+  auto         told by the names of the files
   csv          a table of points (Lightning's metrics.csv, a chart of W&B as CSV, step and loss),
                or one row a run with --mapping FILE.toml
   hf           trainer_state.json of the Hugging Face Trainer, trainer_log.jsonl, logging.jsonl,

@@ -104,11 +104,13 @@ def snapshot(
                 else f"; the latest is {latest.label}, so name this one"
             )
         )
+    learnable = what_is_learned(taken.path)
     console.result(
         {
             "id": taken.id,
             "path": str(taken.path),
             "is_new": taken.is_new,
+            "model_ready": learnable,
             "waiting": len(waiting),
             "counts": counts,
         },
@@ -117,8 +119,20 @@ def snapshot(
         f"path     {taken.path}\n"
         f"runs     {counts['runs']:,} ({counts['curves']:,} curve points, "
         f"{counts['twins_merged']:,} twins merged)\n"
-        f"split    {split_text(policy, counts['splits_by_source'])}",
+        f"split    {split_text(policy, counts['splits_by_source'])}\n"
+        f"learned  {learnable}",
     )
+
+
+def what_is_learned(path: Path) -> str:
+    """Return in one sentence how many of a snapshot's runs a model can learn from."""
+    import pyarrow.parquet as pq
+
+    from ncpl_data.catalog import model_ready
+
+    known = set(pq.read_schema(next((path / "runs").iterdir())).names)
+    columns = [name for name in model_ready.COLUMNS if name in known]
+    return model_ready.summary(pq.read_table(path / "runs", columns=columns).to_pylist())
 
 
 def split_text(policy: str, by_source: dict[str, dict[str, int]]) -> str:

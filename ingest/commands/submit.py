@@ -74,6 +74,8 @@ def submit(
     result = {"catalog": str(catalog_folder), "dry_run": dry_run, **done.as_dict(), "kept": kept}
     counts = (f"{result[what]:,} {what}" for what in ("added", "updated", "unchanged", "rejected"))
     lines = [*problem_lines(result["problems"]), *change_lines(done, dry_run, console.verbosity)]
+    lines += [] if done.outlook is None else done.outlook.lines()
+    lines += [] if done.measured is None else done.measured.lines()
     lines.append(", ".join(counts) + (" (dry run)" if dry_run else ""))
     if kept:
         lines.append("refused documents are kept: ncpl-data rejects list")

@@ -34,17 +34,25 @@ def validate(files: tuple[Path, ...], jobs: int | None, console: Console) -> int
     Each problem names file, line and place, what was found and what was expected. Many documents
     are checked fastest as JSON lines, with the extra `fast`.
     """
+    from ncpl_data.catalog.record import Run
+    from ncpl_data.ingest.submissions.outlook import outlook
     from ncpl_data.ingest.submissions.validate import invalid_documents
+
+    runs: list[Run] = []
 
     n_documents, n_invalid = 0, 0
     problems: list[dict[str, Any]] = []
     n_bytes = sum(path.stat().st_size for path in files if path.is_file())
     with console.progress("validating", "B", n_bytes or None, after_seconds=0) as advance:
-        for n_seen, finding in invalid_documents(files, jobs, advance):
+        for n_seen, finding in invalid_documents(
+            files, jobs, advance, lambda content: runs.append(Run.from_document(content))
+        ):
             n_documents = n_seen
             if finding is not None:
                 n_invalid += 1
                 problems += finding.as_dicts()
+    # Of large files of JSON lines no run is kept: `submit --dry-run` says what becomes of them.
+    ahead = outlook(runs) if len(runs) == n_documents - n_invalid else None
     summary = f"{n_documents:,} documents: {n_documents - n_invalid:,} valid, {n_invalid:,} not"
     console.result(
         {
@@ -52,8 +60,9 @@ def validate(files: tuple[Path, ...], jobs: int | None, console: Console) -> int
             "valid": n_documents - n_invalid,
             "invalid": n_invalid,
             "problems": problems,
+            "outlook": None if ahead is None else ahead.as_dict(),
         },
-        "\n".join([*problem_lines(problems), summary]),
+        "\n".join([*problem_lines(problems), *(ahead.lines() if ahead else ()), summary]),
     )
     return EXIT_INVALID if n_invalid else 0
 

@@ -14,10 +14,10 @@ from ncpl_data.ingest.importers.launches import Observation
 from ncpl_data.ingest.importers.outcome import Ending
 from ncpl_data.ingest.importers.schedule import derive_schedule
 from ncpl_data.ingest.importers.spelling import (
-    OTHER_AXIS,
     WORDS,
     flattened,
     is_finite,
+    is_over_steps,
     is_zero,
     jsonable,
     metric_name,
@@ -199,7 +199,7 @@ class Draft:
         name = metric_name(metric)
         if name in MEANS:
             return
-        if OTHER_AXIS.search(metric):
+        if not is_over_steps(metric):
             if name not in self.left_out:
                 self.left_out.add(name)
                 self.note(f"{self.where}: {metric} is no curve over steps; it was left out")

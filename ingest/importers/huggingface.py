@@ -175,7 +175,7 @@ def read_history(draft: Draft, state: dict[str, Any], arguments: dict[str, Any])
         for key, value in entry.items():
             if key in NOT_CURVES or isinstance(value, bool) or not isinstance(value, (int, float)):
                 continue
-            if key.endswith(("_runtime", "_per_second")):
+            if key.endswith(("_runtime", "_per_second", "_time")):
                 continue
             if entry is last and key.startswith("eval_"):
                 continue

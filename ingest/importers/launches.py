@@ -106,7 +106,8 @@ class Splitter:
             self.index += 1
             return
         for late in tail:
-            self.add_late(late, is_end=end == len(self.seen))
+            is_end = end == len(self.seen) and not reaches(tail, late.metric, self.high)
+            self.add_late(late, is_end=is_end)
         self.index = end
 
     def add(self, o: Observation) -> None:
@@ -178,6 +179,12 @@ def starts_again(tail: list[Observation], last: dict[str, int], *, is_end: bool)
         return True
     # Another stage may log under other names: a training metric never seen that ends the log.
     return is_end and any(o.metric not in last and is_loss(o.metric) for o in deciding)
+
+
+def reaches(tail: list[Observation], metric: str, high: int) -> bool:
+    """Return whether a metric was logged of many steps up to the last one: after the training."""
+    steps = [o.step for o in tail if o.metric == metric]
+    return len(steps) > 1 and steps[-1] >= 0.9 * high and all(a < b for a, b in pairwise(steps))
 
 
 def until_repeat(tail: list[Observation], last: dict[str, int]) -> list[Observation]:

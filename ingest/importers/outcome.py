@@ -178,6 +178,12 @@ def restore_filtered_nans(draft: Draft) -> None:
 
     The Trainer filters losses that are NaN or infinite out of its mean (`logging_nan_inf_filter`).
     """
+    for metric, points in draft.points.items():
+        if is_loss(metric) and not is_evaluation(metric):
+            losses = {step for step, value in points.items() if value != 0}
+            for step in points.keys() - losses:
+                if losses and step < max(losses):
+                    points[step] = math.nan  # it went on: what stands there is no loss
     gradients = [p for m, p in draft.points.items() if "grad" in m.lower() and "norm" in m.lower()]
     lost = {s for points in gradients for s, v in points.items() if not math.isfinite(v)}
     for metric, points in draft.points.items():

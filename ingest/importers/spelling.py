@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from ncpl_data.schema.aliases import schedule_shape
@@ -34,8 +34,10 @@ NOT_THE_LOSS = re.compile(
 """Losses that are added to the language model's, and numbers about a loss."""
 
 EVALUATION = re.compile(r"(^|[/_.])(eval|evaluation|val|valid|validation|dev|test)([/_.]|$)")
-OTHER_AXIS = re.compile(r"[ _](vs|versus)[ _.](samples|tokens|flops|time|epochs?)", re.IGNORECASE)
-"""A curve whose x is not the step, such as Megatron's `lm loss vs samples`."""
+OTHER_AXIS = re.compile(
+    r"[ _](vs|versus)[ _.](samples|tokens|flops|time|epochs?)|(^|/)epoch_(loss|acc)", re.IGNORECASE
+)
+"""A curve whose x is not the step: Megatron's `lm loss vs samples`, Keras's `epoch_loss`."""
 
 
 def huggingface_optimizer(text: str) -> str:
@@ -106,6 +108,7 @@ def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
+@lru_cache(10_000)
 def metric_name(name: str) -> str:
     """Return a metric's name in our spelling: no spaces, no leading mark."""
     return re.sub(r"[^A-Za-z0-9._/:+-]+", "_", name.strip()).lstrip("._/:+-")[:200] or "metric"
@@ -116,6 +119,7 @@ def safe_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._@:+=,~-]+", "-", name).lstrip("._@:+=,~-")[:200] or "run"
 
 
+@lru_cache(10_000)
 def unit_of(metric: str) -> str:
     """Return the unit a metric's name tells, "other" if it tells none."""
     name = metric.lower()
@@ -124,6 +128,7 @@ def unit_of(metric: str) -> str:
     return next((u for pattern, u in UNIT_PATTERNS if pattern.search(name)), "other")
 
 
+@lru_cache(10_000)
 def is_loss(metric: str) -> bool:
     """Return whether a metric is a loss of the language model, in whatever unit."""
     name = metric.lower()
@@ -136,11 +141,19 @@ def is_loss(metric: str) -> bool:
     )
 
 
+@lru_cache(10_000)
 def is_evaluation(metric: str) -> bool:
     """Return whether a metric is measured on other data than the step's own batch."""
     return EVALUATION.search(metric.lower()) is not None
 
 
+@lru_cache(10_000)
+def is_over_steps(metric: str) -> bool:
+    """Return whether a metric's name does not say that its x is another than the step."""
+    return OTHER_AXIS.search(metric) is None
+
+
+@lru_cache(10_000)
 def split_of(metric: str) -> str | None:
     """Return the part of the data a metric's name tells."""
     parts = re.split(r"[/_.]", metric.lower())

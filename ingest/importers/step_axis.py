@@ -78,7 +78,7 @@ def step_key(rows: Sequence[Mapping[str, Any]], chosen: str | None, where: str) 
     if not calls:
         raise InputError(
             f"{where} has no column of steps; there are: {', '.join(names)[:300]}. Name it: "
-            "--step-key NAME"
+            "--step-key NAME (a table with one row a run needs --mapping FILE.toml)"
         )
     return CALLS
 

@@ -147,6 +147,8 @@ def establish_task(draft: Draft) -> None:
             "are trained. Say which stage it is: --set /stage=sft (or cpt)"
         )
     start = str(config.get("init_from") or "")
+    if start == "scratch":
+        draft.set("/initial_weights", "random")
     if start and start not in ("scratch", "resume"):
         rule = {"kind": "derived", "rule": f'init_from is "{start}": it starts from weights'}
         draft.set("/stage", "cpt", rule)

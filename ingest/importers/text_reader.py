@@ -22,6 +22,12 @@ METRIC_WORD = re.compile(
 )
 """What looks like a metric with its number."""
 
+FORM_WORD = re.compile(
+    r"loss|trl:|tel:|Validation|\btrain |\bval |hella|step=|batch=|PPL|Perplexity"
+    r"|^\s+(?:optim|throughput|train|Train|Eval)"
+)
+"""What stands in every line of a known form."""
+
 UNIT_WORD = re.compile(
     r"\b(?P<unit>bpc|bpb|bits?[ _/-](?:per[ _/-])?(?:byte|char\w*|token|word)|in bits|bits)\b"
     r"(?!\s*[:=]?\s*[\d.])",
@@ -38,6 +44,7 @@ class Reader:
         self.draft = draft
         self.settings = Settings()
         self.forms = (*(own_form(m, text) for m, text in draft.options.lines), *FORMS)
+        self.has_own_forms = bool(draft.options.lines)
         self.unread: list[tuple[int, str]] = []
         self.n_read = 0
         self.without_step = 0
@@ -64,7 +71,7 @@ class Reader:
                 continue
             if self.read_row(line, number):
                 continue
-            form = next((f for f in self.forms if f.pattern.search(line)), None)
+            form = self.form_of(line)
             if form is not None and form.step == "block" and not in_block:
                 form = None
             if form is not None:
@@ -92,6 +99,16 @@ class Reader:
         if (seen[-1].metric, seen[-1].place) == (metric, number):
             seen.pop()
             self.draft.note(f"{path} line {number}: the file ends inside a number; it was left out")
+
+    def form_of(self, line: str) -> Form | None:
+        """Return the form of a line; those of the program that was seen last are tried first."""
+        if not self.has_own_forms and FORM_WORD.search(line) is None:
+            return None
+        form = next((f for f in self.forms if f.pattern.search(line)), None)
+        if form is not None and form.program != self.forms[0].program and form.metrics:
+            own = [f for f in self.forms if f.program == form.program]
+            self.forms = (*own, *(f for f in self.forms if f.program != form.program))
+        return form
 
     def read_bar(self, line: str) -> bool:
         """Take the step of a progress bar for the rows printed just before it."""

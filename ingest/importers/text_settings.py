@@ -27,7 +27,9 @@ FACTS: tuple[tuple[str, str], ...] = (
     (rf"\btotal desired batch size: {NUMBER}", "tokens_per_step"),
     (rf"\bnumber of parameters: {NUMBER}", "params"),
     (rf"\bfound vocab_size = {NUMBER}", "vocab_size"),
-    (r"\bInitializing from (?:OpenAI )?(?P<value>GPT-2) weights", "init_from"),
+    (rf"\bdefaulting to vocab_size of GPT-2 to {NUMBER}", "vocab_size"),
+    (r"\bInitializing from OpenAI GPT-2 weights: (?P<value>[\w-]+)", "init_from"),
+    (r"\bInitializing a new model from (?P<value>scratch)", "init_from"),
     # nanochat
     (rf"^Vocab size: {NUMBER}", "vocab_size"),
     (rf"^num_layers: {NUMBER}", "n_layer"),
@@ -106,6 +108,8 @@ class Settings:
     def read_fact(self, line: str, place: int) -> bool:
         """Take what a sentence of a header states."""
         found = False
+        if FACT_WORD.search(line) is None:
+            return False
         for pattern, name in PATTERNS:
             match = pattern.search(line)
             if match:
@@ -181,6 +185,12 @@ class Settings:
 
 
 PATTERNS = tuple((re.compile(pattern), name) for pattern, name in FACTS)
+FACT_WORD = re.compile(
+    r"okens|arameters|ocab|num_|model_dim|batch size|iterations|Training starts|size:"
+    r"|Initializing|Saved"
+)
+"""What stands in every sentence of the table."""
+
 SUFFIXES: Mapping[str, float] = {"K": 1e3, "M": 1e6, "B": 1e9}
 
 

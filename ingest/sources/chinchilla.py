@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from ncpl_data.catalog.parquet import file_sha256
 from ncpl_data.catalog.record import Run, Skipped
 from ncpl_data.ingest.base import CsvRow, Origin, RawFile, Source, csv_rows
+from ncpl_data.ingest.studies.chinchilla_shapes import RULE, shape_of
 
 NAME = "chinchilla"
 CITATION = (
@@ -19,6 +21,7 @@ REVISION = "92258837425e1b5f2851d624287f0120583a3d0e"
 FILE = "svg_extracted_data.csv"
 COLUMNS = ("x", "y", "color", "Model Size", "Training FLOP", "hex_color", "loss")
 LOSS = "train/loss_smoothed"
+SIZE_TOLERANCE = 0.003
 
 
 def read(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
@@ -27,6 +30,17 @@ def read(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
     for line, values in csv_rows(files[FILE], NAME, COLUMNS):
         row = CsvRow(NAME, FILE, line, values)
         size, flops, loss = (row.number(c) for c in ("Model Size", "Training FLOP", "loss"))
+        shape = shape_of(size, SIZE_TOLERANCE)
+        by_shape = {"kind": "derived", "rule": f"{RULE} {SIZE_TOLERANCE:.1%}"}
+        sizes: dict[str, Any] = (
+            {}
+            if shape is None
+            else {
+                "d_model": shape.d_model,
+                "n_layers": shape.n_layers,
+                "params_non_embedding": shape.params_non_embedding,
+            }
+        )
         yield Run(
             run_id=f"{NAME}/point_{line - 2:03d}",
             source=NAME,
@@ -34,6 +48,7 @@ def read(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
             modality="text",
             architecture="decoder",
             params_total=round(size),
+            **sizes,
             nominal_train_tokens=round(flops / (6 * size)),
             train_flops=flops,
             final_loss=loss,
@@ -61,7 +76,8 @@ def read(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
                 "final_loss_metric": "declared",
                 "final_loss_unit": "declared",
                 "metrics": "logged",
-            },
+            }
+            | dict.fromkeys(sizes, by_shape),
             raw_config=dict(values),
         )
 

@@ -68,6 +68,7 @@ def run_of(row: CsvRow, line: int, digest: str) -> Run:
         params_total=row.count("params"),
         dataset=row.text("data"),
         train_steps=row.count("steps"),
+        warmup_steps=row.count("steps") // 5,
         nominal_train_tokens=round(row.number("tokens")),
         train_flops=row.number("iso_flop"),
         status=STATES.get(row.text("state")),
@@ -81,7 +82,14 @@ def run_of(row: CsvRow, line: int, digest: str) -> Run:
         is_copy=False,
         origins=dict.fromkeys(DECLARED, "declared")
         | dict.fromkeys(LOGGED, "logged")
-        | {"status": {"kind": "derived", "rule": "the state of the W&B run"}},
+        | {
+            "status": {"kind": "derived", "rule": "the state of the W&B run"},
+            "warmup_steps": {
+                "kind": "derived",
+                "rule": "steps // 5: t_warmup of every run of configs/sweeps/scale.yaml of "
+                "KempnerInstitute/loss-to-loss-olmo at fd21e3b",
+            },
+        },
         evals=tuple(
             Evaluation(match["task"], match["kind"], row.number(column))
             for column in row.values

@@ -39,17 +39,24 @@ def read_shipped(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
 
 def read_lines(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
     """Yield the runs of the file of JSON lines, compressed as it was gathered."""
-    return read(bench.read_gzip(files[f"{bench.RUNS_FILE}.gz"]), read_table(files[HIDDEN.name]))
+    yield from read_searched(bench.read_gzip(files[f"{bench.RUNS_FILE}.gz"]), files)
 
 
 def read_recorded(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
-    """Yield the runs of a recording; hidden fields of runs the table lacks are searched now."""
+    """Yield the runs of a recording."""
+    yield from read_searched(bench.read_records(files[bench.RECORDED_FILE].read_bytes()), files)
+
+
+def read_searched(
+    records: Iterator[bench.Record], files: Mapping[str, Path]
+) -> Iterator[Run | Skipped]:
+    """Yield the runs of records; hidden fields of runs the table lacks are searched now."""
     table = dict(read_table(files[HIDDEN.name]))
-    records = list(bench.read_records(files[bench.RECORDED_FILE].read_bytes()))
-    for record in records:
+    kept = list(records)
+    for record in kept:
         if record.study == "marin" and record.native not in table:
             table[record.native] = fits_of(record) or []
-    yield from read(iter(records), table)
+    yield from read(iter(kept), table)
 
 
 def read(records: Iterator[bench.Record], hidden: Mapping[str, Fits]) -> Iterator[Run | Skipped]:

@@ -42,11 +42,23 @@ SHAPES: Mapping[str, tuple[int, int, int, int]] = {
     "1B": (2048, 16, 16, 1_279_395_840),
     "3B": (3328, 16, 16, 3_169_537_280),
 }
+# The runs that the ladder predicts: counts of src/scripts/paper/configs/final.json, shapes of the
+# OLMo 2 report (arXiv 2501.00656, table of architectures).
+TARGETS: Mapping[str, tuple[int, int, int, int]] = {
+    "peteish7": (4096, 32, 32, 6_887_575_552),
+    "peteish7_medlr": (4096, 32, 32, 6_887_575_552),
+    "peteish13": (5120, 40, 40, 13_202_396_160),
+}
+VOCABULARY = 100_278
+EMBEDDING_ROWS = 100_352
+"""Rows of the embedding, padded; input and output have one each (src/ladder/ladder.py)."""
 DECLARED: Mapping[str, Any] = {
     "stage": "pretrain",
     "modality": "text",
     "architecture": "decoder",
     "model_family": "olmo",
+    "vocab_size": VOCABULARY,
+    "is_embedding_tied": False,
 }
 LADDER: Mapping[str, Any] = {
     "optimizer": "adamw",
@@ -114,6 +126,14 @@ def run_of(name: str, content: bytes) -> Run:
         ladder, how = ladder_fields(match, per_step, rows)
         values |= ladder
         origins |= how
+    elif match["name"] in TARGETS:
+        width, layers, heads, count = TARGETS[match["name"]]
+        values |= {"d_model": width, "n_layers": layers, "n_heads": heads}
+        origins |= dict.fromkeys(("d_model", "n_layers", "n_heads"), "declared")
+        values["train_tokens"] = int(final.step[-1]) * per_step
+        origins["train_tokens"] = {"kind": "derived", "rule": "last step x tokens per step"}
+        values |= (sizes := sizes_of(width, count))
+        origins |= dict.fromkeys(sizes, SIZE_ORIGIN)
     flags = [] if peak is not None else ["two_peak_rates"]
     if match["multiple"] == "1" and not match["rerun"]:
         flags.append("superseded_by_rerun")
@@ -143,6 +163,18 @@ def run_of(name: str, content: bytes) -> Run:
     )
 
 
+SIZE_ORIGIN = {
+    "kind": "derived",
+    "rule": "the code's count leaves out the input embedding of 100,352 x width",
+}
+
+
+def sizes_of(width: int, count: int) -> dict[str, int]:
+    """Return total and non-embedding parameters from the count that the ladder's code uses."""
+    embedding = width * EMBEDDING_ROWS
+    return {"params_total": count + embedding, "params_non_embedding": count - embedding}
+
+
 def one_value(rows: pl.DataFrame, column: str) -> Any:
     """Return the value of a column that holds one; None if it holds several."""
     found = rows[column].drop_nulls().unique().to_list() if column in rows.columns else []
@@ -157,6 +189,7 @@ def ladder_fields(
     steps = int(rows["_step"].max())  # type: ignore[arg-type]
     rates = rows[RATE].drop_nulls()
     peak = float(rows["learning_rate_peak"].drop_nulls()[0])
+    sizes = sizes_of(width, count)
     declared = {**LADDER, "d_model": width, "n_layers": layers, "n_heads": heads}
     derived = {
         "warmup_steps": count // per_step,
@@ -178,7 +211,14 @@ def ladder_fields(
             del derived[key], rules[key]
     origins: dict[str, Any] = dict.fromkeys(declared, "declared") | dict.fromkeys(logged, "logged")
     origins |= {key: {"kind": "derived", "rule": rule} for key, rule in rules.items()}
-    return {**declared, **derived, **logged, "extra": {f"{NAME}.model_params": count}}, origins
+    origins |= dict.fromkeys(sizes, SIZE_ORIGIN)
+    return {
+        **declared,
+        **derived,
+        **logged,
+        **sizes,
+        "extra": {f"{NAME}.model_params": count},
+    }, origins
 
 
 def curves_of(name: str, rows: pl.DataFrame, per_step: int) -> dict[str, Curve]:
@@ -246,7 +286,7 @@ SOURCE = packed_source(
         "task losses are bits per byte, validation losses nats per token",
         "the 13B export holds two peak rates: its rate is left out",
         "architecture and optimizer are constants of the code; its parameter count leaves out the "
-        "input embedding only, so it is kept aside",
+        "input embedding only, so the usual counts are derived from it",
         "the batch is logged in tokens; the sequence length is not",
     ),
 )

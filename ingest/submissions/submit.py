@@ -11,11 +11,15 @@ from ncpl_data.catalog.manifest import Manifest
 from ncpl_data.catalog.outcome import Outcome
 from ncpl_data.catalog.record import Run
 from ncpl_data.catalog.store import Catalog
+from ncpl_data.catalog.waiting import COLUMNS as WAITING_COLUMNS
+from ncpl_data.catalog.waiting import judge_of
 from ncpl_data.ingest.submissions.changes import Change, differences
 from ncpl_data.ingest.submissions.claims import false_claims
 from ncpl_data.ingest.submissions.documents import Document, with_provenance
 from ncpl_data.ingest.submissions.finding import Finding, examine, refuse, same_run
 from ncpl_data.ingest.submissions.lookup import find_runs
+from ncpl_data.ingest.submissions.outlook import Outlook, outlook
+from ncpl_data.ingest.submissions.predicted import Compared, compared
 from ncpl_data.ingest.submissions.repeats import repeated_runs
 from ncpl_data.schema.validate import Problem, shorten
 
@@ -36,6 +40,12 @@ class Submitted:
     refused: list[Finding] = field(default_factory=list)
     version: int | None = None
     """The manifest that holds the result; None where nothing was written."""
+    waiting: dict[str, str] = field(default_factory=dict)
+    """Why each run that waits for review does, by id."""
+    outlook: Outlook | None = None
+    """What a model will make of the runs that were not refused."""
+    measured: Compared | None = None
+    """How far the losses of runs that wait lie from the shipped model's predictions."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the result as a JSON object."""
@@ -47,6 +57,9 @@ class Submitted:
             "manifest": self.version,
             "runs": {"added": self.added, "updated": self.updated},
             "changes": [asdict(change) for change in self.changes],
+            "waiting": self.waiting,
+            "outlook": None if self.outlook is None else self.outlook.as_dict(),
+            "predicted": None if self.measured is None else self.measured.as_dict(),
             "problems": [p for finding in self.refused for p in finding.as_dicts()],
         }
 
@@ -87,6 +100,7 @@ def submit(
     same, changed = compare_stored(findings, catalog, manifest, done, replace=replace)
     find_twins(findings, same, catalog, manifest, done)
     runs = [finding.run for finding in findings.values() if finding.run is not None]
+    look_ahead(runs, catalog, manifest, done)
     for source, own in by_source(runs).items():
         outcome = catalog.upsert(
             own,
@@ -202,6 +216,19 @@ def find_twins(
     known_as = set(findings) - set(same)
     for run_id, problem in repeated_runs(runs, catalog, manifest, known_as=known_as):
         done.refused.append(refuse(findings.pop(run_id), [problem]))
+
+
+def look_ahead(runs: Sequence[Run], catalog: Catalog, manifest: Manifest, done: Submitted) -> None:
+    """Say what a model will make of runs, and how they compare with what is published."""
+    if not runs:
+        return
+    judge = judge_of(catalog, manifest)
+    for run in runs:
+        reason, _ = judge.why({column: getattr(run, column, None) for column in WAITING_COLUMNS})
+        if reason is not None:
+            done.waiting[run.run_id] = reason
+    done.outlook = outlook(runs, judge.families.values(), done.waiting)
+    done.measured = compared([run for run in runs if run.run_id in done.waiting])
 
 
 def by_source(runs: Iterable[Run]) -> dict[str, list[Run]]:

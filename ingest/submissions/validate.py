@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from ncpl_data.ingest.submissions.quick import has_fast, quick_test
 
@@ -52,8 +52,11 @@ def invalid_documents(
     paths: Sequence[Path],
     jobs: int | None = None,
     advance: Callable[[int], object] = lambda _: None,
+    keep: Callable[[Any], object] | None = None,
 ) -> Iterator[tuple[int, Finding | None]]:
     """Yield (documents so far, finding) for each document that is not valid, and at the end.
+
+    `keep` is called with the content of each valid document, but not of large files of JSON lines.
 
     `jobs` is the number of processes, by default the cores there are. `advance` is called with
     the bytes of files that were done since its last call.
@@ -63,7 +66,7 @@ def invalid_documents(
         if has_fast() and is_plain_lines(path):
             found = findings_of_lines(path, jobs or cores(), advance)
         else:
-            found = findings_of(path)
+            found = findings_of(path, keep)
             advance(size_of(path) if path.is_file() else 0)
         seen = 0
         for seen, finding in found:
@@ -73,16 +76,20 @@ def invalid_documents(
     yield n, None
 
 
-def findings_of(path: Path) -> Iterator[tuple[int, Finding | None]]:
+def findings_of(
+    path: Path, keep: Callable[[Any], object] | None = None
+) -> Iterator[tuple[int, Finding | None]]:
     """Yield the same for one file or folder, one document after the other."""
     from ncpl_data.ingest.submissions.documents import read_documents
     from ncpl_data.ingest.submissions.finding import Finding, checked
 
     n = 0
     for n, document in enumerate(read_documents([path]), start=1):
-        _, problems = checked(document)
+        content, problems = checked(document)
         if problems:
             yield n, Finding(document, None, tuple(problems))
+        elif keep is not None:
+            keep(content)
     yield n, None
 
 

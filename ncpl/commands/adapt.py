@@ -71,7 +71,7 @@ def adapt(
     if plot_file is not None:
         from ncpl.figures.adapted import adapted_figure
 
-        adapted_figure(found, [], plot_file)
+        adapted_figure(found, plot_file)
     law = found.fits[0].baseline
     if as_json:
         click.echo(json.dumps({"bundle": str(out), "law": vars(law)} | dict(about)))
@@ -101,46 +101,27 @@ def adapted_to(file: Path, folder: Path | None) -> Community:
     return community_beside(folder).adapt(runs)
 
 
-def answering_for(source: str, bundle: Predictor, folder: Path | None) -> Predictor:
-    """Return what answers for a source: the bundle if it was trained on it, else the community.
+def chosen(folder: Path | None, runs_file: Path | None, source: str | None) -> Predictor:
+    """Return what answers: the bundle of own runs, or of a folder, or the community for a source.
 
-    Raises ConfigError when neither knows it.
+    The community where the bundle was not trained on the source. Raises ConfigError when neither
+    knows it.
     """
-    from ncpl.bundles import community_beside
+    from ncpl.bundles import community_beside, load
 
-    if any(source == fit.family[0] for fit in bundle.fits):
+    if runs_file is not None:
+        return adapted_to(runs_file, folder)
+    bundle = load(folder)
+    if source is None or any(source == fit.family[0] for fit in bundle.fits):
         return bundle
     community = community_beside(folder)
     community.named(source, 1)
     return community
 
 
-def told_of(
-    bundle: Community,
-    configs: Sequence[dict[str, Any]],
-    predictions: Sequence[dict[str, Any]],
-    plot_file: Path | None,
-) -> dict[str, Any]:
-    """Return what an adapted bundle says beside predictions; write the figure asked for."""
-    if plot_file is not None:
-        draw(bundle, configs, predictions, plot_file)
+def told_of(bundle: Community, configs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return what an adapted bundle says beside predictions: the next run, what was left out."""
     return {"next_run": advice(bundle, configs), "notes": bundle.fits[0].about["notes"]}
-
-
-def draw(
-    bundle: Community,
-    configs: Sequence[dict[str, Any]],
-    predictions: Sequence[dict[str, Any]],
-    path: Path,
-) -> None:
-    """Write the figure of own runs, law and predictions."""
-    from ncpl.data.fields import derive
-    from ncpl.data.sizes import size_of, worth_of
-    from ncpl.figures.adapted import adapted_figure
-
-    rows = [derive(config) for config in configs]
-    compute = [6 * size_of(row) * worth_of(row) for row in rows]
-    adapted_figure(bundle, list(zip(compute, predictions, strict=True)), path)
 
 
 def advice(bundle: Community, configs: Sequence[dict[str, Any]]) -> str | None:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ncpl.commands.downstream import task_lines, words
 from ncpl.commands.options import bundle_option, catalog_option, common, snapshot_option
+from ncpl.commands.plan_rules import batch, transfer
 from ncpl_data.terminal.console import NumberRange
+
+if TYPE_CHECKING:
+    from ncpl.plan.recommend import Recommendation
 
 EXAMPLES = """
 \b
@@ -19,6 +24,7 @@ Examples:
   ncpl plan recommend --flop 1e20 --flops-per-device 9.89e14 --mfu 0.4
   ncpl plan recommend --params 3e8 --tokens 1e10 --source marin --optimizer all --snapshot latest
   ncpl plan recommend --params 3e8 --tokens 1e10 --fix batch_tokens=524288
+  ncpl plan recommend --config train_gpt2.py --as nanogpt
   ncpl plan recommend --params 3e8 --tokens 1e10 --range learning_rate=1e-4:1e-3 --plot plan.png
 """
 
@@ -50,6 +56,14 @@ def plan() -> None:
     help="Optimizers to compare, each at its best settings.",
 )
 @click.option("--sequence-length", type=click.IntRange(1), help="Tokens of one sequence.")
+@click.option(
+    "--config", "config_file", type=click.Path(path_type=Path),
+    help="Any framework's file: size, shape, tokens and length are taken from it.",
+)  # fmt: skip
+@click.option(
+    "--as", "form", type=click.Choice(["megatron", "hf", "nanogpt", "torchtitan"]),
+    help="Print only the recommended settings, in a framework's own form.",
+)  # fmt: skip
 @click.option("--source", help="Whose runs to follow, where the bundle has several.")
 @click.option(
     "--snapshot",
@@ -58,6 +72,10 @@ def plan() -> None:
 @click.option(
     "--mean", is_flag=True, help="Rank by the loss, not by the upper end of its interval."
 )
+@click.option(
+    "--objective", default="loss", show_default=True,
+    help="loss, or task:NAME: a task that follows from the loss, shown with its interval.",
+)  # fmt: skip
 @click.option(
     "--flops-per-device", type=NumberRange(0, min_open=True), help="Peak FLOP/s of a device."
 )
@@ -80,9 +98,12 @@ def recommend(
     ranges: tuple[str, ...],
     optimizer: str | None,
     sequence_length: int | None,
+    config_file: Path | None,
+    form: str | None,
     source: str | None,
     snapshot: str | None,
     mean: bool,
+    objective: str,
     flops_per_device: float | None,
     mfu: float | None,
     plot_file: Path | None,
@@ -107,7 +128,14 @@ def recommend(
     device_hours(1.0, flops_per_device, mfu)  # one without the other, before the search
     if plot_file is not None:
         check_suffix(plot_file)
-    fixed = parse_fixed(fix)
+    wanted = tasks_of(objective)
+    if form is not None and as_json:
+        raise click.UsageError("give --json or --as, not both")
+    own = parse_fixed(fix)
+    fixed: dict[str, Any] = {}
+    if config_file is not None:
+        params, tokens, fixed = _taken(config_file, params, tokens, flop, own)
+    fixed |= own
     for name, value in (
         ("sequence_length", sequence_length),
         ("source", source),
@@ -129,18 +157,77 @@ def recommend(
             cautious=not mean,
             on_optimizer=lambda name: bar.set_postfix_str(name) or bar.update(1),
         )
+    if form is not None:
+        from ncpl.forms.write import write_form
+
+        click.echo(write_form(form, found.config), nl=False)
+        return
     if plot_file is not None:
         from ncpl.figures.plan import plan_figure
 
         plan_figure(bundle, found, runs, plot_file)
     hours = device_hours(found.flop, flops_per_device, mfu)
+    reached = task_results(found, wanted) if wanted else []
     if as_json:
-        plot = str(plot_file) if plot_file else None
-        click.echo(json.dumps(as_dict(found, hours) | {"plot": plot}))
+        more: dict[str, Any] = {"plot": str(plot_file) if plot_file else None}
+        more |= {"tasks": reached} if wanted else {}
+        click.echo(json.dumps(as_dict(found, hours) | more))
         return
     click.echo(as_text(found, hours))
+    if wanted:
+        click.echo("\n" + "\n".join(task_lines(reached)))
     if plot_file is not None:
         click.echo(f"plot: {plot_file}")
+
+
+def tasks_of(objective: str) -> list[str]:
+    """Return the task names of an objective, none where the loss is meant."""
+    if objective == "loss":
+        return []
+    kind, _, names = objective.partition(":")
+    if kind != "task" or not words(names):
+        raise click.UsageError(f"--objective is {objective!r}; expected loss or task:NAME")
+    return words(names)
+
+
+def task_results(found: Recommendation, wanted: list[str]) -> list[dict[str, Any]]:
+    """Return the tasks at the recommended setting.
+
+    Each follows from the loss alone and gets better as it falls, so the setting of the lowest loss
+    is the one of the best result; a task that the loss does not order gets no number.
+    """
+    from ncpl.downstream.attach import add_tasks
+
+    row = {"source": found.source, **vars(found.prediction)}
+    add_tasks([row], wanted, None)
+    tasks: list[dict[str, Any]] = row["tasks"]
+    return tasks
+
+
+KEPT = (
+    "params_non_embedding", "train_tokens", "nominal_train_tokens", "n_layers", "d_model", "d_ff",
+    "n_heads", "sequence_length",
+)  # fmt: skip
+"""What a plan takes from a file; the recipe is what it chooses."""
+
+
+def _taken(
+    file: Path, params: float | None, tokens: float | None, flop: float | None, fixed: Any
+) -> tuple[float | None, float | None, dict[str, Any]]:
+    """Return size, tokens and what else a plan keeps of a file; options come first."""
+    from ncpl.forms.understand import read_form
+
+    found = read_form(file)
+    said = {n: v for n, v in found.config.items() if n in KEPT and n not in fixed}
+    size, data = said.pop("params_non_embedding", None), said.pop("train_tokens", None)
+    data = said.pop("nominal_train_tokens", None) or data
+    if params is not None:
+        said = {n: v for n, v in said.items() if n == "sequence_length"}
+    taken = {**said, "params_non_embedding": size, "train_tokens": data}
+    names = ", ".join(f"{n} {v:g}" for n, v in taken.items() if v is not None)
+    click.echo(f"{file}: taken {names}", err=True)
+    is_free = flop is not None and tokens is None
+    return params or size, tokens or (None if is_free else data), said
 
 
 def _names(text: str) -> list[str]:
@@ -232,3 +319,7 @@ def check(
     click.echo("\n".join(aligned([head, *table])))
     for c in found if groups else []:
         click.echo(f"{c.source} {c.split.upper()} {c.group}: {c.n} runs, gap {c.gap_percent:.3f}%")
+
+
+plan.add_command(batch)
+plan.add_command(transfer)

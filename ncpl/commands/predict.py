@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from ncpl.commands.downstream import task_lines, words
 from ncpl.commands.options import bundle_option, catalog_option, common
 
 log = logging.getLogger(__name__)
@@ -21,8 +22,11 @@ Examples:
   ncpl predict config.json
   ncpl predict sweep.csv --csv > predicted.csv
   ncpl predict config.json --curve 10
+  ncpl predict config.json --tasks hellaswag,arc_easy
+  ncpl predict train_gpt2.py
+  ncpl predict config.json --beside training_args.json --set n_devices=8 --set sequence_length=2048
   ncpl predict config.json --runs mine.jsonl
-  ncpl predict config.json --source nanochat
+  ncpl predict config.json --source gemstones
   ncpl predict --snapshot latest --json
   echo '{"params_non_embedding": 3e8, "train_tokens": 1e10}' | ncpl predict -
 
@@ -39,6 +43,14 @@ config.json holds an object, a list of objects, or one object a line:
     "--format", "kind", type=click.Choice(["json", "csv"]),
     help="Of FILE; by its ending if not given, json for standard input.",
 )  # fmt: skip
+@click.option(
+    "--beside", multiple=True, type=click.Path(path_type=Path),
+    help="Another file of the same run, such as training_args.json; may be repeated.",
+)  # fmt: skip
+@click.option(
+    "--set", "pairs", multiple=True, metavar="NAME=VALUE",
+    help="What the file does not say, or says otherwise; may be repeated.",
+)  # fmt: skip
 @click.option("--snapshot", help="Predict the runs of a snapshot: id, name, path, or latest.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print a CSV table.")
 @click.option("--curve", "points", type=click.IntRange(1, 10_000), help="Points of the loss curve.")
@@ -46,13 +58,19 @@ config.json holds an object, a list of objects, or one object a line:
     "--curve-out", type=click.Path(path_type=Path),
     help="Write the curves as CSV: configuration, percent of the run, tokens, loss.",
 )  # fmt: skip
+@click.option(
+    "--tasks", help="Tasks to predict from the loss, with commas between: hellaswag,arc_easy."
+)
+@click.option(
+    "--task-fit", type=click.Path(path_type=Path, dir_okay=False),
+    help="File of ncpl downstream fit; the shipped one of the source if not given.",
+)  # fmt: skip
 @click.option("--nearest", type=click.IntRange(0), default=3, help="Known runs shown for each.")
 @click.option(
     "--runs", "runs_file", type=click.Path(path_type=Path),
     help="Own runs with final_loss: predict in their family, see ncpl adapt.",
 )  # fmt: skip
 @click.option("--source", help="Family that FILE is of: a source, or a family's whole name.")
-@click.option("--plot", "plot_file", type=click.Path(path_type=Path), help="With --runs: a figure.")
 @catalog_option
 @bundle_option
 @common
@@ -60,14 +78,17 @@ def predict(
     *,
     file: Path | None,
     kind: str | None,
+    beside: tuple[Path, ...],
+    pairs: tuple[str, ...],
     snapshot: str | None,
     as_csv: bool,
     points: int | None,
     curve_out: Path | None,
+    tasks: str | None,
+    task_fit: Path | None,
     nearest: int,
     runs_file: Path | None,
     source: str | None,
-    plot_file: Path | None,
     catalog: Path | None,
     folder: Path | None,
     as_json: bool,
@@ -75,29 +96,40 @@ def predict(
 ) -> None:
     """Predict the final loss of the configurations in FILE (JSON, JSONL or CSV; - is stdin).
 
+    FILE may also be a configuration of transformers, nanoGPT, nanochat, Megatron-LM, torchtitan,
+    nanotron, litgpt, axolotl, LLaMA-Factory or OLMo (JSON, YAML, TOML, Python, arguments), or a
+    folder with config.json and training_args.json. It is read, never run; what was understood is
+    printed with its origin.
+
     The header of a CSV file names the fields; an empty cell is an absent field. With --snapshot,
     predict the runs of a snapshot instead; those the bundle knows no source for are left out.
     Losses are in nats per token, with a 90% interval.
     """
     del no_progress  # nothing takes long here
-    problem = misuse(
-        file, snapshot, as_csv, as_json, points, curve_out, runs_file, source, plot_file
+    _check_usage(
+        file,
+        snapshot,
+        as_csv=as_csv,
+        as_json=as_json,
+        only_curves=bool(points) and curve_out is None,
+        families=(runs_file is not None) + (source is not None),
     )
-    if problem:
-        raise click.UsageError(problem)
-    from ncpl.bundles import load
-    from ncpl.commands.adapt import adapted_to, answering_for, told_of
-    from ncpl.evaluate.configurations import check_all, read_configs
+    from ncpl.commands.adapt import chosen, told_of
+    from ncpl.evaluate.configurations import check_all
+    from ncpl.forms.files import configs_of
+    from ncpl.forms.understand import parse_given
 
-    bundle: Any = load(folder) if runs_file is None else adapted_to(runs_file, folder)
+    bundle: Any = chosen(folder, runs_file, source)
     found: dict[str, Any] = {}
+    lines: list[str] = []
     if file is not None:
-        configs = read_configs(file, kind)
-        if source is not None:
-            bundle = answering_for(source, bundle, folder)
+        configs, forms = configs_of(file, kind, beside, parse_given(pairs))
         if source is not None or runs_file is not None:
-            configs = in_family(configs, source)
+            configs = [{**config, "source": source} for config in configs]
         configs = check_all(configs, bundle)
+        lines = [line for form in forms for line in form.lines()]
+        if forms:
+            found["understood"] = [form.to_json() for form in forms]
         told = bundle.predict(configs, nearest=0 if as_csv else nearest)
         own = [{"run_id": str(c["run_id"])} if "run_id" in c else {} for c in configs]
         predictions = [name | vars(p) for name, p in zip(own, told, strict=True)]
@@ -106,60 +138,37 @@ def predict(
         found["left_out"] = len(refused)
         if refused:
             log.warning("%d runs are left out; the first: %s", len(refused), refused[0])
-    if points or curve_out:
-        add_curves(bundle, configs, predictions, points or 30)
-        predictions = written_curves(predictions, curve_out, is_shown=points is not None)
+    add_curves_and_tasks(bundle, configs, predictions, points, curve_out, tasks, task_fit)
     if runs_file is not None:
-        found |= told_of(bundle, configs, predictions, plot_file)
+        found |= told_of(bundle, configs)
+    notes = [f"note: {note}" for note in [found.get("next_run"), *found.get("notes", ())] if note]
     if as_json:
         plain = [{k: _plain(v) for k, v in p.items()} for p in predictions]
         click.echo(json.dumps({"predictions": plain} | found))
     elif as_csv:
         click.echo(prediction_table(predictions), nl=False)
     else:
-        told_last = [found.get("next_run"), *found.get("notes", ())]
-        lines = [f"note: {note}" for note in told_last if note]
-        click.echo("\n".join([*lines_of(predictions, nearest), *lines]))
+        click.echo("\n".join([*lines, *lines_of(predictions, nearest), *notes]))
 
 
-def written_curves(
-    predictions: list[dict[str, Any]], path: Path | None, *, is_shown: bool
-) -> list[dict[str, Any]]:
-    """Write curves to a file, where one is given; return predictions, with curves where shown."""
-    if path is not None:
-        write_curves(path, predictions)
-    if is_shown:
-        return predictions
-    return [{k: v for k, v in p.items() if k != "curve"} for p in predictions]
-
-
-def misuse(
-    file: Path | None, snapshot: str | None, as_csv: bool, as_json: bool, points: int | None,
-    curve_out: Path | None, runs_file: Path | None, source: str | None, plot_file: Path | None,
-) -> str | None:  # fmt: skip
-    """Return what is wrong with these options together, or None."""
-    has_runs = runs_file is not None
-    rules = (
-        ((file is None) == (snapshot is None), "give FILE or --snapshot, one of the two"),
-        (as_csv and as_json, "give --json or --csv, not both"),
-        (
-            as_csv and bool(points) and curve_out is None,
-            "--csv has a line a configuration: write curves by --curve-out FILE",
-        ),
-        (file is None and (has_runs or source is not None), "--runs and --source go with FILE"),
-        (has_runs and source is not None, "give --runs or --source, not both"),
-        (
-            plot_file is not None and not has_runs,
-            "--plot goes with --runs; for others: ncpl plot",
-        ),
-    )
-    return next((text for is_broken, text in rules if is_broken), None)
-
-
-def in_family(configs: Sequence[dict[str, Any]], source: str | None) -> list[dict[str, Any]]:
-    """Return the configurations with this source, whatever they say; None names none."""
-    bare = [{k: v for k, v in config.items() if k != "source"} for config in configs]
-    return [config | ({"source": source} if source else {}) for config in bare]
+def _check_usage(
+    file: Path | None,
+    snapshot: str | None,
+    *,
+    as_csv: bool,
+    as_json: bool,
+    only_curves: bool,
+    families: int,
+) -> None:
+    """Raise click.UsageError where options contradict each other."""
+    if (file is None) == (snapshot is None):
+        raise click.UsageError("give FILE or --snapshot, one of the two")
+    if families > 1 or (families and file is None):
+        raise click.UsageError("--runs and --source go with FILE, one of the two")
+    if as_csv and as_json:
+        raise click.UsageError("give --json or --csv, not both")
+    if as_csv and only_curves:
+        raise click.UsageError("--csv has a line a configuration: write curves by --curve-out FILE")
 
 
 def known_runs(
@@ -183,6 +192,29 @@ def known_runs(
         for i, prediction in zip(places, bundle.predict(configs), strict=True)
     ]
     return predictions, configs, refused
+
+
+def add_curves_and_tasks(
+    bundle: Any,
+    configs: Sequence[Any],
+    predictions: list[dict[str, Any]],
+    points: int | None,
+    curve_out: Path | None,
+    tasks: str | None,
+    task_fit: Path | None,
+) -> None:
+    """Put curves and tasks beside the predictions, where asked, and write the file of curves."""
+    if points or curve_out:
+        add_curves(bundle, configs, predictions, points or 30)
+    if tasks is not None or task_fit is not None:
+        from ncpl.downstream.attach import add_tasks
+
+        add_tasks(predictions, words(tasks), task_fit)
+    if curve_out is not None:
+        write_curves(curve_out, predictions)
+        if points is None:  # asked for in the file alone
+            for p in predictions:
+                p.pop("curve", None)
 
 
 def add_curves(
@@ -236,6 +268,8 @@ def lines_of(predictions: Sequence[dict[str, Any]], nearest: int) -> list[str]:
     for i, p in enumerate(predictions, start=1):
         name = str(p.get("run_id") or i)
         lines += [f"note on {name}: {warning}" for warning in p["warnings"]]
+        if "tasks" in p:
+            lines += [f"tasks of {name}:", *(f"  {line}" for line in task_lines(p["tasks"]))]
         if p.get("curve"):
             curve = ", ".join(f"{c['percent']:.3g}% {c['loss']:.4f}" for c in p["curve"])
             lines.append(f"curve of {name}: {curve}")

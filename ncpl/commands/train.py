@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import click
@@ -9,6 +10,8 @@ import click
 from ncpl.commands.evaluate import print_scores
 from ncpl.commands.options import catalog_option, common, snapshot_option
 from ncpl_data.terminal.console import NumberRange, Program
+
+log = logging.getLogger(__name__)
 
 
 @click.command("ncpl-train", cls=Program)
@@ -87,6 +90,7 @@ def train_main(
     if track or parallel != "ddp":
         raise click.UsageError("--track and --parallel are for a language model: give --base")
     from ncpl.bundles import load_ensemble
+    from ncpl.data import indistinct
     from ncpl.data.find import find_snapshot
     from ncpl.model.config import FitConfig
     from ncpl.train.pipeline import train_bundle
@@ -103,6 +107,8 @@ def train_main(
         pyplot()  # a missing package is told before the training, not after it
     found = find_snapshot(snapshot, catalog)
     runs = found.runs()
+    for sentence in indistinct.told(found.path):
+        log.warning("%s", sentence)
     older = None
     if warm_start is not None:
         older = load_ensemble(warm_start, what="networks to start from")

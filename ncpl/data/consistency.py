@@ -7,6 +7,7 @@ published run passes.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -26,6 +27,9 @@ WHOLE = (
     "n_layers", "d_model", "d_ff", "n_heads", "sequence_length", "batch_size_sequences",
     "train_steps", "warmup_steps",
 )  # fmt: skip
+LEAST_BITS = 8
+"""Of weights and activations. What fewer bits cost is not in the published runs a bundle holds."""
+QUANTIZED = re.compile(r"w(\d+(?:\.\d+)?)a(\d+(?:\.\d+)?)")
 LARGEST = 1e300
 MAX_BELOW_LAW_NATS = 0.5
 
@@ -229,8 +233,26 @@ def _shape(config: Config) -> str | None:
     return None
 
 
+def _fewest_bits(config: Config) -> float | None:
+    """Return the bits of weights or activations, whichever are fewer; None where nobody says.
+
+    Stated, or in a precision such as w4a8.
+    """
+    stated = [config.get(name) for name in ("weight_bits", "activation_bits")]
+    found = [float(value) for value in stated if isinstance(value, int | float)]
+    named = QUANTIZED.fullmatch(str(config.get("precision") or "").lower())
+    found += map(float, named.groups()) if named else []
+    return min(found, default=None)
+
+
 def _unknown_kind(config: Config, read: Collection[str]) -> str | None:
     """Return what makes this run one of a kind that no training run was of."""
+    bits = _fewest_bits(config)
+    if bits is not None and bits < LEAST_BITS and not {"precision", "weight_bits"} & set(read):
+        return (
+            f"its weights or activations have {bits:g} bits; this model knows runs of {LEAST_BITS} "
+            "bits and more, and can not tell what fewer cost"
+        )
     experts, active = config.get("n_experts"), config.get("experts_per_token")
     if not isinstance(experts, int | float):
         return None

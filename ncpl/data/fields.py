@@ -89,7 +89,7 @@ DERIVED = (
 )  # fmt: skip
 COUNTS = (
     "n_kv_heads", "head_dim", "vocab_size", "n_experts", "experts_per_token", "params_total",
-    "params_active", "decay_steps",
+    "params_active", "decay_steps", "weight_bits", "activation_bits",
 )  # fmt: skip
 """Numbers that no model reads as they are: others are derived from them, or checked by them."""
 SILENT = (

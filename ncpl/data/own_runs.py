@@ -26,6 +26,9 @@ FIRST, LAST = 0.3, 0.97
 the first tokens rule; after, the final loss says it."""
 POINTS = 4
 """Points of a curve that count, evenly along the run."""
+MOST_RATE_LEFT = 0.05
+"""Learning rate still to come down, over its peak, up to which a point counts: what is lost by a
+higher rate differs too much from family to family (LOG.md)."""
 CURVE_TRUST = 0.1
 """Trust in a point along a run, where a final loss has 1: points of one run err together."""
 SIDEWAYS = frozenset({"diverged", "failed"})
@@ -110,15 +113,20 @@ def _points(
     order = order[np.argsort(share[order], kind="stable")]
     if not len(order):
         return []
-    chosen = order[np.unique(np.linspace(0, len(order) - 1, POINTS).round().astype(int))]
-    schedules = Schedules.of([row])
-    rate = (schedules.rate(share[None, chosen]) - schedules.rate(np.ones((1, 1))))[0]
-    if not np.isfinite(rate).all() or row.get("schedule") is None:
+    if row.get("schedule") is None:
         notes.append(f"{where}: its curve is not used, for its schedule is not known")
         return []
+    schedules = Schedules.of([row])
+    rate = (schedules.rate(share[None, order]) - schedules.rate(np.ones((1, 1))))[0]
+    order = order[np.isfinite(rate) & (rate <= MOST_RATE_LEFT)]
+    if not len(order):
+        notes.append(f"{where}: its curve is not used, for its learning rate was still high")
+        return []
+    chosen = order[np.unique(np.linspace(0, len(order) - 1, POINTS).round().astype(int))]
+    left = (schedules.rate(share[None, chosen]) - schedules.rate(np.ones((1, 1))))[0]
     return [
         (dict(row) | {"data_tokens": row["data_tokens"] * s, RATE_LEFT: float(r)}, float(v))
-        for s, r, v in zip(share[chosen], rate, value[chosen], strict=True)
+        for s, r, v in zip(share[chosen], left, value[chosen], strict=True)
     ]
 
 

@@ -18,6 +18,7 @@ from ncpl.laws import (
     mixture,
     overtraining,
     parscale,
+    post_training,
     power_const,
     powerlines,
 )
@@ -41,6 +42,8 @@ FIXED: dict[str, Law] = {
         farseer.LAW,
         interaction.LAW,
         mixture.DCPT,
+        post_training.LAW,
+        post_training.REWARD_LAW,
     )
 }
 CURVE_LAWS: dict[str, Callable[[Curves], Law]] = {"tissue": tissue, "multipower": multipower}

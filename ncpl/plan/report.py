@@ -30,9 +30,13 @@ def device_hours(flop: float, flops_per_device: float | None, mfu: float | None)
 
 
 def as_dict(found: Recommendation, hours: float | None) -> dict[str, Any]:
-    """Return the recommendation in plain values."""
-    cost = {"flop": found.flop, "device_hours": hours}
-    return dataclasses.asdict(found) | {"cost": cost}
+    """Return the recommendation in plain values.
+
+    `cost` is that of the run; what the fixed fields give up is `constraint_cost`.
+    """
+    plain = dataclasses.asdict(found)
+    plain["constraint_cost"] = plain.pop("cost")
+    return plain | {"cost": {"flop": found.flop, "device_hours": hours}}
 
 
 def as_text(found: Recommendation, hours: float | None) -> str:

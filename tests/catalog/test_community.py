@@ -78,6 +78,15 @@ def test_near_copies_are_on_one_side() -> None:
     assert all(sides[r["run_id"]] == sides[r["run_id"] + "x"] for r in rows)
 
 
+def test_a_group_that_is_most_of_its_family_is_never_drawn_for_id() -> None:
+    """Whatever the draw, most of a family is left to learn from."""
+    one = [r | {"run_id": f"lab/copy-{n}"} for n in range(60) for r in lab(5, 4)[:1]]
+    for seed in range(5):
+        found = assign_splits(table([*lab(5, 4), *one]), "community", seed).to_pylist()
+        sides = {row["run_id"]: row["split"] for row in found}
+        assert sides["lab/copy-0"] == "train"
+
+
 def test_a_branch_goes_with_its_parent() -> None:
     """Whatever its size and budget."""
     rows = lab(5, 4)

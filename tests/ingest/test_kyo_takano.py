@@ -1,4 +1,4 @@
-"""Takano's example: sizes, tokens and losses, and nothing more."""
+"""Takano's example: Chinchilla's points again, sizes by Chinchilla's table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def items() -> list[Run | Skipped]:
         ("row_000", "nominal_train_tokens", 3154403320),
         ("row_000", "final_loss", 3.405928),
         ("row_001", "final_loss", 2.077394),
-        ("row_000", "params_non_embedding", None),
+        ("row_000", "params_non_embedding", 13 * 10 * 640**2),
         ("row_000", "learning_rate", None),
     ],
 )
@@ -36,3 +36,12 @@ def test_values_are_those_of_the_file(
     """Read by eye in the original."""
     (run,) = (i for i in items if isinstance(i, Run) and i.run_id == f"kyo_takano/{run_id}")
     assert getattr(run, field) == value
+
+
+def test_each_row_is_a_point_of_chinchilla() -> None:
+    """Size, tokens and loss of row 0 are those of data row 47 of Epoch's table, rounded."""
+    origin = SOURCE.origins[0]
+    runs = [run for run in origin.read(origin.bundled_paths() or {}) if isinstance(run, Run)]
+    links = [run.same_as[0] for run in runs if run.same_as]
+    assert links[0] == "chinchilla/point_047"
+    assert len(set(links)) == len(runs) == 234

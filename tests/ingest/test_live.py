@@ -3,6 +3,7 @@ them are real ones, from the fixtures of marin and losscast."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -455,6 +456,12 @@ def test_hidden_fields_of_a_new_run_are_searched_when_it_is_read(
     found = [run for run in losscast.read_recorded(paths) if isinstance(run, Run)]
     (muon,) = (run for run in found if run.optimizer == "muon")
     assert muon.momentum == 0.95
+    zipped = tmp_path / f"{bench.RUNS_FILE}.gz"
+    zipped.write_bytes(gzip.compress(text))
+    lines = list(losscast.read_lines({zipped.name: zipped, empty.name: empty}))
+    assert [r.content_hash() for r in lines if isinstance(r, Run)] == [
+        r.content_hash() for r in found
+    ]
 
 
 @pytest.mark.parametrize("cut", [0, 100])

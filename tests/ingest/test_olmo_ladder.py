@@ -48,11 +48,13 @@ def shipped() -> list[Run]:
         ("190M-1xC", "d_model", 768),
         ("190M-1xC", "status", "finished"),
         ("190M-1xC", "batch_size_sequences", None),
-        ("190M-1xC", "params_total", None),
+        ("190M-1xC", "params_total", 190_354_176 + 768 * 100_352),
+        ("190M-1xC", "params_non_embedding", 190_354_176 - 768 * 100_352),
+        ("peteish13", "params_total", 13_716_198_400),
         ("190M-1xC", "flags", ("superseded_by_rerun",)),
         ("peteish13", "learning_rate", None),
         ("peteish13", "flags", ("two_peak_rates",)),
-        ("peteish13", "d_model", None),
+        ("peteish13", "d_model", 5120),
     ],
 )
 def test_values_are_those_of_the_export(

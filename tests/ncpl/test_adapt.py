@@ -150,10 +150,13 @@ def test_a_wrong_run_is_named(run, expected):
 
 def test_points_along_a_run_count_less_than_its_end_and_only_with_a_schedule():
     curve = [{"percent": p, "loss": 4 - p / 100} for p in range(10, 101, 10)]
-    own = read_runs([{**RUNS[0], "curve": curve}])
+    steady = {**RUNS[0], "schedule": "constant"}
+    own = read_runs([{**steady, "curve": curve}])
     assert own.n_runs == 1
     assert own.weight.tolist() == [1.0] + 4 * [CURVE_TRUST]
-    assert all(0 < row["rate_left_frac"] < 1 for row in own.rows[1:])
+    assert all(row["rate_left_frac"] == 0 for row in own.rows[1:])
+    decaying = read_runs([{**RUNS[0], "curve": curve[:8]}])
+    assert "learning rate was still high" in decaying.notes[0]
     bare = {k: v for k, v in RUNS[0].items() if k != "schedule"}
     without = read_runs([{**bare, "curve": curve}])
     assert len(without.rows) == 1

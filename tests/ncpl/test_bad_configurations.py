@@ -68,6 +68,8 @@ REFUSED = [
     ({"d_model": 64, "n_heads": 128}, "n_heads is 128, more than d_model"),
     ({"params_total": 1000}, "params_total is 1000, below params_non_embedding"),
     ({"n_experts": 8, "experts_per_token": 16}, "experts_per_token is 16, n_experts is 8"),
+    ({"precision": "w1a1"}, "have 1 bits; this model knows runs of 8 bits and more"),
+    ({"weight_bits": 4, "activation_bits": 16}, "have 4 bits"),
     ({"n_experts": 64, "experts_per_token": 2}, "knows dense runs only"),
     # Missing, or of nobody.
     ({"params_non_embedding": None}, "params_non_embedding is missing"),

@@ -12,7 +12,7 @@ from ncpl_data.catalog.store import Catalog
 from ncpl_data.ingest.cli import main
 from ncpl_data.ingest.importers import MODULES, importer
 from ncpl_data.ingest.importers.base import Options
-from ncpl_data.ingest.importers.tensorboard_events import scalars
+from ncpl_data.ingest.importers.event_file import scalars
 from ncpl_data.ingest.submissions.documents import Document
 from ncpl_data.ingest.submissions.finding import checked
 from ncpl_data.ingest.submissions.lookup import find_runs

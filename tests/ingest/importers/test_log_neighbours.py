@@ -2,13 +2,14 @@
 
 import json
 import math
+import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ncpl_data.catalog.errors import InputError
-from ncpl_data.ingest.importers import importer
+from ncpl_data.ingest.importers import importer, layout_of
 from ncpl_data.ingest.importers.base import Options
 
 LOGS = Path(__file__).parents[2] / "fixtures" / "logs"
@@ -345,3 +346,57 @@ def test_a_plan_that_changes_is_told(tmp_path: Path) -> None:
     document, notes = one("log", tmp_path / "a.log")
     assert document["schedule"]["train_steps"] == 400
     assert "400 steps are planned after 200" in notes
+
+
+def events_of(folder: Path, points: dict[int, float], tag: str) -> None:
+    """Write one event file with the points of a tag."""
+    folder.mkdir(parents=True)
+    content = b""
+    for step, value in points.items():
+        scalar = b"\x0a" + bytes([len(tag)]) + tag.encode() + b"\x15" + struct.pack("<f", value)
+        summary = b"\x0a" + bytes([len(scalar)]) + scalar
+        event = b"\x10" + bytes([step]) + b"\x2a" + bytes([len(summary)]) + summary
+        content += struct.pack("<Q", len(event)) + b"\0" * 4 + event + b"\0" * 4
+    (folder / "events.out.tfevents.1.host").write_bytes(content)
+
+
+def test_train_and_validation_side_by_side_are_one_run(tmp_path: Path) -> None:
+    events_of(tmp_path / "gpt" / "train", {10: 9.0, 20: 8.0}, "loss")
+    events_of(tmp_path / "gpt" / "validation", {10: 9.5, 20: 8.5}, "loss")
+    events_of(tmp_path / "other", {10: 9.0, 20: 7.0}, "epoch_loss")
+    found, notes = convert("tensorboard", tmp_path)
+    document = next(d for d in found if d["run_id"] == "lab/gpt")
+    assert curve(document, "validation/loss") == {10: 9.5, 20: 8.5}
+    assert document["outcome"]["final_loss"] == 8.5
+    assert "epoch_loss is no curve over steps" in notes
+
+
+def test_a_loss_of_zero_on_the_way_is_no_point(tmp_path: Path) -> None:
+    history = [{"step": s, "loss": v} for s, v in ((10, 9.0), (20, 0.0), (30, 7.0))]
+    document, notes = one("hf", trainer(tmp_path / "a", history))
+    assert curve(document, "train/loss") == {10: 9.0, 30: 7.0}
+    assert "these are no points of its curve" in notes
+
+
+@pytest.mark.parametrize(
+    ("path", "layout"),
+    [
+        ("huggingface", "hf"),
+        ("huggingface/trainer_state.json", "hf"),
+        ("tensorboard", "tensorboard"),
+        ("mlruns", "mlflow"),
+        ("wandb", "wandb"),
+        ("wandb_offline/run-abc123.wandb", "wandb"),
+        ("cases/12-curve-only-csv/lightning", "csv"),
+        ("cases/10-hf-folder/trainer_log.jsonl", "hf"),
+        ("text/megatron.log", "log"),
+        ("no-such-entity/project", "wandb"),
+    ],
+)
+def test_a_format_is_told_by_the_names_of_its_files(path: str, layout: str) -> None:
+    assert layout_of(path if path.startswith("no-") else str(LOGS / path)) == layout
+
+
+def test_any_log_is_read_without_a_format() -> None:
+    found, _ = convert("auto", LOGS / "cases" / "06-restart" / "text_two_runs.log")
+    assert [d["outcome"]["final_loss"] for d in found] == [4.25]

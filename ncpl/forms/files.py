@@ -1,0 +1,69 @@
+"""The configurations of a file, whoever wrote it, and what was understood of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ncpl.data.fields import KNOWN, is_number
+from ncpl.errors import ConfigError
+from ncpl.evaluate.configurations import read_configs
+from ncpl.forms.names import TABLES, program_of
+from ncpl.forms.raw import Raw, flattened
+from ncpl.forms.understand import Understood, read_form, understand
+
+OWN = (".json", ".jsonl", ".csv", "")
+"""Endings of the files that hold one configuration or many in names of ours."""
+
+
+def configs_of(
+    file: Path, kind: str | None = None, beside: tuple[Path, ...] = (),
+    given: Mapping[str, Any] | None = None,
+) -> tuple[list[dict[str, Any]], list[Understood]]:  # fmt: skip
+    """Return configurations in our fields, and what was understood where names were not ours.
+
+    `beside` are other files of the same run, `given` values that none of them says. Raises
+    ConfigError where a file can not be read, or asks for what it lacks.
+    """
+    is_table = kind is None and file.suffix.lower() not in OWN and str(file) != "-"
+    if beside or file.is_dir() or is_table:
+        found = read_form(file, list(beside), given)
+        return [found.check()], [found]
+    is_csv = (kind or file.suffix.lstrip(".").lower()) == "csv"  # its header names our fields
+    configs, told = [], []
+    for number, config in enumerate(read_configs(file, kind), start=1):
+        if (is_csv or _is_ours(config)) and not given:
+            configs.append(config)
+            continue
+        where = Path(f"{file}" if number == 1 else f"{file} configuration {number}")
+        found = understand([(where, Raw("json", _flat(config)))], given or {})
+        if found.program == "own":  # a name nobody knows is a slip of ours: it is told as one
+            found.config |= {name: config[name] for name in found.unread if name in config}
+        if set(found.config) <= KNOWN:
+            found.check()
+        configs.append(found.config)
+        told.append(found)
+    return configs, told
+
+
+def _is_ours(config: Mapping[str, Any]) -> bool:
+    """Return whether a configuration needs no understanding: names of ours, numbers as such.
+
+    One with a name that no program has is ours too, with a slip.
+    """
+    if any(isinstance(config.get(name), str) and is_number(name) for name in config):
+        return False
+    names = set(config) - KNOWN
+    return not names or (
+        program_of(_flat(config)) == "own" and not any(name in TABLES["own"] for name in names)
+    )
+
+
+def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return dotted names, but for an optimizer's own numbers, which are one field."""
+    extra = {k: v for k, v in config.items() if k == "optimizer_extra"}
+    try:
+        return flattened({k: v for k, v in config.items() if k not in extra}) | extra
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"a configuration of {error}") from error
