@@ -115,10 +115,10 @@ def rewrite(
     draft = catalog.folder.temporary(f"data/{table}/new").name
     folder = catalog.root / "data" / table
     assert draft.startswith(TEMPORARY_PREFIX)  # what a killed compaction leaves is for gc
-    paths = [catalog.trusted(f) for f in files]
+    trusted = catalog.sources_of(files)
     try:
         with PartWriter(folder, draft, table_schemas()[table], MAX_FILE_ROWS) as writer:
-            for rows in merged(con, table, paths):
+            for rows in merged(con, table, trusted):
                 writer.add(rows)
                 progress(rows.num_rows)
         hashed = all(f.hashed for f in files)

@@ -85,11 +85,11 @@ def sorted_rows(
     """Yield the rows of one source's files of a table in the table's order."""
     schema = table_schemas()[table]
     for group in clusters(files):
-        paths = [catalog.trusted(file) for file in group]
-        if len(paths) > 1:
-            yield from merged(con, table, paths)
+        files_of = catalog.sources_of(group)
+        if len(files_of) > 1:
+            yield from merged(con, table, files_of)
             continue
-        with reading_files(), pq.ParquetFile(paths[0]) as file:
+        with reading_files(), pq.ParquetFile(files_of[0][0]) as file:
             for batch in file.iter_batches(BATCH_ROWS):
                 yield fit_schema(pa.Table.from_batches([batch]), schema)
 

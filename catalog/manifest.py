@@ -156,6 +156,16 @@ class Manifest:
 
         Raises IntegrityError if it is damaged, InputError if it is of another format.
         """
+        known = hashlib.sha256(content).hexdigest(), name
+        if known not in PARSED:
+            if len(PARSED) >= MAX_PARSED:
+                PARSED.clear()
+            PARSED[known] = cls.parsed(content, name)
+        return PARSED[known]
+
+    @classmethod
+    def parsed(cls, content: bytes, name: str) -> Manifest:
+        """Return the manifest of a file's bytes, whether or not it was read before."""
         try:
             return cls.from_content(json.loads(content), name)
         except (ValueError, RecursionError) as error:
@@ -196,6 +206,11 @@ class Manifest:
             if isinstance(error, InputError):
                 raise
             raise damaged(name, error) from error
+
+
+MAX_PARSED = 4
+PARSED: dict[tuple[str, str], Manifest] = {}
+"""The manifests this process read last, by the hash of their bytes: each call reads the newest."""
 
 
 def damaged(name: str, error: Exception) -> IntegrityError:

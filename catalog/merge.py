@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ import pyarrow as pa
 from ncpl_data.catalog.errors import IntegrityError
 from ncpl_data.catalog.folder import write_error
 from ncpl_data.catalog.manifest import DataFile
+from ncpl_data.catalog.parquet import fingerprint
 from ncpl_data.catalog.tables import table_schemas
 
 SORT_KEYS = {
@@ -32,6 +34,8 @@ SQL_TYPES = {
     "bool": "boolean",
     "timestamp[us, tz=UTC]": "timestamptz",
 }
+GLOB_LETTERS = re.compile(r"[*?[]")
+GLOB_FREE = r"[\g<0>]"
 MEMORY_LIMIT = "1500MB"
 BATCH_ROWS = 131_072
 
@@ -91,7 +95,7 @@ def scan(con: duckdb.DuckDBPyConnection, paths: Sequence[Path], schema: pa.Schem
     """
     if not paths:
         raise ValueError("no file to read")
-    listed = ", ".join(literal(glob_free(path)) for path in paths)
+    listed = ", ".join(map(literal, glob_free_all(paths)))
     named = ", filename = true" if "filename" in schema.names else ""
     source = f"read_parquet([{listed}], union_by_name = true{named})"
     with reading_files():
@@ -101,6 +105,26 @@ def scan(con: duckdb.DuckDBPyConnection, paths: Sequence[Path], schema: pa.Schem
         for f in schema
     ]
     return f"(select {', '.join(columns)} from {source})"
+
+
+def scan_files(
+    con: duckdb.DuckDBPyConnection, files: Sequence[tuple[Path, str | None]], schema: pa.Schema
+) -> str:
+    """Return SQL that reads files as `scan` does, each given with the fingerprint of its columns.
+
+    Files with all columns, as every release writes them until it adds one, are read without a
+    look at what columns each has: that look opens every file one time more.
+    """
+    whole = fingerprint(schema)
+    groups = ([p for p, own in files if own == whole], [p for p, own in files if own != whole])
+    parts = []
+    if groups[0]:
+        listed = ", ".join(map(literal, glob_free_all(groups[0])))
+        columns = ", ".join(f'"{f.name}"' for f in schema)
+        parts.append(f"(select {columns} from read_parquet([{listed}]))")
+    if groups[1]:
+        parts.append(scan(con, groups[1], schema))
+    return parts[0] if len(parts) == 1 else f"(from {parts[0]} union all from {parts[1]})"
 
 
 def sql_type(kind: pa.DataType) -> str:
@@ -115,7 +139,18 @@ def sql_type(kind: pa.DataType) -> str:
 
 def glob_free(path: Path) -> str:
     """Return a path with the letters that mean a pattern put in brackets."""
-    return "".join(f"[{c}]" if c in "*?[" else c for c in str(path.resolve()))
+    return GLOB_LETTERS.sub(GLOB_FREE, str(path.resolve()))
+
+
+def glob_free_all(paths: Sequence[Path]) -> list[str]:
+    """Return many paths as `glob_free` does; a folder they share is looked up once."""
+    found, folders = [], {}
+    for path in paths:
+        folder, _, name = str(path).rpartition(os.sep)
+        if folder not in folders:
+            folders[folder] = glob_free(Path(folder or os.sep))
+        found.append(f"{folders[folder]}/{GLOB_LETTERS.sub(GLOB_FREE, name)}")
+    return found
 
 
 def rows_of(con: duckdb.DuckDBPyConnection, sql: str, schema: pa.Schema) -> Iterator[pa.Table]:
@@ -148,7 +183,9 @@ def clusters(files: Iterable[DataFile]) -> list[list[DataFile]]:
     return groups
 
 
-def merged(con: duckdb.DuckDBPyConnection, table: str, paths: Sequence[Path]) -> Iterator[pa.Table]:
+def merged(
+    con: duckdb.DuckDBPyConnection, table: str, files: Sequence[tuple[Path, str | None]]
+) -> Iterator[pa.Table]:
     """Yield the rows of a table's files in the table's order."""
     schema = table_schemas()[table]
-    yield from rows_of(con, f"from {scan(con, paths, schema)} {order_by(table)}", schema)
+    yield from rows_of(con, f"from {scan_files(con, files, schema)} {order_by(table)}", schema)

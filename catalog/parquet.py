@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ncpl_data.catalog.disk import disk
 from ncpl_data.catalog.errors import IntegrityError
 
 ROW_GROUP_ROWS = 131_072
@@ -65,25 +67,44 @@ def fit_schema(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """Return a writer set the way every file of ours is written.
+class FileWriter:
+    """Writes one Parquet file, set the way every file of ours is written.
 
     Content-defined chunking keeps a re-upload of a grown table small.
     """
-    return pq.ParquetWriter(
-        path, schema, compression="zstd", use_content_defined_chunking=True, store_schema=False
-    )
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        """Open a new file."""
+        self.file = disk().create(path)
+        self.writer = pq.ParquetWriter(
+            self.file,
+            schema,
+            compression="zstd",
+            use_content_defined_chunking=True,
+            store_schema=False,
+        )
+
+    def write_table(self, rows: pa.Table) -> None:
+        """Append rows."""
+        self.writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
+
+    def close(self) -> None:
+        """Finish the file."""
+        try:
+            self.writer.close()
+        finally:
+            self.file.close()
 
 
 def write_parquet(rows: pa.Table, path: Path) -> None:
     """Write a table as one file."""
-    with open_writer(path, rows.schema) as writer:
-        writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
+    with contextlib.closing(FileWriter(path, rows.schema)) as writer:
+        writer.write_table(rows)
 
 
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
+    with disk().open(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -117,7 +138,7 @@ class PartWriter:
         self.schema = schema
         self.max_rows = max_rows
         self.paths: list[Path] = []
-        self.writer: pq.ParquetWriter | None = None
+        self.writer: FileWriter | None = None
         self.held: list[pa.Table] = []
         self.n_held = 0
         self.rows = 0
@@ -181,8 +202,8 @@ class PartWriter:
         if rows.num_rows == 0:
             return
         if self.writer is None:
-            self.writer = open_writer(self.next_path(), self.schema)
-        self.writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
+            self.writer = FileWriter(self.next_path(), self.schema)
+        self.writer.write_table(rows)
         self.rows += rows.num_rows
         if "run_id" in rows.column_names:
             self.last = rows["run_id"][-1].as_py()
@@ -190,6 +211,6 @@ class PartWriter:
     def close(self) -> None:
         """Finish the open file."""
         if self.writer is not None:
-            self.writer.close()
-            self.writer = None
+            writer, self.writer = self.writer, None
+            writer.close()
         self.rows = 0

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import bisect
 import random
 import time
 import uuid
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ncpl_data.catalog.bucket import open_storage
-from ncpl_data.catalog.errors import ConflictError, InputError, IntegrityError
+from ncpl_data.catalog.errors import ConflictError, IntegrityError
 from ncpl_data.catalog.folder import discard, write_error
 from ncpl_data.catalog.heads import write_head
 from ncpl_data.catalog.history import is_overtaken, pack, read_manifest
 from ncpl_data.catalog.manifest import DataFile, Manifest, digest, manifest_name
-from ncpl_data.catalog.outcome import Outcome, count_reasons, ingest_row, now, rejects_table
+from ncpl_data.catalog.outcome import Outcome, now
 from ncpl_data.catalog.parquet import (
     MAX_FILE_ROWS,
     at_run_boundaries,
@@ -34,9 +32,6 @@ from ncpl_data.catalog.parquet import (
 from ncpl_data.catalog.record import Skipped
 from ncpl_data.catalog.tables import (
     AnyRun,
-    curves_table,
-    evals_table,
-    runs_table,
     table_schemas,
 )
 from ncpl_data.catalog.verified import verified
@@ -92,6 +87,10 @@ class Catalog:
                 raise
         return verified(self.folder.path(file.path), file.sha256)
 
+    def sources_of(self, files: Iterable[DataFile]) -> list[tuple[Path, str | None]]:
+        """Return trusted files as `merge.scan_files` takes them."""
+        return [(self.trusted(file), file.columns) for file in files]
+
     def read(
         self,
         table: str,
@@ -137,81 +136,18 @@ class Catalog:
         Raises ConflictError if a stored run would change that is not named in `replacing`, as
         when somebody else has just added it; by default every run may change.
         """
-        rejects = list(skipped)
-        incoming = {run.run_id: run for run in runs}
-        if len(incoming) != len(runs):
-            twice = Counter(run.run_id for run in runs).most_common(1)[0][0]
-            raise InputError(
-                f'{source}: {len(runs):,} runs share {len(incoming):,} ids, such as "{twice}"; '
-                "each run needs one of its own"
-            )
-        new_files = NewFiles()
+        from ncpl_data.catalog.upsert import Batch, upsert
 
-        def prepare(manifest: Manifest) -> tuple[Files | None, Outcome]:
-            outcome, replaced = self.compare(manifest, incoming, source)
-            outcome = replace(outcome, rejected=count_reasons(rejects))
-            unasked = [] if replacing is None else sorted(replaced - set(replacing))
-            if unasked:
-                raise ConflictError(
-                    f'"{unasked[0]}" was stored by another writer meanwhile, with other values; '
-                    "nothing of this source was written. Submit it again to see the difference"
-                )
-            reject_rows = rejects_table(source, rejects)
-            same_rejects = reject_rows.equals(
-                self.read("rejects", source=source, manifest=manifest).sort_by("ref")
-            )
-            same_cursor = cursor is None or manifest.cursors.get(source) == cursor
-            is_same = not outcome.added and not outcome.updated and same_rejects and same_cursor
-            if dry_run or is_same:
-                return None, outcome
-            changed = (*outcome.added, *outcome.updated)
-            if new_files.run_ids != changed:  # another writer's commit seldom changes what is new
-                tables = run_tables([incoming[i] for i in changed])
-                new_files.files = {
-                    t: self.write(t, source, rows, hashed=True) for t, rows in tables.items()
-                }
-                new_files.run_ids = changed
-            files = dict(manifest.tables)
-            for name in RUN_TABLES:
-                kept = self.without(files[name], name, source, replaced)
-                files[name] = (*kept, *new_files.files[name])
-            if not same_rejects:
-                kept = tuple(f for f in files["rejects"] if f.source != source)
-                files["rejects"] = (*kept, *self.write("rejects", source, reject_rows))
-            row = ingest_row(source, origin, outcome, tool_version)
-            files["ingests"] = (*files["ingests"], *self.write("ingests", source, row))
-            return files, outcome
-
-        sheets = {} if sheet is None else {source: sheet}
-        cursors = {} if cursor is None else {source: cursor}
-        return self.commit(prepare, operation, sheets, cursors)
-
-    def compare(
-        self, manifest: Manifest, incoming: Mapping[str, AnyRun], source: str
-    ) -> tuple[Outcome, set[str]]:
-        """Return what an upsert would do, and the ids whose stored rows must go."""
-        columns = ["run_id", "run_hash", "is_copy"]
-        ids = sorted(incoming)
-        known: dict[str, tuple[str, bool | None]] = {}
-        for file in manifest.tables["runs"]:
-            if file.source == source and overlaps(file, ids):
-                stored = read_parquet(self.trusted(file), columns).to_pydict()
-                values = zip(stored["run_hash"], stored["is_copy"], strict=True)
-                known.update(zip(stored["run_id"], values, strict=True))
-        added, updated = [], []
-        for run_id, run in incoming.items():
-            if run_id not in known:
-                added.append(run_id)
-                continue
-            digest, is_copy = known[run_id]
-            if digest != run.content_hash() and not (run.is_copy and not is_copy):
-                updated.append(run_id)
-        outcome = Outcome(
-            added=tuple(sorted(added)),
-            updated=tuple(sorted(updated)),
-            unchanged=len(incoming) - len(added) - len(updated),
+        batch = Batch(
+            runs=runs,
+            source=source,
+            origin=origin,
+            skipped=tuple(skipped),
+            replacing=None if replacing is None else frozenset(replacing),
+            cursor=cursor,
+            tool_version=tool_version,
         )
-        return outcome, set(updated)
+        return upsert(self, batch, operation, sheet, dry_run=dry_run)
 
     def commit(
         self,
@@ -262,31 +198,6 @@ class Catalog:
         pack(self.folder)
         return True
 
-    def without(
-        self, files: tuple[DataFile, ...], table: str, source: str, run_ids: set[str]
-    ) -> tuple[DataFile, ...]:
-        """Return a table's files without the rows of some runs.
-
-        Only files of the source that hold one of the runs are rewritten.
-        """
-        if not run_ids:
-            return files
-        ids = sorted(run_ids)
-        gone = pa.array(ids, type=pa.string())
-        kept: list[DataFile] = []
-        for file in files:
-            if file.source != source or not overlaps(file, ids):
-                kept.append(file)
-                continue
-            path = self.trusted(file)
-            if not pc.any(pc.is_in(read_parquet(path, ["run_id"])["run_id"], gone)).as_py():
-                kept.append(file)
-                continue
-            rows = read_parquet(path)
-            rest = rows.filter(pc.invert(pc.is_in(rows["run_id"], gone)))
-            kept.extend(self.write(table, source, rest, hashed=file.hashed))
-        return tuple(kept)
-
     def write(
         self, table: str, source: str, rows: pa.Table, *, hashed: bool = False
     ) -> tuple[DataFile, ...]:
@@ -326,28 +237,3 @@ class Catalog:
             min_run_id=keys.get("min"),
             max_run_id=keys.get("max"),
         )
-
-
-@dataclass
-class NewFiles:
-    """What one upsert has written already, kept over its tries to commit."""
-
-    run_ids: tuple[str, ...] | None = None
-    files: dict[str, tuple[DataFile, ...]] = field(default_factory=dict)
-
-
-def run_tables(runs: Sequence[AnyRun]) -> dict[str, pa.Table]:
-    """Return the rows of runs for each table they have rows in, sorted."""
-    return {
-        "runs": runs_table(sorted(runs, key=lambda r: r.run_id)),
-        "curves": curves_table(runs),
-        "evals": evals_table(runs),
-    }
-
-
-def overlaps(file: DataFile, ids: Sequence[str]) -> bool:
-    """Return whether a file's key range holds one of some sorted ids."""
-    if file.min_run_id is None or file.max_run_id is None:
-        return True
-    at = bisect.bisect_left(ids, file.min_run_id)
-    return at < len(ids) and ids[at] <= file.max_run_id

@@ -33,10 +33,10 @@ def known_sha256(path: Path) -> str:
 
     Raises OSError if it can not be read.
     """
-    stamp = stamp_of(path)
-    found = KNOWN.get(str(path))
+    stamp, key = stamp_of(path), str(path)
+    found = KNOWN.get(key)
     if found is None or found[0] != stamp:
-        found = KNOWN[str(path)] = (stamp, file_sha256(path))
+        found = KNOWN[key] = (stamp, file_sha256(path))
     return found[1]
 
 

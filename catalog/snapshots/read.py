@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from ncpl_data.catalog.disk import disk
 from ncpl_data.catalog.errors import InputError, IntegrityError
 from ncpl_data.catalog.folder import sync_folder
 from ncpl_data.schema.load import SCHEMA_VERSION
@@ -75,12 +75,8 @@ def finish(draft: Path, target: Path) -> None:
     """Make a draft durable and give it its name."""
     for path in (*(p for p in draft.rglob("*") if p.is_file()), draft):
         with contextlib.suppress(PermissionError):  # some systems can not sync what they read
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-    draft.rename(target)
+            disk().sync(path)
+    disk().rename(draft, target)
     sync_folder(target.parent)
 
 
@@ -106,7 +102,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     Raises IntegrityError if it is missing, damaged or of another format.
     """
     try:
-        content = (path / MANIFEST).read_bytes()
+        content = disk().read(path / MANIFEST)
     except FileNotFoundError as error:
         raise IntegrityError(f"{path} is no snapshot: it has no {MANIFEST}") from error
     except OSError as error:

@@ -34,7 +34,7 @@ from ncpl_data.catalog.snapshots.read import (
     read_manifest,
     snapshot_id,
 )
-from ncpl_data.catalog.snapshots.verify import write_checksums
+from ncpl_data.catalog.snapshots.verify import write_checksums, write_text
 from ncpl_data.catalog.snapshots.write import Selection, write_tables
 from ncpl_data.catalog.splits import assign_splits, columns_of
 from ncpl_data.catalog.store import Catalog
@@ -172,11 +172,11 @@ def write_pages(draft: Path, content: Mapping[str, Any]) -> None:
         for table, files in content["tables"].items()
         if files
     }
-    (draft / "README.md").write_text(snapshot_card(content), encoding="utf-8")
+    write_text(draft / "README.md", snapshot_card(content))
     pages = {MANIFEST: content, "croissant.json": croissant(content, schemas)}
     for page, value in pages.items():
         text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False)
-        (draft / page).write_text(text, encoding="utf-8")
+        write_text(draft / page, text)
     known = {f["path"]: f["sha256"] for files in content["tables"].values() for f in files}
     write_checksums(draft, known)
 

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ncpl_data.catalog.disk import disk
 from ncpl_data.catalog.errors import IntegrityError
 from ncpl_data.catalog.parquet import file_sha256, read_parquet
 from ncpl_data.catalog.snapshots.read import (
@@ -99,7 +100,13 @@ def write_checksums(path: Path, known: Mapping[str, str]) -> None:
     """
     names = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
     lines = [f"{known.get(n) or file_sha256(path / n)}  {n}\n" for n in names if n != CHECKSUMS]
-    (path / CHECKSUMS).write_text("".join(lines), encoding="utf-8")
+    write_text(path / CHECKSUMS, "".join(lines))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a page of a snapshot."""
+    with disk().create(path) as file:
+        file.write(text.encode("utf-8"))
 
 
 def checksum_problems(path: Path, checked: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from ncpl_data.catalog.complete import complete_rows
 from ncpl_data.catalog.errors import IntegrityError
 from ncpl_data.catalog.manifest import DataFile, Manifest
-from ncpl_data.catalog.merge import clusters, engine, merged, order_by, rows_of, scan
+from ncpl_data.catalog.merge import clusters, engine, merged, order_by, rows_of, scan_files
 from ncpl_data.catalog.parquet import (
     MAX_FILE_ROWS,
     PartWriter,
@@ -135,7 +135,7 @@ def write_runs(
         ),
     )
     con.register("twins", twins)
-    source = scan(con, [catalog.trusted(f) for f in manifest.tables["runs"]], schema)
+    source = scan_files(con, catalog.sources_of(manifest.tables["runs"]), schema)
     sql = (
         "select r.* replace (coalesce(t.hash, r.run_hash) as run_hash, "
         "coalesce(t.twins, r.same_as) as same_as) "
@@ -170,7 +170,7 @@ def fills_of(
     keys = FILLS[table]
     members = [i for m in selected.merged for i in (m.run_id, *m.dropped)]
     register(con, "members", {"run_id": pa.array(members, type=pa.string())})
-    source = scan(con, [catalog.trusted(f) for f in manifest.tables[table]], table_schemas()[table])
+    source = scan_files(con, catalog.sources_of(manifest.tables[table]), table_schemas()[table])
     columns = ", ".join(("run_id", *keys))
     sql = f"select distinct {columns} from {source} semi join members using (run_id)"
     held: dict[str, set[tuple[str, ...]]] = {}
@@ -211,7 +211,7 @@ def write_source(
                 copy_file(catalog.trusted(group[0]), group[0], writer.next_path())
                 yield group[0].rows
                 continue
-            for rows in merged(con, table, [catalog.trusted(f) for f in group]):
+            for rows in merged(con, table, catalog.sources_of(group)):
                 writer.add(rows)
                 yield rows.num_rows
             writer.end_file_if_large(COPY_ROWS)
@@ -246,7 +246,7 @@ def picked(
 ) -> Iterator[pa.Table]:
     """Yield the rows of some runs, and what dropped twins bring under the kept runs' ids."""
     schema = table_schemas()[table]
-    source = scan(con, [catalog.trusted(f) for f in files], schema)
+    source = scan_files(con, catalog.sources_of(files), schema)
     register(con, "picks", {"run_id": run_ids})
     sql = f"select * from {source} semi join picks using (run_id)"
     if fills is not None:

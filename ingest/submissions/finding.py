@@ -45,6 +45,8 @@ def examine(document: Document) -> Finding:
 def checked(document: Document) -> tuple[Any, list[Problem]]:
     """Return a document with its curves inline, and what is wrong with it."""
     content = document.content
+    if document.is_valid:
+        return content, []
     if document.problem is not None:
         return content, [document.problem]
     problems = explain(content, "run")
@@ -61,13 +63,6 @@ def checked(document: Document) -> tuple[Any, list[Problem]]:
         content = {**content, "curves": inline}
         problems = explain(content, "run")
     return content, problems or check_run(content)
-
-
-def same_run(finding: Finding, other: Finding) -> bool:
-    """Return whether two findings hold the same run to the last digit."""
-    assert finding.run is not None
-    assert other.run is not None
-    return finding.run.content_hash() == other.run.content_hash()
 
 
 def refuse(finding: Finding, problems: Sequence[Problem]) -> Finding:

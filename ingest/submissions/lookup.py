@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ncpl_data.catalog.curve import Curve
 from ncpl_data.catalog.manifest import Manifest
+from ncpl_data.catalog.parquet import fit_schema, read_parquet
 from ncpl_data.catalog.record import Evaluation, Run
 from ncpl_data.catalog.store import Catalog
+from ncpl_data.catalog.tables import table_schemas
+from ncpl_data.catalog.upsert import overlaps
 
 EVALUATION = ("task", "kind", "value", "step", "n_shots", "stderr")
 
@@ -28,7 +31,7 @@ def find_runs(
         if not any(f.source == source for f in manifest.tables["runs"]):
             continue
         rows, curves, evals = (
-            rows_of(catalog.read(table, source=source, manifest=manifest), wanted)
+            rows_of(catalog, manifest, table, source, sorted(wanted))
             for table in ("runs", "curves", "evals")
         )
         points, results = by_run(curves), by_run(evals)
@@ -43,9 +46,18 @@ def find_runs(
     return found
 
 
-def rows_of(table: pa.Table, run_ids: Collection[str]) -> pa.Table:
-    """Return the rows of some runs."""
-    return table.filter(pc.is_in(table["run_id"], value_set=pa.array(run_ids, pa.string())))
+def rows_of(
+    catalog: Catalog, manifest: Manifest, table: str, source: str, run_ids: Sequence[str]
+) -> pa.Table:
+    """Return the rows of some runs, whose ids ascend; one file at a time is in memory."""
+    schema = table_schemas()[table]
+    wanted = pa.array(run_ids, pa.string())
+    parts = []
+    for file in manifest.tables[table]:
+        if file.source == source and overlaps(file, run_ids):
+            rows = fit_schema(read_parquet(catalog.trusted(file)), schema)
+            parts.append(rows.filter(pc.is_in(rows["run_id"], value_set=wanted)))
+    return pa.concat_tables(parts) if parts else schema.empty_table()
 
 
 def by_run(table: pa.Table) -> dict[str, pa.Table]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import islice
 from math import floor, isclose
 from typing import Any
 
@@ -175,6 +176,8 @@ def moved_by(curve: Curve, other: Curve) -> float | None:
     None if they are two curves. They are compared at the steps both have, or, where one has been
     stretched, point by point.
     """
+    if np.array_equal(curve.step, other.step):
+        return offset(curve.value, other.value)
     _, mine, theirs = np.intersect1d(curve.step, other.step, return_indices=True)
     pairs = [(curve.value[mine], other.value[theirs])]
     if len(curve.step) == len(other.step):
@@ -184,9 +187,13 @@ def moved_by(curve: Curve, other: Curve) -> float | None:
 
 def offset(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> float | None:
     """Return the constant by which values differ; None if it is none, or tells nothing."""
-    if len(one) < MIN_POINTS or np.ptp(one) <= 10 * CURVE_TOLERANCE:
+    if len(one) < MIN_POINTS:
         return None
     off = one - other
+    if off.max() - off.min() > 2 * CURVE_TOLERANCE:  # then no middle is near all; most end here
+        return None
+    if np.ptp(one) <= 10 * CURVE_TOLERANCE:
+        return None
     middle = float(np.median(off))
     return middle if np.abs(off - middle).max() <= CURVE_TOLERANCE else None
 
@@ -246,5 +253,6 @@ class NearRows:
             for place in (cell, cell - 1, cell + 1):
                 found += self.by_loss.get(place, ())
         yield from found[:MAX_CANDIDATES]
-        alike = [row["run_id"] for row in self.alike.find(vars_of(run))]
-        yield from alike[:MAX_CANDIDATES]
+        # of a sweep all runs are alike: looking no further than needed keeps the time of each flat
+        alike = islice(self.alike.find(vars_of(run)), MAX_CANDIDATES)
+        yield from (row["run_id"] for row in alike)

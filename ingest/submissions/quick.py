@@ -21,6 +21,7 @@ MANY_COLONS = 1 << 30
 """Colons no line has; stands for a document that is nested too deeply."""
 
 
+@cache
 def has_fast() -> bool:
     """Return whether the extra `fast` is installed."""
     try:
@@ -31,27 +32,34 @@ def has_fast() -> bool:
     return bool(jsonschema_rs and orjson)
 
 
-def quick_test() -> Callable[[bytes], bool]:
-    """Return a test that says True where a line is surely one valid run, False where in doubt."""
+@cache
+def quick_reader() -> Callable[[bytes], dict[str, Any] | None]:
+    """Return a reader that gives the run of a line that surely holds one, None where in doubt."""
     import orjson
 
     loads, is_valid = orjson.loads, validity_test("run")
 
-    def is_surely_good(line: bytes) -> bool:
+    def read(line: bytes) -> dict[str, Any] | None:
         try:
             document = loads(line)
         except ValueError:
-            return False
+            return None
         if type(document) is not dict or not is_valid(document):
-            return False
+            return None
         if type(document.get("curves")) is dict:  # in a file beside the document
-            return False
+            return None
         n_colons = line.count(b":")
         if n_colons != count_keys(document) and n_colons != colons_of(line, document):
-            return False
-        return not check_run(document)
+            return None
+        return None if check_run(document) else document
 
-    return is_surely_good
+    return read
+
+
+def quick_test() -> Callable[[bytes], bool]:
+    """Return a test that says True where a line is surely one valid run, False where in doubt."""
+    read = quick_reader()
+    return lambda line: read(line) is not None
 
 
 def count_keys(document: dict[str, Any]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any
@@ -16,7 +16,7 @@ from ncpl_data.catalog.waiting import judge_of
 from ncpl_data.ingest.submissions.changes import Change, differences
 from ncpl_data.ingest.submissions.claims import false_claims
 from ncpl_data.ingest.submissions.documents import Document, with_provenance
-from ncpl_data.ingest.submissions.finding import Finding, examine, refuse, same_run
+from ncpl_data.ingest.submissions.finding import Finding, examine, refuse
 from ncpl_data.ingest.submissions.lookup import find_runs
 from ncpl_data.ingest.submissions.outlook import Outlook, outlook
 from ncpl_data.ingest.submissions.predicted import Compared, compared
@@ -43,9 +43,9 @@ class Submitted:
     waiting: dict[str, str] = field(default_factory=dict)
     """Why each run that waits for review does, by id."""
     outlook: Outlook | None = None
-    """What a model will make of the runs that were not refused."""
+    """What a model will make of the runs of the first batch that were not refused."""
     measured: Compared | None = None
-    """How far the losses of runs that wait lie from the shipped model's predictions."""
+    """How far the losses of its runs that wait lie from the shipped model's predictions."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the result as a JSON object."""
@@ -75,23 +75,96 @@ def submit(
 ) -> Submitted:
     """Bring documents into the catalog; refused ones come back with their problems.
 
-    Nothing of a source is written before all its documents are examined, so a killed submission
-    leaves each source as it was or complete. Raises NcplDataError as `Catalog.upsert` does.
+    They come in batches, each examined whole and then committed, so that the memory does not grow
+    with the documents; a killed submission leaves whole batches, and the same one again brings the
+    rest. A dry run compares a document with the catalog and with its own batch. Raises
+    NcplDataError as `Catalog.upsert` does.
     """
-    done = Submitted()
+    done, seen = Submitted(), Seen()
     given = {"contributor": contributor, "licence": licence}
-    findings: dict[str, Finding] = {}
+    for batch in batches(documents):
+        findings: dict[str, Finding] = {}
+        for document in batch:
+            finding = examine(with_given(document, given))
+            run = finding.run
+            if run is None:
+                done.refused.append(finding)
+                continue
+            first = seen.first(run, document)
+            if first is None:
+                findings[run.run_id] = finding
+            elif first.digest == run.content_hash():
+                done.unchanged.append(run.run_id)
+            else:
+                done.refused.append(refuse(finding, [repeated(run, first)]))
+        submit_batch(findings, catalog, done, replace=replace, dry_run=dry_run)
+    return done
+
+
+BATCH_DOCUMENTS = 2_000
+BATCH_POINTS = 1_000_000
+"""A batch ends with the document that reaches one of these."""
+
+
+def batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    """Yield documents in batches of bounded size."""
+    batch: list[Document] = []
+    n_points = 0
     for document in documents:
-        finding = examine(with_given(document, given))
-        run = finding.run
-        if run is None:
-            done.refused.append(finding)
-        elif run.run_id not in findings:
-            findings[run.run_id] = finding
-        elif same_run(finding, findings[run.run_id]):
-            done.unchanged.append(run.run_id)
-        else:
-            done.refused.append(refuse(finding, [repeated(run, findings[run.run_id].document)]))
+        batch.append(document)
+        n_points += points_of(document)
+        if len(batch) >= BATCH_DOCUMENTS or n_points >= BATCH_POINTS:
+            yield batch
+            batch, n_points = [], 0
+    if batch:
+        yield batch
+
+
+def points_of(document: Document) -> int:
+    """Return how many points of curves a document holds; those in a file count as many."""
+    curves = document.content.get("curves") if isinstance(document.content, dict) else None
+    if isinstance(curves, dict):
+        return BATCH_POINTS // 10
+    if not isinstance(curves, list):
+        return 0
+    steps = (curve.get("step") for curve in curves if isinstance(curve, dict))
+    return sum(len(step) for step in steps if isinstance(step, list))
+
+
+@dataclass(frozen=True)
+class First:
+    """Where a run stood first in a submission."""
+
+    file: str
+    line: int | None
+    digest: str
+
+
+class Seen:
+    """The runs of a submission so far, in a few words each."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.by_id: dict[str, First] = {}
+
+    def first(self, run: Run, document: Document) -> First | None:
+        """Return where a run stood before; None where it is new, and it is remembered."""
+        known = self.by_id.get(run.run_id)
+        if known is None:
+            own = First(document.file, document.line, run.content_hash())
+            self.by_id[run.run_id] = own
+        return known
+
+
+def submit_batch(
+    findings: dict[str, Finding],
+    catalog: Catalog,
+    done: Submitted,
+    *,
+    replace: bool,
+    dry_run: bool,
+) -> None:
+    """Hold the runs of one batch against the catalog and commit those that may enter."""
     manifest = catalog.manifest()
     check_sources(findings, manifest, done)
     runs = [finding.run for finding in findings.values() if finding.run is not None]
@@ -113,7 +186,6 @@ def submit(
             tool_version=version("ncpl"),
         )
         collect(done, outcome, own)
-    return done
 
 
 def with_given(document: Document, given: Mapping[str, str | None]) -> Document:
@@ -122,10 +194,10 @@ def with_given(document: Document, given: Mapping[str, str | None]) -> Document:
     if not stated or not isinstance(document.content, dict):
         return document
     content = with_provenance(document.content, stated)
-    return Document(**{**vars(document), "content": content})
+    return Document(**{**vars(document), "content": content, "is_valid": False})
 
 
-def repeated(run: Run, first: Document) -> Problem:
+def repeated(run: Run, first: First) -> Problem:
     """Return the problem of a second document with one id and other values."""
     return Problem(
         "/run_id",
@@ -135,7 +207,7 @@ def repeated(run: Run, first: Document) -> Problem:
     )
 
 
-def place(document: Document) -> str:
+def place(document: First) -> str:
     """Return where in its file a document stands, for a sentence."""
     return f" line {document.line}" if document.line else ""
 
@@ -227,8 +299,9 @@ def look_ahead(runs: Sequence[Run], catalog: Catalog, manifest: Manifest, done: 
         reason, _ = judge.why({column: getattr(run, column, None) for column in WAITING_COLUMNS})
         if reason is not None:
             done.waiting[run.run_id] = reason
-    done.outlook = outlook(runs, judge.families.values(), done.waiting)
-    done.measured = compared([run for run in runs if run.run_id in done.waiting])
+    if done.outlook is None:
+        done.outlook = outlook(runs, judge.families.values(), done.waiting)
+        done.measured = compared([run for run in runs if run.run_id in done.waiting])
 
 
 def by_source(runs: Iterable[Run]) -> dict[str, list[Run]]:

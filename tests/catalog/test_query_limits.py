@@ -109,3 +109,44 @@ def test_a_catalog_may_lie_in_any_folder(run_command: Runner, tmp_path: Path, fo
         main, "query", "select count(*) as n from runs", "--json", "--catalog", catalog.root
     )
     assert json.loads(result.stdout) == [{"n": 1}]
+
+
+@pytest.mark.parametrize(
+    ("sql", "seconds", "limit"),
+    [
+        ("select len(range(60000000))", 2, "300MB"),
+        ("select count(*) from (select unnest(range(300000000)))", 10, "500MB"),
+        ("select length(repeat('x', 3000000000))", 10, "500MB"),
+        ("select list(range) from range(100000000)", 10, "300MB"),
+    ],
+)
+def test_one_value_is_bounded_as_rows_are(
+    run_command: Runner, filled: Catalog, sql: str, seconds: int, limit: str
+) -> None:
+    """DuckDB counts what its operators hold, not what a function makes of one value."""
+    args = ("query", sql, "--timeout", seconds, "--memory-limit", limit)
+    result = run_command(main, *args, "--catalog", filled.root)
+    assert result.exit_code == 1
+    assert "--memory-limit allows" in result.stderr or "--timeout allows" in result.stderr
+
+
+def test_a_result_has_a_largest_size(run_command: Runner, filled: Catalog, tmp_path: Path) -> None:
+    sql = "select range from range(100000)"
+    for layout in ("csv", "parquet", "jsonl"):
+        out = tmp_path / f"rows.{layout}"
+        args = ("--format", layout, "--out", out, "--max-result", "100KB")
+        result = run_command(main, "query", sql, *args, "--catalog", filled.root)
+        assert (result.exit_code, "larger than --max-result allows" in result.stderr) == (1, True)
+        assert not out.exists()
+    args = ("query", sql, "--max-result", "plenty", "--catalog", filled.root)
+    assert run_command(main, *args).exit_code == 2
+
+
+def test_csv_is_safe_in_a_spreadsheet_and_a_terminal(run_command: Runner, filled: Catalog) -> None:
+    sql = "select '=cmd()' a, '-1' b, -1 c, '@x' d, chr(27) || '[2J' e, 'plain' f, '\t=1' g"
+    for raw, expected in (
+        ((), "'=cmd(),'-1,-1,'@x,\\u001b[2J,plain,'\t=1"),
+        (("--raw",), "=cmd(),-1,-1,@x,\x1b[2J,plain,\t=1"),
+    ):
+        args = ("query", sql, "--format", "csv", *raw, "--catalog", filled.root)
+        assert run_command(main, *args).stdout.splitlines()[1] == expected

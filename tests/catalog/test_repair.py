@@ -20,7 +20,8 @@ from ncpl_data.catalog.manifest import Manifest, loose, manifest_name
 from ncpl_data.catalog.outcome import Outcome, ingest_row
 from ncpl_data.catalog.repair import repair
 from ncpl_data.catalog.snapshots.take import take_snapshot
-from ncpl_data.catalog.store import Catalog, Files, run_tables
+from ncpl_data.catalog.store import Catalog, Files
+from ncpl_data.catalog.upsert import run_tables
 from ncpl_data.ingest.cli import main
 
 Runner = Callable[..., Result]

@@ -1,0 +1,194 @@
+"""A disk and a bucket that fail once, at a chosen call; after SQLite's tests of its file system.
+
+error        the call does nothing and fails (EIO, ENOSPC)
+short write  a part of the bytes is written, then the disk is full
+power loss   the process is gone, and with it what was not synced: bytes of files, names
+lost answer  a bucket does what is asked, and the answer does not arrive
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from io import BufferedReader
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ncpl_data.catalog.disk import Disk
+
+MODES = ("EIO", "ENOSPC", "short write", "power loss")
+STORE_MODES = ("error", "lost answer", "process gone")
+
+
+class PowerLoss(BaseException):
+    """The process ends here."""
+
+
+class FaultyDisk(Disk):
+    """Counts its calls and fails at one of them."""
+
+    def __init__(self, fails_at: int = -1, mode: str = "EIO") -> None:
+        """Fail at call number `fails_at`, from 0; at none by default."""
+        self.fails_at = fails_at
+        self.mode = mode
+        self.calls: list[str] = []
+        self.is_gone = False
+        self.unsynced: dict[Path, bytes | None] = {}
+        """Files whose bytes may be lost, with what is on disk of them."""
+        self.opened: list[BinaryIO] = []
+        self.undo: list[tuple[Path, Callable[[], object]]] = []
+        """What takes back the changes of names in each folder that was not synced since."""
+
+    def call(self, kind: str) -> str | None:
+        """Count a call; fail, or return what is to be done half."""
+        if self.is_gone:
+            raise PowerLoss
+        self.calls.append(kind)
+        if len(self.calls) - 1 != self.fails_at:
+            return None
+        if self.mode == "power loss":
+            self.is_gone = True
+            raise PowerLoss
+        if self.mode == "short write" and kind == "write":
+            return "half"
+        number = errno.EIO if self.mode == "EIO" else errno.ENOSPC
+        raise OSError(number, os.strerror(number))
+
+    def lose_power(self) -> None:
+        """Put on disk what is left: synced bytes, synced names."""
+        for file in self.opened:
+            file.close()
+        for path, content in self.unsynced.items():
+            if path.exists():
+                path.write_bytes(content or b"")
+        for _, take_back in reversed(self.undo):
+            take_back()
+
+    def create(self, path: Path) -> BinaryIO:
+        self.call("open")
+        known = path.read_bytes() if path.exists() else None
+        file = super().create(path)
+        self.opened.append(file)
+        self.unsynced[path] = known
+        if known is None:
+            self.undo.append((path.parent, lambda: path.unlink(missing_ok=True)))
+        return FaultyFile(file, self)  # type: ignore[return-value]
+
+    def read(self, path: Path) -> bytes:
+        self.call("read")
+        return super().read(path)
+
+    def open(self, path: Path) -> BufferedReader:
+        self.call("read")
+        return super().open(path)
+
+    def touch(self, path: Path) -> None:
+        self.call("open")
+        super().touch(path)
+        self.undo.append((path.parent, lambda: path.unlink(missing_ok=True)))
+
+    def names(self, folder: Path) -> list[str]:
+        self.call("list")
+        return super().names(folder)
+
+    def sync(self, path: Path) -> None:
+        self.call("fsync")
+        super().sync(path)
+        self.unsynced.pop(path, None)
+        if path.is_dir():
+            self.undo = [(folder, back) for folder, back in self.undo if folder != path]
+
+    def link(self, path: Path, target: Path) -> None:
+        self.call("link")
+        super().link(path, target)
+        self.moved(path, target, None)
+        self.undo.append((target.parent, lambda: target.unlink(missing_ok=True)))
+
+    def replace(self, path: Path, target: Path) -> None:
+        self.call("rename")
+        known = target.read_bytes() if target.is_file() else None
+        super().replace(path, target)
+        self.moved(path, target, known)
+
+        def back() -> None:
+            if target.exists() and not path.exists():
+                target.rename(path)
+            if known is not None:
+                target.write_bytes(known)
+
+        self.undo.append((target.parent, back))
+
+    def rename(self, path: Path, target: Path) -> None:
+        self.call("rename")
+        super().rename(path, target)
+        self.moved(path, target, None)
+
+        def back() -> None:
+            if target.exists() and not path.exists():
+                target.rename(path)
+
+        self.undo.append((target.parent, back))
+
+    def unlink(self, path: Path) -> None:
+        self.call("unlink")
+        content = path.read_bytes()
+        super().unlink(path)
+        self.undo.append((path.parent, lambda: path.exists() or path.write_bytes(content)))
+
+    def moved(self, path: Path, target: Path, known: bytes | None) -> None:
+        """Keep in mind that unsynced bytes have another name now."""
+        if path in self.unsynced:
+            self.unsynced[target] = self.unsynced[path] if known is None else known
+
+
+class FaultyFile:
+    """A file whose writes count as calls."""
+
+    def __init__(self, file: BinaryIO, disk: FaultyDisk) -> None:
+        self.file = file
+        self.disk = disk
+
+    def write(self, content: bytes) -> int:
+        if self.disk.call("write") == "half":
+            self.file.write(bytes(content)[: len(bytes(content)) // 2])
+            self.file.flush()
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return self.file.write(content)
+
+    def __enter__(self) -> FaultyFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+
+class FaultyStore:
+    """The functions of obstore; one call of them fails."""
+
+    def __init__(self, real: Any, fails_at: int = -1, mode: str = "error") -> None:
+        """Fail at call number `fails_at`, from 0; at none by default."""
+        self.real = real
+        self.fails_at = fails_at
+        self.mode = mode
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.real, name)
+        if name not in ("get", "put", "list", "head", "delete"):
+            return found
+
+        def call(*args: Any, **options: Any) -> Any:
+            self.calls.append(name)
+            if len(self.calls) - 1 != self.fails_at:
+                return found(*args, **options)
+            if self.mode == "process gone":
+                raise PowerLoss
+            if self.mode == "lost answer":
+                found(*args, **options)
+            raise OSError(errno.ECONNRESET, "the connection was reset")
+
+        return call
