@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,9 @@ from ncpl.model.ensemble import Fit, Readings, part
 from ncpl.model.intervals import FACTORS, Intervals, form_factors, half_width, joined
 from ncpl.model.neighbours import Known, read_known, write_known
 from ncpl.model.predictor import answering
+
+if TYPE_CHECKING:
+    from ncpl.model.community import Community
 
 FORMAT = "ncpl-bundle/5"
 WEIGHTS, CARD, KNOWN = "weights.safetensors", "card.json", "known.parquet"
@@ -102,7 +105,7 @@ class Bundle:
         for fit, places, asked in self._by_fit(configs):
             rows = [part.row for part in asked]
             losses[places] = self.curves_of(fit, rows, np.tile(frac_P, (len(rows), 1)))
-            # Where one schedule was seen, what is time's and what the rate's can not be told apart.
+            # Training with one schedule can not separate the effect of time from that of the rate.
             losses[np.array(places)[~fit.encoder.knows("schedule", rows)]] = np.nan
         return losses
 
@@ -191,6 +194,15 @@ class Bundle:
         is_outside = np.maximum.reduceat(distance_C + apart_C, completed.first) > 0
         floor_B = np.minimum(fit.floor, loss_B)
         return Intervals(loss_B, np.maximum(low_B, floor_B), high_B, is_outside, low_B < floor_B)
+
+    def adapt(self, runs: Sequence[Mapping[str, Any]]) -> Community:
+        """Return a bundle of one family: that of these runs, each with `final_loss`.
+
+        By the community bundle that ships with the package; no network is retrained.
+        """
+        from ncpl.model.community import load_community
+
+        return load_community().adapt(runs)
 
     def card(self) -> dict[str, Any]:
         """Return everything but the weights."""

@@ -52,7 +52,7 @@ class Encoder(Seen):
     """Log of each optimizer's median learning rate over that of the most frequent one: the law sees
     learning rates on the latter's scale. An optimizer not seen in training is not shifted."""
     centres: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Median scaled value of each recipe number, by optimizer ("" for any other): the network hears
+    """Median scaled value of each recipe number, by optimizer ("" for any other): the network reads
     how far a run is from what is usual with its optimizer."""
     stated: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Fields that training runs state, by optimizer ("" for all of them): what none of them had is
