@@ -82,7 +82,7 @@ CHECKED = [
     ("olmo_ladder/370M-1xC", "is_embedding_tied", False),
     ("olmo_ladder/3B-5xC", "params_total", 3503508736),
     ("olmo_ladder/760M-1xC", "sequence_length", 4096),
-    ("olmo_ladder/760M-5xC", "train_flops", 3.2064540429055427e20),
+    ("olmo_ladder/760M-5xC", "train_flops", 3.207712065133216e20),
     ("olmo_ladder/370M-5xC", "vocab_size", 100278),
     ("overtraining/rpj-d=1024_l=24_h=8-16.0", "d_ff", 2816),
     ("overtraining/rpj-d=576_l=24_h=8-0.5", "train_flops", 1.1419036790921626e18),
