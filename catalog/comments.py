@@ -14,6 +14,7 @@ VIEWS: Mapping[str, str] = {
     "evals": "One row an evaluation.",
     "rejects": "Records that were refused, kept whole.",
     "ingests": "One row a commit of an ingest.",
+    "runs_double": "The view runs with parameters and tokens as doubles: products do not overflow.",
     "sources": "The data sheet of each ingested source.",
     "splits": "The published NCPL split, one row a physical run.",
 }
@@ -52,7 +53,7 @@ OWN: Mapping[str, Mapping[str, str]] = {
 
 def column_comments(view: str) -> Mapping[str, str]:
     """Return meaning and unit of the columns of a view, as far as they are written down."""
-    if view == "runs":
+    if view in ("runs", "runs_double"):
         return {f.column: comment(f.description, f.unit) for f in run_fields()}
     if view in ("curves", "evals"):
         schema = load_schema("curve" if view == "curves" else "evaluation")

@@ -28,7 +28,9 @@ from ncpl_data.catalog.tables import table_schemas
 from ncpl_data.catalog.twins import COLUMNS as TWIN_COLUMNS
 from ncpl_data.catalog.twins import merge_twins
 
-VIEWS = (*TABLES, "sources", "splits")
+VIEWS = (*TABLES, "runs_double", "sources", "splits")
+COUNTS = ("params_", "train_tokens", "nominal_train_tokens", "unique_tokens")
+"""How columns start whose counts overflow 64 bits when they are multiplied."""
 MEMORY_LIMIT = "2GB"
 
 
@@ -56,6 +58,8 @@ def connect(
     for view in named:
         if view == "sources":
             create_table(con, "sources", sources_table(manifest))
+        elif view == "runs_double":
+            create_double_view(con)
         elif view == "splits":
             create_table(con, "splits", published_splits(catalog, manifest))
         else:
@@ -109,6 +113,13 @@ def create_view(
     )
     replaced = f" replace ({columns})" if columns else ""
     con.execute(f"create view {table} as select *{replaced} from {scan_files(con, files, schema)}")
+
+
+def create_double_view(con: duckdb.DuckDBPyConnection) -> None:
+    """Create the view of runs whose counts are doubles, over the view `runs`."""
+    names = [f.name for f in table_schemas()["runs"] if f.name.startswith(COUNTS)]
+    casts = ", ".join(f'"{name}"::double as "{name}"' for name in names)
+    con.execute(f"create view runs_double as select * replace ({casts}) from runs")
 
 
 def create_table(con: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:
@@ -210,6 +221,11 @@ def query_error(error: duckdb.Error) -> InputError:
         return InputError(
             "the query failed: a time with a zone can not be shown; make it one without: "
             "select make_timestamp(epoch_us(column))"
+        )
+    if "Overflow in multiplication" in text:
+        return InputError(
+            "the query failed: counts multiplied overflow 64 bits; take them from the view "
+            "runs_double: select 6 * params_non_embedding * train_tokens from runs_double"
         )
     return InputError(f"the query failed: {text} (views: {', '.join(VIEWS)})")
 

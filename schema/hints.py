@@ -47,6 +47,55 @@ SPELLINGS = {
 """Words people use for the values of our enumerations."""
 
 
+SEVERAL_MEANINGS = {
+    "params": "Which count? params_total with the embeddings, params_non_embedding without them.",
+    "n_params": "Which count? params_total with the embeddings, params_non_embedding without.",
+    "parameters": "Which count? params_total with the embeddings, params_non_embedding without.",
+    "size": "Which count? params_total with the embeddings, params_non_embedding without them.",
+    "model_size": "Which count? params_total with the embeddings, params_non_embedding without.",
+    "batch": "Of what? batch_size_sequences counts the sequences of one step on all devices; a "
+    "batch in tokens is divided by sequence_length.",
+    "batch_size": "Of what? batch_size_sequences counts the sequences of one step on all devices, "
+    "accumulation included; a batch in tokens is divided by sequence_length.",
+    "tokens": "Which tokens? train_tokens were trained on; nominal_train_tokens is the rounded "
+    "budget the run is named by; unique_tokens are there before repetition.",
+    "loss": "Which loss? final_loss is that at the end, with final_loss_metric and "
+    "final_loss_unit beside it; a course goes to curves.",
+    "hidden": 'Did you mean "d_model"? The width inside the feed-forward layer is "d_ff".',
+    "dim": 'Did you mean "d_model"? The width of one head is "head_dim".',
+    "width": 'Did you mean "d_model"? The width inside the feed-forward layer is "d_ff".',
+    "heads": 'Did you mean "n_heads"? Heads of keys and values go to "n_kv_heads".',
+    "experts": 'Did you mean "n_experts"? Those a token is sent to go to "experts_per_token".',
+    "warmup": "Counted in what? warmup_steps counts steps; a share is multiplied by train_steps.",
+    "bits": "Of what? weight_bits are those of a weight, activation_bits those of an activation.",
+}
+"""Names that mean several of our fields, and what to ask oneself."""
+
+EMPTY_CELLS = frozenset(
+    (
+        "#n/a",
+        "#ref!",
+        "#value!",
+        "#div/0!",
+        "#name?",
+        "#null!",
+        "#num!",
+        "n/a",
+        "na",
+        "-",
+        "--",
+        "?",
+    )
+)
+"""What spreadsheets and people put where there is no value."""
+
+DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{2,4}|\d{1,2}-[A-Za-z]{3}|[A-Za-z]{3}-\d{2}")
+DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?")
+DOTTED_THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:\.\d{3}){2,}(?:,\d+)?")
+SPACED_THOUSANDS = re.compile(r"[-+]?\d{1,3}(?: \d{3})+(?:[.,]\d+)?")
+PERCENT = re.compile(r"[-+]?\d+(?:[.,]\d+)?\s*%")
+
+
 def value_hint(pointer: str, rule: str, value: Any, wanted: Any) -> str | None:
     """Return one sentence on how to mend a value, if its shape tells; None if it does not."""
     name = pointer.rsplit("/", 1)[-1]
@@ -95,8 +144,8 @@ def number_hint(name: str, value: Any) -> str | None:
     """Return how to write a number that was given as something else."""
     if isinstance(value, str):
         number = count_of(value)
-        if number is None:
-            return "Leave the field out if the value is not known."
+        if number is None or "," in value:
+            return spreadsheet_hint(value) or "Leave the field out if the value is not known."
         text = f"{number:.0f}" if number == int(number) else f"{number:g}"
         return f"Write the number {text}, without quotes."
     if isinstance(value, list) and name == "learning_rate":
@@ -104,6 +153,54 @@ def number_hint(name: str, value: Any) -> str | None:
     if isinstance(value, bool):
         return "true and false are no numbers."
     return f"{name} is a whole number." if isinstance(value, float) else None
+
+
+def spreadsheet_hint(value: str) -> str | None:
+    """Return what a spreadsheet, or the habits of a country, made of a number; None if nothing."""
+    text = value.strip().lstrip("'").replace("\u00a0", " ").replace("\u202f", " ").strip()
+    if not text or text.lower() in EMPTY_CELLS:
+        return "An empty cell: leave the field out."
+    for pattern, told in (
+        (DATE, told_date),
+        (PERCENT, told_percent),
+        (DOTTED_THOUSANDS, told_dots),
+        (DECIMAL_COMMA, told_comma),
+        (SPACED_THOUSANDS, told_spaces),
+    ):
+        if pattern.fullmatch(text):
+            return told(text)
+    return None
+
+
+def told_date(_: str) -> str:
+    """Return what to do about a number that became a date."""
+    return "A spreadsheet made a date of it: give the column the format text, and write it anew."
+
+
+def told_percent(text: str) -> str:
+    """Return what a percentage is as a share."""
+    share = float(text.rstrip("% ").replace(",", ".")) / 100
+    return f"A percentage: as a share it is {share:g}."
+
+
+def told_dots(text: str) -> str:
+    """Return a number without the dots between its thousands."""
+    whole, _, rest = text.partition(",")
+    return f"Dots between thousands: write {whole.replace('.', '')}{'.' + rest if rest else ''}."
+
+
+def told_comma(text: str) -> str:
+    """Return a number with a decimal point, or ask which of two it is."""
+    point = text.replace(",", ".")
+    if re.fullmatch(r"[-+]?[1-9]\d{0,2},\d{3}", text):
+        joined = text.replace(",", "")
+        return f"Is the comma for thousands or for decimals? Write {joined} or {point}."
+    return f"A decimal comma: write {point}."
+
+
+def told_spaces(text: str) -> str:
+    """Return a number without the spaces between its thousands."""
+    return f"Spaces between thousands: write {text.replace(' ', '')}."
 
 
 def count_of(text: str) -> float | None:

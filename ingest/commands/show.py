@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from ncpl_data.catalog.record import Run
 
 WIDTH, HEIGHT = 72, 14
+MAX_IDS = 50
 NAMES = ("run_id", "source", "source_run", "schema_version")
 BLOCKS = " ▁▂▃▄▅▆▇█"
 
 EPILOG = """\b
 Examples:
   ncpl-data show example/dense_pretrain
+  ncpl-data show example/dense     lists the runs whose ids begin so
   ncpl-data show example/dense_pretrain --metric train/loss --plot loss.png
   ncpl-data show example/dense_pretrain --document > run.json
 """
@@ -47,7 +49,10 @@ def show(
     catalog_folder: Path,
     console: Console,
 ) -> None:
-    """Show one run: every stated value with its unit and origin, and its curve."""
+    """Show one run: every stated value with its unit and origin, and its curve.
+
+    With the beginning of an id, list the runs whose ids begin so.
+    """
     from ncpl_data.catalog.errors import InputError
     from ncpl_data.catalog.store import Catalog
     from ncpl_data.ingest.submissions.lookup import find_runs
@@ -55,6 +60,10 @@ def show(
     catalog = Catalog(catalog_folder)
     run = find_runs(catalog, [run_id]).get(run_id)
     if run is None:
+        beginning = ids_beginning(catalog, run_id)
+        if beginning:
+            console.result({"run_ids": beginning}, "\n".join(shown_ids(beginning)))
+            return
         raise InputError(f'{catalog_folder} has no run "{run_id}"{alike(catalog, run_id)}')
     if plot is not None:
         draw_file(run, plot)
@@ -72,6 +81,23 @@ def show(
         lines += ["", f"curves: {', '.join(c.metric for c in run.curves)} (--metric NAME)"]
     lines += eval_lines(run)
     console.result(content, "\n".join(lines))
+
+
+def ids_beginning(catalog: Any, prefix: str) -> list[str]:
+    """Return the stored ids that begin with a text, sorted; small and capital letters are one."""
+    import pyarrow.compute as pc
+
+    ids = catalog.read("runs", ["run_id"])["run_id"]
+    found = ids.filter(pc.starts_with(ids, pattern=prefix, ignore_case=True)).to_pylist()
+    return sorted(found)
+
+
+def shown_ids(run_ids: Sequence[str]) -> list[str]:
+    """Return ids, a line each; the first ones where there are many."""
+    shown = list(run_ids[:MAX_IDS])
+    if len(run_ids) > MAX_IDS:
+        shown.append(f"... and {len(run_ids) - MAX_IDS:,} more; all: --json")
+    return shown
 
 
 def alike(catalog: Any, run_id: str) -> str:

@@ -86,7 +86,7 @@ def test_a_picture_is_written(catalog: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["example/dense"], "example/dense_pretrain"),
+        (["example/dnse_pretrain"], "example/dense_pretrain"),
         (["nobody/x"], "list them"),
         (["example/diverged", "--metric", "loss"], "it has: train/loss"),
         (["example/state_space", "--plot", "a.png"], "no curve"),
@@ -96,3 +96,13 @@ def test_what_is_not_there_is_one_sentence(args: list[str], words: str, catalog:
     code, _, message = show(catalog, *args)
     assert code == 1
     assert words in message
+
+
+def test_the_beginning_of_an_id_lists_the_runs_that_begin_so(catalog: Path) -> None:
+    code, out, _ = show(catalog, "example/de")
+    assert (code, out.split()) == (0, ["example/decay_branch", "example/dense_pretrain"])
+    assert show(catalog, "EXAMPLE/DEN")[1].split() == ["example/dense_pretrain"]
+    assert json.loads(show(catalog, "example/de", "--json")[1])["run_ids"][0].endswith("branch")
+    code, _, told = show(catalog, "example/zzz")
+    assert code == 1
+    assert "has no run" in told
