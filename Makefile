@@ -40,19 +40,21 @@ demo: $(VENV)/demo ## Ingest the shipped runs, freeze them, train NCPL, print th
 	  --plot $(DEMO)/predicted_vs_measured.png
 	@echo "plot: $(DEMO)/predicted_vs_measured.png   bundle: $(DEMO)/bundle"
 
-test: $(VENV)/dev ## Run the tests
-	$(RUN) $(BIN)/python -m pytest -n 2 --dist worksteal
+test: $(VENV)/dev ## Run the tests and print how much of the code they ran
+	$(RUN) $(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=
+	@echo "coverage: $$($(BIN)/coverage report --format=total)% of the lines"
 
 test-slow: $(VENV)/dev ## Run the tests of minutes, then all others with the kernels of an old processor
 	$(RUN) $(BIN)/python -m pytest -n 2 --dist worksteal -m slow --timeout 1200
 	$(RUN) OPENBLAS_CORETYPE=Prescott ATEN_CPU_CAPABILITY=default \
 	  $(BIN)/python -m pytest -n 2 --dist worksteal
 
-check: $(VENV)/dev .typecheck/ncpl_data ## Format, lint, import contracts, types, submissions
+check: $(VENV)/dev .typecheck/ncpl_data ## Format, lint, import contracts, types, code that stands twice, submissions
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	MYPYPATH=.typecheck $(BIN)/mypy -p ncpl_data -p ncpl -p research
+	$(BIN)/pylint terminal schema catalog ingest ncpl research
 	$(BIN)/ncpl-data validate submissions
 
 # Type checkers can not follow a namespace whose parts are mapped folders; these links show them.
@@ -69,13 +71,13 @@ docs: $(VENV)/dev ## Write the generated pages
 	$(BIN)/python -m ncpl_data.ingest.datapage docs/data.md
 
 bench: $(VENV)/dev ## Measure speed, each as a ratio to a stated limit
-	$(RUN) $(BIN)/python -m pytest tests/bench -m bench -q -s
+	$(RUN) $(BIN)/python -m pytest tests/bench tests/ncpl/model/test_speed.py -m bench -q -s
 
 ablate: $(VENV)/dev ## Measure what each part of the model gives; ARGS="--bundle DIR --write"
 	$(RUN) $(BIN)/python -m research.ablate $(ARGS)
 
 golden: $(VENV)/dev ## Write the golden losses of the smoke fit anew; the change says why
-	UPDATE_GOLDEN=1 $(RUN) $(BIN)/python -m pytest -q tests/ncpl/test_train.py
+	UPDATE_GOLDEN=1 $(RUN) $(BIN)/python -m pytest -q tests/ncpl/train/test_members.py
 
 clean: ## Remove the environment and what the demo wrote
 	rm -rf $(VENV) $(DEMO) .typecheck build *.egg-info

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ncpl.errors import BundleError
 from ncpl.model.bundle import DEFAULT, Bundle, read_card
 from ncpl.model.bundle import load as load_own
 from ncpl.model.predictor import Predictor
+
+if TYPE_CHECKING:
+    from ncpl.model.community import Community
 
 
 def load(path: Path | str | None = None) -> Predictor:
@@ -16,10 +21,15 @@ def load(path: Path | str | None = None) -> Predictor:
     Raises BundleError if there is none, or its files, configuration and card do not match.
     """
     folder = DEFAULT if path is None else Path(path)
-    if str(read_card(folder).get("format")).startswith("ncpl-language/"):
+    kind = str(read_card(folder).get("format"))
+    if kind.startswith("ncpl-language/"):
         from ncpl.language.bundle import load as load_language
 
         return load_language(folder)
+    if kind.startswith("ncpl-community/"):
+        from ncpl.model.community import load_community
+
+        return load_community(folder)
     return load_own(folder)
 
 
@@ -31,7 +41,34 @@ def load_ensemble(path: Path | str | None = None, *, what: str) -> Bundle:
     found = load(path)
     if not isinstance(found, Bundle):
         raise BundleError(
-            f"{path} is a bundle of the paper's mode, which has no {what}; name one of the other "
+            f"{path} is a bundle of another kind, which has no {what}; name one of the package's "
             "kind, or none for that of the package"
         )
     return found
+
+
+def adapt(runs: Sequence[Mapping[str, Any]], path: Path | str | None = None) -> Community:
+    """Return a bundle of one family: that of these runs, each a configuration with `final_loss`.
+
+    `path` is a community or adapted bundle; the one that ships with the package if not given. See
+    `ncpl.data.own_runs` for what a run may hold. Raises ConfigError, naming the run, for a wrong
+    one.
+    """
+    from ncpl.model.community import load_community
+
+    return load_community(path).adapt(runs)
+
+
+def community_beside(path: Path | None) -> Community:
+    """Return the community bundle that goes with a bundle: itself, in its folder, or the shipped.
+
+    Raises BundleError when a file of it does not match its card.
+    """
+    from ncpl.model.community import load_community
+
+    if path is None:
+        return load_community()
+    if str(read_card(path).get("format")).startswith("ncpl-community/"):
+        return load_community(path)
+    beside = path / "community"
+    return load_community(beside if beside.is_dir() else None)

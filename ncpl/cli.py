@@ -15,6 +15,7 @@ from ncpl_data.terminal.console import Programs
 __all__ = ["main", "train_main"]
 
 COMMANDS = {
+    "adapt": "ncpl.commands.adapt:adapt",
     "bench": "ncpl.commands.bench:bench",
     "card": "ncpl.commands.evaluate:card",
     "downstream": "ncpl.commands.downstream:downstream",

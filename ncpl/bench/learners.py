@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,9 @@ import numpy.typing as npt
 from ncpl.bench.design import Design
 from ncpl.bench.part import Part
 from ncpl.bench.recipe import Recipe, hidden_columns
+
+if TYPE_CHECKING:
+    from ncpl.bench.processes import FittedProcess
 
 Array = npt.NDArray[np.float64]
 TREES = 900
@@ -104,21 +108,16 @@ def process(*, centred: bool, on: Base) -> Base:
     """Return a Gaussian process, its intervals scaled on left-out training groups."""
 
     def fit(train: Part, seed: int) -> Predictor:
-        from ncpl.bench.gp import fit_gp, left_out_scale
+        from ncpl.bench.processes import fit_gp
 
-        base = on(train, seed)
-        design = Design.of(train)
-        rows = design.for_process(train, centred=centred)
-        target = train.loss - base(train).loss
-        found = fit_gp(rows, target, seed=seed)
-        quantile = left_out_scale(found, target, train.runs.group, share=SHARE)
+        base, design = on(train, seed), Design.of(train)
 
-        def predict(part: Part) -> Prediction:
-            mean, deviation = found.predict(design.for_process(part, centred=centred))
-            loss = mean + base(part).loss
-            return Prediction(loss, loss - quantile * deviation, loss + quantile * deviation)
+        def rows(part: Part) -> Array:
+            return design.for_process(part, centred=centred)
 
-        return predict
+        return with_intervals(
+            fit_gp(rows(train), train.loss - base(train).loss, seed=seed), rows, base, train
+        )
 
     return fit
 
@@ -127,26 +126,34 @@ def drift_process(*, on: Base) -> Base:
     """Return the process with a quadratic drift in size and data (modeling notes, section 6)."""
 
     def fit(train: Part, seed: int) -> Predictor:
-        from ncpl.bench.drift_gp import Rows, fit_drift_process
+        from ncpl.bench.processes import Rows, fit_drift_process
 
-        base = on(train, seed)
-        recipe = Recipe.of(train)
+        base, recipe = on(train, seed), Recipe.of(train)
 
         def rows(part: Part) -> Rows:
             log_scale = np.log(np.stack(part.sizes, axis=1))
             return Rows(log_scale, recipe.columns(part), recipe.kind(part))
 
-        found = fit_drift_process(rows(train), train.loss - base(train).loss, seed=seed)
-        quantile = found.left_out_scale(train.runs.group, share=SHARE)
-
-        def predict(part: Part) -> Prediction:
-            mean, deviation = found.predict(rows(part))
-            loss = mean + base(part).loss
-            return Prediction(loss, loss - quantile * deviation, loss + quantile * deviation)
-
-        return predict
+        return with_intervals(
+            fit_drift_process(rows(train), train.loss - base(train).loss, seed=seed),
+            rows, base, train,
+        )  # fmt: skip
 
     return fit
+
+
+def with_intervals(
+    found: FittedProcess, rows: Callable[[Part], Any], base: Predictor, train: Part
+) -> Predictor:
+    """Return the predictor of a process on a base, its intervals scaled on left-out groups."""
+    quantile = found.left_out_scale(train.runs.group, share=SHARE)
+
+    def predict(part: Part) -> Prediction:
+        mean, deviation = found.predict(rows(part))
+        loss = mean + base(part).loss
+        return Prediction(loss, loss - quantile * deviation, loss + quantile * deviation)
+
+    return predict
 
 
 def structured(*, on: Base) -> Base:

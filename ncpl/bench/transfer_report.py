@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ncpl.bench.transfer import COMMUNITY, TransferBoard
-from ncpl.bench.transfer_tasks import COUNTS
+from ncpl.evaluate.transfer_tasks import COUNTS
 
 
 def markdown(board: TransferBoard) -> str:

@@ -49,12 +49,12 @@ def transfer(
 
     Example: ncpl bench transfer --snapshot latest --out board
     """
-    from ncpl.bench import transfer_tasks
     from ncpl.bench.tables import write_text
     from ncpl.bench.transfer import run_transfer
     from ncpl.bench.transfer_report import markdown
     from ncpl.data.families import families_in
     from ncpl.data.find import find_snapshot
+    from ncpl.evaluate import transfer_tasks
     from ncpl.train.population import fit_population
 
     found = find_snapshot(snapshot, catalog)

@@ -12,6 +12,12 @@ import click
 
 from ncpl.commands.options import bundle_option, catalog_option, common, snapshot_option
 
+CARDS = {
+    "ncpl-language": "ncpl.language.card",
+    "ncpl-community": "ncpl.evaluate.community_card",
+}
+"""What renders the card of a format; the others are those of an ensemble."""
+
 
 @click.command("eval")
 @click.option("--cells", is_flag=True, help="Also each cell of optimizer, size and data.")
@@ -75,11 +81,7 @@ def card(folder: Path | None, as_json: bool, no_progress: bool) -> None:
     from ncpl.errors import BundleError
 
     found = load(folder).card()
-    kind = (
-        "ncpl.language.card"
-        if found["format"].startswith("ncpl-language/")
-        else "ncpl.evaluate.card"
-    )
+    kind = CARDS.get(found["format"].split("/")[0], "ncpl.evaluate.card")
     render = importlib.import_module(kind).render
     try:
         click.echo(json.dumps(found) if as_json else render(found))

@@ -25,6 +25,8 @@ Examples:
   ncpl predict config.json --tasks hellaswag,arc_easy
   ncpl predict train_gpt2.py
   ncpl predict config.json --beside training_args.json --set n_devices=8 --set sequence_length=2048
+  ncpl predict config.json --runs mine.jsonl
+  ncpl predict config.json --source gemstones
   ncpl predict --snapshot latest --json
   echo '{"params_non_embedding": 3e8, "train_tokens": 1e10}' | ncpl predict -
 
@@ -64,6 +66,11 @@ config.json holds an object, a list of objects, or one object a line:
     help="File of ncpl downstream fit; the shipped one of the source if not given.",
 )  # fmt: skip
 @click.option("--nearest", type=click.IntRange(0), default=3, help="Known runs shown for each.")
+@click.option(
+    "--runs", "runs_file", type=click.Path(path_type=Path),
+    help="Own runs with final_loss: predict in their family, see ncpl adapt.",
+)  # fmt: skip
+@click.option("--source", help="Family that FILE is of: a source, or a family's whole name.")
 @catalog_option
 @bundle_option
 @common
@@ -80,6 +87,8 @@ def predict(
     tasks: str | None,
     task_fit: Path | None,
     nearest: int,
+    runs_file: Path | None,
+    source: str | None,
     catalog: Path | None,
     folder: Path | None,
     as_json: bool,
@@ -103,17 +112,20 @@ def predict(
         as_csv=as_csv,
         as_json=as_json,
         only_curves=bool(points) and curve_out is None,
+        families=(runs_file is not None) + (source is not None),
     )
-    from ncpl.bundles import load
+    from ncpl.commands.adapt import chosen, told_of
     from ncpl.evaluate.configurations import check_all
     from ncpl.forms.files import configs_of
     from ncpl.forms.understand import parse_given
 
-    bundle: Any = load(folder)
+    bundle: Any = chosen(folder, runs_file, source)
     found: dict[str, Any] = {}
     lines: list[str] = []
     if file is not None:
         configs, forms = configs_of(file, kind, beside, parse_given(pairs))
+        if source is not None or runs_file is not None:
+            configs = [{**config, "source": source} for config in configs]
         configs = check_all(configs, bundle)
         lines = [line for form in forms for line in form.lines()]
         if forms:
@@ -127,21 +139,32 @@ def predict(
         if refused:
             log.warning("%d runs are left out; the first: %s", len(refused), refused[0])
     add_curves_and_tasks(bundle, configs, predictions, points, curve_out, tasks, task_fit)
+    if runs_file is not None:
+        found |= told_of(bundle, configs)
+    notes = [f"note: {note}" for note in [found.get("next_run"), *found.get("notes", ())] if note]
     if as_json:
         plain = [{k: _plain(v) for k, v in p.items()} for p in predictions]
         click.echo(json.dumps({"predictions": plain} | found))
     elif as_csv:
         click.echo(prediction_table(predictions), nl=False)
     else:
-        click.echo("\n".join([*lines, *lines_of(predictions, nearest)]))
+        click.echo("\n".join([*lines, *lines_of(predictions, nearest), *notes]))
 
 
 def _check_usage(
-    file: Path | None, snapshot: str | None, *, as_csv: bool, as_json: bool, only_curves: bool
+    file: Path | None,
+    snapshot: str | None,
+    *,
+    as_csv: bool,
+    as_json: bool,
+    only_curves: bool,
+    families: int,
 ) -> None:
     """Raise click.UsageError where options contradict each other."""
     if (file is None) == (snapshot is None):
         raise click.UsageError("give FILE or --snapshot, one of the two")
+    if families > 1 or (families and file is None):
+        raise click.UsageError("--runs and --source go with FILE, one of the two")
     if as_csv and as_json:
         raise click.UsageError("give --json or --csv, not both")
     if as_csv and only_curves:

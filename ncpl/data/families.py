@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +17,25 @@ from ncpl.data.snapshot import Family, Runs, Snapshot
 
 Array = npt.NDArray[np.float64]
 UNITS = ("nats_per_token", "")
-MORE = ("unique_tokens", "params_active_non_embedding", "n_experts", "params_active")
+KIN = (
+    frozenset({"chinchilla", "kyo_takano"}),
+    frozenset({"datablations", "colpret"}),
+    frozenset({"marin", "marin_isoflops", "marin_speedruns"}),
+    frozenset({"steplaw", "scalebench"}),
+)
+"""Sources that tell of the same experiments, or of one owner's: what one knows, the other does."""
+MOST_MIXTURES = 5
+"""Mixtures of data in a family beyond which its losses tell of them more than of size and data."""
+MOST_REPEATS = 1.5
+"""Times a token is seen beyond which a training loss tells of memory."""
+MORE = (
+    "extra",
+    "mixture",
+    "unique_tokens",
+    "params_active_non_embedding",
+    "n_experts",
+    "params_active",
+)
 """Columns read beside the fields of a configuration."""
 WRONG = frozenset({"diverged", "truncated", "failed", "unstable"})
 """Status of a run whose loss is not that of its configuration."""
@@ -29,7 +49,7 @@ class FamilyRuns:
 
     name: str
     sources: frozenset[str]
-    """Every source that any of its runs comes from."""
+    """Every source that any of its runs comes from, and their kin."""
     run_ids: Sequence[str]
     rows: Sequence[Config]
     """Derived configurations."""
@@ -38,6 +58,8 @@ class FamilyRuns:
     family: Family
     split: Sequence[str | None] = ()
     """train, id, ood or None, by run."""
+    is_mixed: bool = False
+    """Whether its runs are of many mixtures of data, of which no law here reads anything."""
 
     def __len__(self) -> int:
         """Return the number of runs."""
@@ -82,21 +104,42 @@ def families_in(snapshot: Snapshot, runs: Runs | None = None) -> list[FamilyRuns
             continue
         extra = {k: v for k, v in more.get(runs.run_ids[i], {}).items() if v is not None}
         row = derive(runs.configs[i]) | extra
+        if is_apart(row, family):
+            continue
         if size_of(row) > 0 and worth_of(row) > 0:
             found.setdefault(family, []).append((i, row))
     families = []
     for family, items in sorted(found.items(), key=lambda item: (-len(item[1]), item[0])):
         lowest = min(runs.loss[i] for i, _ in items)
         kept = [(i, row) for i, row in items if runs.loss[i] <= FARTHEST * lowest]
+        mixtures = {str(row.pop("mixture", "")) for _, row in kept}
         families.append(
             FamilyRuns(
                 name_of(family),
-                frozenset(runs.run_ids[i].split("/", 1)[0] for i, _ in kept),
+                with_kin({runs.run_ids[i].split("/", 1)[0] for i, _ in kept}),
                 [runs.run_ids[i] for i, _ in kept],
                 [row for _, row in kept],
                 runs.loss[[i for i, _ in kept]],
                 family,
                 [runs.split[i] for i, _ in kept],
+                len(mixtures) > MOST_MIXTURES,
             )
         )
     return families
+
+
+def is_apart(row: dict[str, Any], family: Family) -> bool:
+    """Return whether a run's loss tells of what no law here reads.
+
+    A network trained in few bits, or a training loss on tokens seen before, which are remembered.
+    """
+    quantizer = json.loads(row.pop("extra", None) or "{}").get("quest.weight_quantizer")
+    repeats = (row.get("data_tokens") or 0) / (row.get("unique_tokens") or math.inf)
+    return quantizer not in (None, "NoQuantizer") or (
+        family[1].startswith("train/") and repeats > MOST_REPEATS
+    )
+
+
+def with_kin(sources: set[str]) -> frozenset[str]:
+    """Return sources with those that tell of the same experiments."""
+    return frozenset(sources).union(*(kin for kin in KIN if kin & sources))

@@ -6,6 +6,9 @@ import math
 
 from ncpl.data.fields import Config
 
+RATE_LEFT = "rate_left_frac"
+"""Learning rate at a point along a run, over its peak, less that at the end: what a loss there has
+still to fall."""
 REPEATED_WORTH = 15.39
 """Epochs in which repeated tokens lose their worth (Muennighoff et al. 2023, appendix A: R_D*)."""
 USUAL_VOCABULARY, USUAL_ASPECT = 50_000, 64.0

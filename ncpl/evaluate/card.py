@@ -66,8 +66,8 @@ Nothing like it seen: one size or one optimizer left out of training, nats.
   comparable; every prediction names its source.
 - Beyond the trained sizes the law extrapolates and the network's share stays at its border value;
   such predictions carry a warning and a wider interval.
-- The loss is that of a run that does not diverge; the risk that it does is told apart, where
-  training held runs that diverged.
+- The loss is that of a run that does not diverge. The risk of divergence is a number of its own,
+  given where training held runs that diverged.
 - Of a field that never varied in training no run shows the effect; the prediction says so.
 """
 

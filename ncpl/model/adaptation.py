@@ -6,7 +6,7 @@ Legend: S draws, B runs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from ncpl.data.fields import Config
 from ncpl.model.family_law import Array, Design, Effects, losses
 from ncpl.model.population import Population
-from ncpl.model.posterior import FREEDOM, Posterior, infer
+from ncpl.model.posterior import FREEDOM, infer
 
 DRAWS = 96
 LOW, MIDDLE, HIGH = 0.05, 0.5, 0.95
@@ -37,11 +37,12 @@ class Adapted:
 
     population: Population
     effects: Effects
-    posterior: Posterior
     theta: Array
     """(S, P) draws of the family's parameters."""
     noise: Array
     """(S,) scale of errors in each draw, nats."""
+    n_runs: int
+    """Number of known runs."""
     seed: int = 0
 
     @classmethod
@@ -64,12 +65,8 @@ class Adapted:
         prior = population.prior(effects)
         posterior = infer(prior, Design.of(rows, effects), np.asarray(loss, dtype=float), weight)
         theta, noise = posterior.draw(draws, np.random.default_rng(seed))
-        return cls(population, effects, posterior, theta, noise, seed)
-
-    @property
-    def n_runs(self) -> int:
-        """Return the number of known losses."""
-        return len(self.posterior.loss)
+        n_runs = len(rows) if weight is None else int((weight >= 1.0).sum())
+        return cls(population, effects, theta, noise, n_runs, seed)
 
     def losses(self, rows: Sequence[Config]) -> Array:
         """Return the losses (S, B) of configurations in every draw, nats, without run-to-run error.
@@ -110,7 +107,3 @@ class Adapted:
         factor = self.population.width_factor(self.n_runs)
         low = middle - factor * (middle - low)
         return Answers(middle, np.maximum(low, 0.0), middle + factor * (high - middle))
-
-    def with_widths(self, widths: dict[int, float]) -> Adapted:
-        """Return the same with other factors on half widths."""
-        return replace(self, population=replace(self.population, widths=widths))

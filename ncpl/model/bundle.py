@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,9 @@ from ncpl.model.ensemble import Fit, part
 from ncpl.model.intervals import FALLBACK, Intervals, half_width
 from ncpl.model.neighbours import Known, read_known, write_known
 from ncpl.model.predictor import answering
+
+if TYPE_CHECKING:
+    from ncpl.model.community import Community
 
 FORMAT = "ncpl-bundle/4"
 WEIGHTS, CARD, KNOWN = "weights.safetensors", "card.json", "known.parquet"
@@ -106,7 +109,7 @@ class Bundle:
         losses = np.empty((len(configs), len(frac_P)))
         for fit, places, rows in self._by_fit(configs):
             losses[places] = self.curves_of(fit, rows, np.tile(frac_P, (len(rows), 1)))
-            # Where one schedule was seen, what is time's and what the rate's can not be told apart.
+            # Training with one schedule can not separate the effect of time from that of the rate.
             losses[np.array(places)[~fit.encoder.knows("schedule", rows)]] = np.nan
         return losses
 
@@ -182,6 +185,15 @@ class Bundle:
         above_B = np.array([factors[name] if (name := left_open(row)) else 0.0 for row in rows])
         low_B = np.maximum(loss_B - half_B, 0.0)  # no loss is below zero
         return Intervals(loss_B, low_B, loss_B + half_B + above_B, distance_B > 0)
+
+    def adapt(self, runs: Sequence[Mapping[str, Any]]) -> Community:
+        """Return a bundle of one family: that of these runs, each with `final_loss`.
+
+        By the community bundle that ships with the package; no network is retrained.
+        """
+        from ncpl.model.community import load_community
+
+        return load_community().adapt(runs)
 
     def card(self) -> dict[str, Any]:
         """Return everything but the weights."""

@@ -58,11 +58,11 @@ UNSEEN_NAME = 3.0
 """Distance of a name that training has not seen: Marin's optimizers, left out one at a time, are
 missed by up to three times what the left-out largest size is (the card tells both)."""
 RISING = 3.0
-"""The same for each log of a learning rate above the highest: somewhere there runs diverge."""
+"""Distance of each log of a learning rate above the highest in training, where runs may diverge."""
 LEFT_OPEN = frozenset(("learning_rate", "batch_size_sequences", "sequence_length"))
 """Fields whose absence a prediction tells, and so never fills in."""
 AT_ZERO, MOST_ODD = 1.0, 4.0
-"""How odd a number is at zero, where no training run had it, and at most: openly wide."""
+"""Distance of a number at zero, where no training run had it, and the most that one number adds."""
 TOLERANCE = 1e-6
 """Relative slack of a range."""
 
@@ -82,7 +82,7 @@ class Encoder:
     """Log of each optimizer's median learning rate over that of the most frequent one: the law sees
     learning rates on the latter's scale. An optimizer not seen in training is not shifted."""
     centres: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Median scaled value of each recipe number, by optimizer ("" for any other): the network hears
+    """Median scaled value of each recipe number, by optimizer ("" for any other): the network reads
     how far a run is from what is usual with its optimizer."""
 
     @property

@@ -13,13 +13,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from ncpl.data.fields import Config
-from ncpl.data.sizes import size_of, worth_of
+from ncpl.data.sizes import RATE_LEFT, size_of, worth_of
 
 Array = npt.NDArray[np.float64]
 N_REFERENCE, D_REFERENCE, BATCH_REFERENCE = 250e6, 15e9, 5e5
@@ -27,6 +27,15 @@ RATE_REFERENCE = 2e-3
 KNEE = 1.5
 """Distance from the best learning rate or batch, in log units, beyond which loss grows in
 proportion to the distance and no longer to its square."""
+LEAST_OFF_HABIT = 0.5
+"""Distance from its rule, in log learning rate, up to which a run follows it."""
+STEEPEST_HABIT = -1.2
+"""Least slope of a rule in size or data; rates that rise with them are hardly ever meant."""
+USUAL_N, USUAL_D, USUAL_BATCH = -0.4, 0.05, 0.3
+"""How the best learning rate usually goes with size, data and batch, in logs."""
+LEAST_OF_HABIT, LEAST_RANGE_OF_HABIT, SPREAD_OF_HABIT = 4, 0.3, 0.15
+"""Runs, range in log learning rate, and largest spread about it as a share of the range, of what
+counts as a rule."""
 LAW = ("log_a", "log_alpha", "log_b", "log_beta", "log_floor", "gamma")
 RATE = ("rate", "log_rate_curve", "rate_n", "rate_d", "rate_batch")
 BATCH = ("batch", "log_batch_curve", "batch_d")
@@ -36,8 +45,6 @@ SLOPES = (
     "rate_left",
 )  # fmt: skip
 BASE = (*LAW, *RATE, *BATCH, *BENDS, *SLOPES)
-RATE_LEFT = "rate_left_frac"
-"""Learning rate at a point along a run over its peak: what a loss there has still to fall."""
 KINDS = ("optimizer", "schedule", "model_family", "precision")
 """Named choices that have an effect of their own: on the level, and on the best learning rate."""
 USUAL = {"optimizer": "adamw", "schedule": "cosine"}
@@ -52,6 +59,8 @@ class Effects:
     """(kind, value), the reference value of each kind left out."""
     references: Mapping[str, str] = field(default_factory=dict)
     """Kind -> the value that others are told from; a kind no run states has none."""
+    habit: tuple[float, float, float] | None = None
+    """Level, and slopes in n and d, of the rule by which the family sets its learning rate."""
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -70,7 +79,7 @@ class Effects:
                 references[kind] = usual
             elif counts:
                 references[kind] = max(sorted(counts), key=lambda value: counts[value])
-        return cls((), references).with_choices(rows)
+        return cls((), references, habit_of(rows)).with_choices(rows)
 
     def with_choices(self, rows: Sequence[Config]) -> Effects:
         """Return the effects with those further ones that these configurations need."""
@@ -79,7 +88,7 @@ class Effects:
             values = {str(row[kind]) for row in rows if row.get(kind) is not None}
             new = values - {reference} - {value for of, value in names if of == kind}
             names += [(kind, value) for value in sorted(new)]
-        return Effects(tuple(names), self.references)
+        return replace(self, names=tuple(names))
 
 
 @dataclass(frozen=True)
@@ -109,7 +118,13 @@ class Design:
         data = np.array([worth_of(row) for row in rows], dtype=np.float64)
         rate = logs(rows, "learning_rate", RATE_REFERENCE)
         batch = logs(rows, "batch_tokens", BATCH_REFERENCE)
-        n = np.log(size / N_REFERENCE)
+        n, d = np.log(size / N_REFERENCE), np.log(data / D_REFERENCE)
+        has_rate = np.isfinite(rate)
+        if effects.habit is not None:  # what follows the family's own rule counts as well chosen
+            level, per_n, per_d = effects.habit
+            off = rate - (level + per_n * n + per_d * d)
+            rate = off + USUAL_N * n + USUAL_D * d + USUAL_BATCH * np.nan_to_num(batch)
+            has_rate &= np.abs(np.nan_to_num(off)) > LEAST_OFF_HABIT
         experts = np.nan_to_num(logs(rows, "n_experts", 1.0))
         width, depth = logs(rows, "d_model", 1.0), logs(rows, "n_layers", 1.0)
         slopes = np.column_stack(
@@ -130,9 +145,9 @@ class Design:
         ).reshape(len(rows), len(effects.names))
         return cls(
             n,
-            np.log(data / D_REFERENCE),
+            d,
             np.nan_to_num(rate),
-            np.isfinite(rate).astype(np.float64),
+            has_rate.astype(np.float64),
             np.nan_to_num(batch),
             np.isfinite(batch).astype(np.float64),
             slopes,
@@ -142,6 +157,40 @@ class Design:
     def take(self, at: npt.NDArray[np.int64]) -> Design:
         """Return the runs at these places."""
         return Design(**{name: values[at] for name, values in vars(self).items()})
+
+
+def habit_of(rows: Sequence[Config]) -> tuple[float, float, float] | None:
+    """Return the rule by which runs set their learning rate: its level, and slopes in n and d.
+
+    None where rates do not follow size and data, or are one for all: then they are what they are.
+    """
+    rate = logs(rows, "learning_rate", RATE_REFERENCE)
+    there = np.flatnonzero(np.isfinite(rate)).tolist()
+    if len(there) < LEAST_OF_HABIT:
+        return None
+    rate = rate[there]
+    most = SPREAD_OF_HABIT * float(np.ptp(rate))
+    if np.ptp(rate) < LEAST_RANGE_OF_HABIT:
+        return None
+    n = np.log([size_of(rows[i]) / N_REFERENCE for i in there])
+    d = np.log([worth_of(rows[i]) / D_REFERENCE for i in there])
+    best: tuple[float, tuple[float, float, float]] = (most, (0.0, 0.0, 0.0))
+    for columns in ((n,), (d,), (n + d,), (n, d)):
+        x = np.column_stack([np.ones(len(rate)), *columns])
+        freedom = len(rate) - x.shape[1]
+        if freedom < 2:
+            continue
+        found = np.linalg.lstsq(x, rate, rcond=None)[0]
+        spread = float(np.sqrt(np.square(rate - x @ found).sum() / freedom))
+        if spread < best[0]:
+            slopes = found[1:].tolist()
+            pair = (
+                tuple(slopes) if len(slopes) == 2
+                else (slopes[0] * (columns[0] is not d), slopes[0] * (columns[0] is not n))
+            )  # fmt: skip
+            if min(pair) >= STEEPEST_HABIT and max(pair) <= -STEEPEST_HABIT / 4:
+                best = (spread, (float(found[0]), *pair))
+    return best[1] if best[0] < most else None
 
 
 def numbers(rows: Sequence[Config], name: str) -> Array:

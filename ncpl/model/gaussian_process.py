@@ -110,8 +110,21 @@ class Process(Scales):
 
     @classmethod
     def of_state(cls, state: Mapping[str, Array]) -> Self:
-        """Return the process of named arrays. Raises KeyError where one is missing."""
-        return cls(**{field.name: state[field.name] for field in fields(cls)})
+        """Return the process of named arrays.
+
+        Raises KeyError where one is missing, ValueError where their shapes do not agree.
+        """
+        found = cls(**{field.name: state[field.name] for field in fields(cls)})
+        n_runs, n_features = len(found.solved), 4 + len(found.columns)
+        shapes = {
+            "spread": (n_features - 4,), "low": (2,), "high": (2,), "logs": (n_features + 6,),
+            "x": (n_runs, n_features), "drift": (n_runs, 2), "place": (n_runs,),
+            "typical": (n_features - 2,),
+        }  # fmt: skip
+        for name, shape in shapes.items():
+            if state[name].shape != shape:
+                raise ValueError(f"{name} has the shape {state[name].shape}, expected {shape}")
+        return found
 
     def state(self) -> dict[str, Array]:
         """Return every array by name."""

@@ -21,7 +21,7 @@ from ncpl.model.ensemble import Readings
 Array = npt.NDArray[np.float64]
 FACTORS = {"typical": 1.0, "power": 1.0, "growth": 0.0, "inside": 6.0, "outside": 0.1}
 """Typical spread, power, growth and factor of the scale, and slope in nats a unit of distance, when
-calibration is switched off or the runs are too few: openly wide."""
+calibration is switched off or the runs are too few: wider than any measured."""
 BEND = 0.75
 """Power of the loss above the best in the scale: a half is too narrow next to the best and far from
 it, one too wide far from it (LOG.md)."""

@@ -90,8 +90,15 @@ class Surface:
 
     @classmethod
     def of_state(cls, state: Mapping[str, Array]) -> Self:
-        """Return the surface of named arrays. Raises KeyError where one is missing."""
-        return cls(**{field.name: state[field.name] for field in fields(cls)})
+        """Return the surface of named arrays.
+
+        Raises KeyError where one is missing, ValueError where one has another shape.
+        """
+        own = {field.name: state[field.name] for field in fields(cls)}
+        for name, array in cls.initial(len(own["offsets"])).state().items():
+            if own[name].shape != array.shape:
+                raise ValueError(f"{name} has the shape {own[name].shape}, expected {array.shape}")
+        return cls(**own)
 
     def state(self) -> dict[str, Array]:
         """Return every array by name."""
@@ -99,7 +106,7 @@ class Surface:
 
     def map(self, change: Callable[[Array], Array]) -> Self:
         """Return the surface with each array changed."""
-        return self.of_state({name: change(array) for name, array in self.state().items()})
+        return type(self)(**{name: change(array) for name, array in self.state().items()})
 
     @property
     def n_optimizers(self) -> int:
@@ -145,7 +152,8 @@ class Surface:
     def offsets_of(self, place_B: Array) -> tuple[Array, Array, Array]:
         """Return each run's offsets to level, height and u (B); zero for an unknown optimizer."""
         xp = module_of(place_B)
-        table = xp.concatenate([self.offsets, xp.zeros_like(self.offsets[:1])], axis=0)
+        unknown = xp.zeros((1, len(OFFSET_SCALE)), dtype=self.offsets.dtype)
+        table = xp.concatenate([self.offsets, unknown], axis=0)
         own = table[integers(xp.nan_to_num(place_B, nan=float(self.n_optimizers)))]
         level, height, u = (own[..., i] * scale for i, scale in enumerate(OFFSET_SCALE))
         return level, height, u

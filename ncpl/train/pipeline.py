@@ -21,6 +21,7 @@ from ncpl.model.bundle import Bundle
 from ncpl.model.config import FitConfig
 from ncpl.model.ensemble import Fit
 from ncpl.train.calibrate import calibrate, excess_of_open
+from ncpl.train.community import train_community
 from ncpl.train.families import Outcome, line, trainable
 from ncpl.train.fit import fit_family
 from ncpl.version import __version__
@@ -95,6 +96,7 @@ def train_bundle(
     rescore(bundle, snapshot, runs)
     bundle.save(folder)
     (folder / "README.md").write_text(render(bundle.card()), encoding="utf-8")
+    train_community(snapshot, runs, folder / "community", seed=seed)
     scores = {"snapshot_id": snapshot.id, "scores": bundle.about["scores"]}
     (folder / "scores.json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
     if checkpoints.is_dir():

@@ -7,7 +7,8 @@ import pytest
 
 from ncpl.bench import transfer
 from ncpl.bench.transfer_report import markdown
-from ncpl.bench.transfer_tasks import (
+from ncpl.errors import ConfigError
+from ncpl.evaluate.transfer_tasks import (
     FACTOR,
     compute_of,
     draw_tasks,
@@ -15,7 +16,7 @@ from ncpl.bench.transfer_tasks import (
     frozen_tasks,
     qualifies,
 )
-from ncpl.errors import ConfigError
+from ncpl.evaluate.transfer_widths import factor_of
 from ncpl.train.population import fit_population
 from tests.ncpl.families import community, family
 
@@ -87,5 +88,5 @@ def test_a_family_that_lacks_runs_is_named_not_scored():
 
 def test_widths_are_one_vote_a_family_and_at_least_one():
     own = draw_tasks(family("own", "own"))[1]
-    assert transfer.factor_of([(own, np.full(10, 0.2))], own.count) == 1.0
-    assert transfer.factor_of([(own, np.full(10, 2.0))], own.count) == 2.0
+    assert factor_of([(own, np.full(10, 0.2))], own.count) == 1.0
+    assert factor_of([(own, np.full(10, 2.0))], own.count) == 2.0

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from ncpl.bench.reproduce import points
 from ncpl.commands.laws import laws
+from ncpl.laws import registry
 
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "snapshot_steplaw"
 
@@ -149,7 +150,8 @@ def test_every_law_is_listed_with_its_formula() -> None:
     code, text, _ = run("list", "--json")
     found = json.loads(text)["laws"]
     assert code == 0
-    assert len(found) == 15
+    assert [law["law"] for law in found] == list(registry.NAMES)
+    assert len(found) == 17
     assert all(law["formula"] and law["citation"] and law["columns"] for law in found)
 
 

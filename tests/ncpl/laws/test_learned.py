@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ncpl.bench.drift_gp import Rows, fit_drift_process
+from ncpl.bench.processes import Rows, fit_drift_process
 from ncpl.laws.dpl import fit_dpl
 from ncpl.laws.fitting import fit_law
 from ncpl.laws.powerlines import LAW, timescale

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from ncpl.cli import main, train_main
 from ncpl_data.ingest.cli import main as data_main
 
-PAGE = Path(__file__).parents[2] / "docs" / "use.md"
+PAGE = Path(__file__).parents[3] / "docs" / "use.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 LINES = [
     line.strip().split(" > ")[0]

@@ -49,7 +49,9 @@ def compute_of(family: FamilyRuns) -> Array:
 
 
 def qualifies(family: FamilyRuns) -> bool:
-    """Return whether a family has enough runs and sizes for a task."""
+    """Return whether a family has enough runs and sizes for a task, and one mixture of data."""
+    if family.is_mixed:
+        return False
     sizes = np.sort(np.log([size_of(row) for row in family.rows]))
     n_sizes = 1 + int((np.diff(sizes) > SAME_SIZE).sum()) if len(sizes) else 0
     return len(family.rows) >= LEAST_RUNS and n_sizes >= LEAST_SIZES

@@ -17,7 +17,7 @@ from ncpl.model.network import Network
 from ncpl.train.members import fresh_network, train_members
 from ncpl.train.pipeline import train_bundle
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "smoke_losses.json"
+GOLDEN = Path(__file__).parents[2] / "golden" / "smoke_losses.json"
 Given = tuple[Inputs, Array]
 
 
@@ -87,7 +87,7 @@ def test_the_smoke_fit_gives_the_golden_losses(
 ) -> None:
     """Mean absolute error of the batch at each of 20 steps; 2% allows for other processors.
 
-    Rewrite with: UPDATE_GOLDEN=1 pytest tests/ncpl/train/test_train.py
+    Rewrite with: UPDATE_GOLDEN=1 pytest tests/ncpl/train/test_members.py
     """
     x, y = inputs
     losses: list[float] = []

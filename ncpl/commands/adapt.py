@@ -1,0 +1,142 @@
+"""Command ncpl adapt: a bundle of one's own runs, and what predict says with --runs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ncpl.commands.options import bundle_option, common
+
+if TYPE_CHECKING:
+    from ncpl.model.community import Community
+    from ncpl.model.predictor import Predictor
+
+log = logging.getLogger(__name__)
+EPILOG = """
+\b
+Examples:
+  ncpl adapt mine.jsonl --out mine
+  ncpl adapt mine.jsonl --out mine --plot mine.png
+  ncpl predict config.json --bundle mine
+  ncpl predict config.json --runs mine.jsonl
+
+\b
+mine.jsonl holds a run a line: its configuration and what it gave, in nats per token:
+  {"params_non_embedding": 3e7, "train_tokens": 3e9, "learning_rate": 1e-3, "final_loss": 3.29}
+A curve counts too, where the schedule is given: "schedule": "cosine",
+"curve": [{"tokens": 1e9, "loss": 3.6}, {"tokens": 2e9, "loss": 3.4}]
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), required=True,
+    help="Folder of the adapted bundle.",
+)  # fmt: skip
+@click.option("--plot", "plot_file", type=click.Path(path_type=Path), help="PNG or SVG of the fit.")
+@bundle_option
+@common
+def adapt(
+    *,
+    file: Path,
+    out: Path,
+    plot_file: Path | None,
+    folder: Path | None,
+    as_json: bool,
+    no_progress: bool,
+) -> None:
+    """Adapt to the runs in FILE (JSON, JSONL or CSV; - is stdin) and write a bundle of them.
+
+    Nothing is retrained: the runs place their family in the population learned from all others.
+    """
+    del no_progress  # nothing takes long here
+    if plot_file is not None:
+        from ncpl.figures.style import check_suffix, pyplot
+
+        check_suffix(plot_file)
+        pyplot()  # a missing package is told before the work, not after it
+    found = adapted_to(file, folder)
+    found.save(out)
+    from ncpl.evaluate.community_card import render
+
+    (out / "README.md").write_text(render(found.card()), encoding="utf-8")
+    about = found.fits[0].about
+    if plot_file is not None:
+        from ncpl.figures.adapted import adapted_figure
+
+        adapted_figure(found, plot_file)
+    law = found.fits[0].baseline
+    if as_json:
+        click.echo(json.dumps({"bundle": str(out), "law": vars(law)} | dict(about)))
+        return
+    click.echo(f"adapted to {about['runs']} runs and {about['points']} points of curves: {out}")
+    click.echo(
+        f"law: {law.a:.3g} (N/1M)^-{law.alpha:.3f} + {law.b:.3g} (D/1B)^-{law.beta:.3f} "
+        f"+ {law.c:.3f}"
+    )
+    for note in about["notes"]:
+        click.echo(f"note: {note}")
+
+
+def adapted_to(file: Path, folder: Path | None) -> Community:
+    """Return the bundle of the runs in a file, by the community bundle that goes with a folder.
+
+    Raises ConfigError, naming the run, for a wrong one.
+    """
+    from ncpl.bundles import community_beside
+    from ncpl.evaluate.configurations import read_configs
+
+    runs = read_configs(file)
+    for run in runs:
+        if isinstance(run.get("final_loss"), str):  # a cell of a CSV file
+            with contextlib.suppress(ValueError):
+                run["final_loss"] = float(run["final_loss"])
+    return community_beside(folder).adapt(runs)
+
+
+def chosen(folder: Path | None, runs_file: Path | None, source: str | None) -> Predictor:
+    """Return what answers: the bundle of own runs, or of a folder, or the community for a source.
+
+    The community where the bundle was not trained on the source. Raises ConfigError when neither
+    knows it.
+    """
+    from ncpl.bundles import community_beside, load
+
+    if runs_file is not None:
+        return adapted_to(runs_file, folder)
+    bundle = load(folder)
+    if source is None or any(source == fit.family[0] for fit in bundle.fits):
+        return bundle
+    community = community_beside(folder)
+    community.named(source, 1)
+    return community
+
+
+def told_of(bundle: Community, configs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return what an adapted bundle says beside predictions: the next run, what was left out."""
+    return {"next_run": advice(bundle, configs), "notes": bundle.fits[0].about["notes"]}
+
+
+def advice(bundle: Community, configs: Sequence[dict[str, Any]]) -> str | None:
+    """Return a sentence on the next run, for the largest of the configurations; None for none."""
+    from ncpl.data.fields import derive
+    from ncpl.data.sizes import size_of, worth_of
+    from ncpl.model.next_run import next_run
+
+    asked = max((derive(c) for c in configs), key=lambda row: size_of(row) * worth_of(row))
+    known = [derive({k: v for k, v in run.items() if k != "loss"}) for run in bundle.about["known"]]
+    found = next_run(bundle.fits[0].adapted, known, asked)
+    if found is None:
+        return None
+    return (
+        f"a run of {found.params_non_embedding:.3g} parameters on {found.train_tokens:.3g} tokens "
+        f"would narrow the interval of the largest configuration most: to "
+        f"{100 * found.narrows_to:.0f}% of its width"
+    )

@@ -1,0 +1,60 @@
+"""The card of a community or adapted bundle, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+PARTS = ("train", "id", "ood")
+
+
+def render(card: Mapping[str, Any]) -> str:
+    """Return the card as Markdown: what was learned from, and every family with its errors."""
+    lines = ["# NCPL community bundle", ""]
+    if "adapted_from" in card:
+        own = card["families"][0]
+        lines += [
+            f"Adapted to {own['runs']} own runs, by the population of snapshot "
+            f"`{card['adapted_from'][:12]}`. No run leaves this folder but by your hand.",
+            "",
+        ]
+    else:
+        lines += [
+            "A population of scaling laws of size, data and recipe, learned from families of "
+            f"comparable losses in snapshot `{card['snapshot_id'][:12]}`; {len(card['families'])} "
+            "families are placed in it. It answers for each (`ncpl predict --source NAME`) and for "
+            "a set-up of your own (`ncpl adapt`). Final losses only.",
+            "",
+            f"- learned from the training runs of: {', '.join(card['learned_from'])}",
+            f"- trained: {card['created_at']}, {card['train_seconds']} s, ncpl "
+            f"{card['versions']['ncpl']}",
+            "- interval factors by number of known runs: "
+            + ", ".join(f"{k}: {w:.2f}" for k, w in card["population"]["widths"].items()),
+            "",
+            "Mean absolute error in nats and share inside the 90% interval. Train: runs the family "
+            "was placed by; ID and OOD: held-out runs, where the split has some.",
+            "",
+            "| family | runs | parameters | tokens | train | ID | OOD |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        lines += [_row(family) for family in card["families"]]
+        lines.append("")
+    lines += ["## Sources", ""]
+    for source in card.get("sources", []):
+        licence = source.get("licence") or "no licence stated"
+        lines.append(f"- {source.get('name')}: {source.get('owner', '')} ({licence})")
+    return "\n".join(lines) + "\n"
+
+
+def _row(family: Mapping[str, Any]) -> str:
+    name = "/".join(part for part in family["family"][:4] if part)
+    scores = family["about"].get("scores", {})
+    cells = [
+        f"{found['mae']:.4f}, {100 * found['coverage']:.0f}% of {found['runs']}"
+        if (found := scores.get(part))
+        else "-"
+        for part in PARTS
+    ]
+    runs = family["about"].get("train_runs", family["runs"])
+    ends = [f"{low:.3g} to {high:.3g}" for low, high in (family["sizes"], family["data"])]
+    return f"| {name} | {runs} | {' | '.join([*ends, *cells])} |"
