@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -16,15 +17,23 @@ import pyarrow.compute as pc
 from ncpl_data.catalog.budget import budget, flops
 from ncpl_data.catalog.canonical import canonical_json
 from ncpl_data.catalog.families import RULE as FAMILY_RULE
-from ncpl_data.catalog.families import Row, family_of
+from ncpl_data.catalog.families import SHAPE_COLUMNS, Row, family_of
 from ncpl_data.catalog.record import Run
 from ncpl_data.catalog.sizes import sizes
+
+SIZE_COLUMNS = (*SHAPE_COLUMNS, "params_non_embedding", "n_experts", "sequence_length")
+
+
+@lru_cache(maxsize=4096)
+def sizes_of(values: tuple[Any, ...]) -> dict[str, tuple[int, str]]:
+    """Return the sizes that follow from values of `SIZE_COLUMNS`; runs of one shape share them."""
+    return sizes(dict(zip(SIZE_COLUMNS, values, strict=True)))
 
 
 def what_follows(row: Row) -> dict[str, tuple[Any, str]]:
     """Return every value that a run's own values give by rule: column to value and rule."""
     full = {k: v for k, v in row.items() if v is not None}
-    follows: dict[str, tuple[Any, str]] = {**sizes(full)}
+    follows: dict[str, tuple[Any, str]] = {**sizes_of(tuple(map(full.get, SIZE_COLUMNS)))}
     full |= {column: value for column, (value, _) in follows.items()}
     follows |= budget(full)
     full |= {column: value for column, (value, _) in follows.items()}

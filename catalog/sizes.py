@@ -194,13 +194,13 @@ def sizes(row: Row) -> dict[str, tuple[int, str]]:
         count = known(whole)
         if count is not None and tables is not None:
             give(part, count - tables, f"{whole} - embeddings of {tables:,}")
+    if dense:  # what the source counts comes before its shape
+        blocks = known("params_non_embedding")
+        give("params_active_non_embedding", blocks, "params_non_embedding: no experts")
     shape = shape_count(row)
     if isinstance(shape, Counted):
         give("params_non_embedding", shape.total, shape.rule)
         give("params_active_non_embedding", shape.active, shape.rule)
-    if dense:
-        blocks = known("params_non_embedding")
-        give("params_active_non_embedding", blocks, "params_non_embedding: no experts")
     for whole, part in WHOLES:
         count = known(part)
         if count is not None and tables is not None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from ncpl.bench.curve_points import Points
+from ncpl.bench.curve_points import CurvePoints
 from ncpl.bench.design import Design
 from ncpl.bench.learners import Base, NotApplicableError, Predictor
 from ncpl.bench.rates import schedule_columns
@@ -25,14 +25,14 @@ from ncpl.laws.schedules import Curves
 from ncpl.model.bundle import Bundle
 
 Array = npt.NDArray[np.float64]
-CurvePredictor = Callable[[Points], Array]
+CurvePredictor = Callable[[CurvePoints], Array]
 LAW_RUNS = 80
 """Training runs the curve laws with a size term are fitted on: nine numbers need no more."""
 LAW_STARTS = 6
 SHAPE_TREES = 1200
 
 
-def average_shape(train: Points, final: Predictor) -> CurvePredictor:
+def average_shape(train: CurvePoints, final: Predictor) -> CurvePredictor:
     """Return the final loss plus the median distance of training runs from theirs, by fraction."""
     above = train.loss - train.part.loss[train.run]
     edges = np.linspace(0, 1, 41)
@@ -48,7 +48,7 @@ def average_shape(train: Points, final: Predictor) -> CurvePredictor:
 class Trees:
     """Boosted trees over (configuration, fraction, schedule so far), one fit a target."""
 
-    def __init__(self, train: Points, seed: int) -> None:
+    def __init__(self, train: CurvePoints, seed: int) -> None:
         """Raise NotApplicableError without LightGBM."""
         try:
             import lightgbm
@@ -62,7 +62,7 @@ class Trees:
             "deterministic": True, "force_row_wise": True, "num_threads": 1, "verbosity": -1,
         }  # fmt: skip
 
-    def rows(self, points: Points) -> Array:
+    def rows(self, points: CurvePoints) -> Array:
         """Return the columns of each point."""
         whole = self.design.for_trees(points.part, physics=True)[points.run]
         schedule = np.empty((len(points), 3))
@@ -80,7 +80,7 @@ class Trees:
 
 
 def tree_shape(
-    train: Points, finals: list[tuple[str, Predictor]], seed: int
+    train: CurvePoints, finals: list[tuple[str, Predictor]], seed: int
 ) -> list[tuple[str, CurvePredictor]]:
     """Return, for each final-loss predictor, its loss plus trees for the distance from it."""
     shape = Trees(train, seed).fit(train.loss - train.part.loss[train.run])
@@ -92,11 +92,11 @@ def tree_shape(
 
 
 def tree_residual(
-    train: Points, law: chinchilla.Chinchilla, *, seen: bool, seed: int
+    train: CurvePoints, law: chinchilla.Chinchilla, *, seen: bool, seed: int
 ) -> CurvePredictor:
     """Return trees on what Chinchilla leaves over, at the final data or at the data seen so far."""
 
-    def base(points: Points) -> Array:
+    def base(points: CurvePoints) -> Array:
         n, d = points.part.sizes
         tokens = d[points.run] * (points.fraction if seen else 1.0)
         return law.predict(n[points.run], tokens)
@@ -105,20 +105,20 @@ def tree_residual(
     return lambda points: base(points) + residual(points)
 
 
-def deep_power_law(train: Points, seed: int) -> CurvePredictor:
+def deep_power_law(train: CurvePoints, seed: int) -> CurvePredictor:
     """Return deep power laws of the configuration, in the share of the run."""
     from ncpl.laws.dpl import fit_dpl
 
     design = Design.of(train.part)
 
-    def rows(points: Points) -> Array:
+    def rows(points: CurvePoints) -> Array:
         return design.for_process(points.part, centred=False)[points.run]
 
     fitted = fit_dpl(rows(train), train.fraction, train.loss, seed=seed)
     return lambda points: fitted.predict(rows(points), points.fraction)[0]
 
 
-def curve_law(make: Callable[[Curves], Law], train: Points, seed: int) -> CurvePredictor:
+def curve_law(make: Callable[[Curves], Law], train: CurvePoints, seed: int) -> CurvePredictor:
     """Return a curve law with a size term, one fit for the whole source, in tokens.
 
     The term B (N/1e8)^-beta is Chinchilla's; the papers of these laws fit one size, one batch size
@@ -130,21 +130,21 @@ def curve_law(make: Callable[[Curves], Law], train: Points, seed: int) -> CurveP
     law = sized(make(curves), _sizes(fitted_on, curves))
     values = fit_law(law, rows, fitted_on.loss, seed=seed, n_starts=LAW_STARTS).values
 
-    def predict(points: Points) -> Array:
+    def predict(points: CurvePoints) -> Array:
         found, wanted = _curves(points)
         return sized(make(found), _sizes(points, found)).predict(values, wanted)
 
     return predict
 
 
-def _curves(points: Points) -> tuple[Curves, dict[str, Array]]:
+def _curves(points: CurvePoints) -> tuple[Curves, dict[str, Array]]:
     silent = [run for run in np.unique(points.run).tolist() if run not in points.paths]
     if silent:
         raise NotApplicableError(f"{len(silent)} runs do not state their whole schedule")
     return points.curves(in_tokens=True)
 
 
-def _sizes(points: Points, curves: Curves) -> Array:
+def _sizes(points: CurvePoints, curves: Curves) -> Array:
     return points.part.sizes[0][curves.curve]
 
 
@@ -166,7 +166,7 @@ def sized(law: Law, params_n: Array) -> Law:
     return dataclasses.replace(law, parameters=(*law.parameters, *extra), function=loss)
 
 
-def of_bundle(bundle: Bundle, train: Points) -> CurvePredictor:
+def of_bundle(bundle: Bundle, train: CurvePoints) -> CurvePredictor:
     """Return the curves of an NCPL bundle.
 
     Raises NotApplicableError where it has no member for these runs, or none with curves.
@@ -180,7 +180,7 @@ def of_bundle(bundle: Bundle, train: Points) -> CurvePredictor:
     if mine[0].heads is None:
         raise NotApplicableError(f"the bundle's member for {family[0]} was trained without curves")
 
-    def predict(points: Points) -> Array:
+    def predict(points: CurvePoints) -> Array:
         runs, place = np.unique(points.run, return_inverse=True)
         rows = [derive(points.part.runs.configs[run]) for run in runs]
         # every run at its own shares, in rows of one length
@@ -204,7 +204,7 @@ def of_file(file: Path) -> CurvePredictor:
     except (OSError, KeyError, pa.ArrowException) as error:
         raise ConfigError(f"{file}: expected columns run_id, step, prediction ({error})") from error
 
-    def predict(points: Points) -> Array:
+    def predict(points: CurvePoints) -> Array:
         ids = points.part.runs.run_ids
         keys = [(ids[r], int(s)) for r, s in zip(points.run, points.step, strict=True)]
         missing = [key for key in keys if key not in values]

@@ -35,7 +35,7 @@ class Path:
 
 
 @dataclass(frozen=True)
-class Points:
+class CurvePoints:
     """Points of many curves; those of a run stand together in step order."""
 
     part: Part
@@ -53,9 +53,9 @@ class Points:
         """Return the number of points."""
         return len(self.run)
 
-    def take(self, rows: Rows) -> Points:
+    def take(self, rows: Rows) -> CurvePoints:
         """Return some of the points."""
-        return Points(
+        return CurvePoints(
             self.part,
             self.run[rows],
             self.step[rows],
@@ -66,7 +66,7 @@ class Points:
         )
 
     @classmethod
-    def joined(cls, pieces: Sequence[Points]) -> Points:
+    def joined(cls, pieces: Sequence[CurvePoints]) -> CurvePoints:
         """Return the points of several pieces of one part."""
         return cls(
             pieces[0].part,
@@ -78,7 +78,7 @@ class Points:
             [g for p in pieces for g in p.group],
         )
 
-    def of_runs(self, n_runs: int, seed: int) -> Points:
+    def of_runs(self, n_runs: int, seed: int) -> CurvePoints:
         """Return the points of at most so many runs, drawn with this seed."""
         runs = np.unique(self.run)
         if len(runs) <= n_runs:
@@ -86,7 +86,7 @@ class Points:
         chosen = np.random.default_rng(seed).choice(runs, n_runs, replace=False)
         return self.take(np.flatnonzero(np.isin(self.run, chosen)))
 
-    def late(self) -> Points:
+    def late(self) -> CurvePoints:
         """Return the points past 10% of the run: those that are scored."""
         return self.take(np.flatnonzero(self.fraction > SCORED_FRACTION))
 
@@ -118,7 +118,7 @@ class Points:
         return Curves(curve.astype(np.int64), step, rate, warmup), {"row": rows}
 
 
-def points_of(part: Part, measured: Measured) -> Points:
+def points_of(part: Part, measured: Measured) -> CurvePoints:
     """Return at most 24 points a run, evenly spread over its logged points past 2% of the run."""
     n_steps = part.sizes[1] / part.batch_tokens
     columns: list[tuple[Array, ...]] = [(np.empty(0),) * 4]
@@ -140,7 +140,7 @@ def points_of(part: Part, measured: Measured) -> Points:
     run, step, fraction, loss = (np.concatenate(c) for c in zip(*columns, strict=True))
     rows = run.astype(np.int64)
     group = [part.runs.group[i] or "" for i in rows]
-    return Points(part, rows, step.astype(np.int64), fraction, loss, paths, group)
+    return CurvePoints(part, rows, step.astype(np.int64), fraction, loss, paths, group)
 
 
 def path_of(config: Mapping[str, Any]) -> Path | None:
@@ -154,7 +154,7 @@ def path_of(config: Mapping[str, Any]) -> Path | None:
     return None if rate is None else Path(step, rate, warmup)
 
 
-def scores_of(points: Points, error: Array, seed: int = 0) -> dict[str, Any]:
+def scores_of(points: CurvePoints, error: Array, seed: int = 0) -> dict[str, Any]:
     """Return the scores of one part: past 10% and past 50% of the run."""
     late, half = points.fraction > SCORED_FRACTION, points.fraction > 0.5
     size = np.abs(error[late])

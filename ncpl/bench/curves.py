@@ -16,7 +16,7 @@ from ncpl.bench import curve_methods as methods
 from ncpl.bench import schedule_studies as studies
 from ncpl.bench.board import frozen
 from ncpl.bench.curve_methods import CurvePredictor
-from ncpl.bench.curve_points import Points, points_of, scores_of
+from ncpl.bench.curve_points import CurvePoints, points_of, scores_of
 from ncpl.bench.learners import NotApplicableError
 from ncpl.bench.methods import OWN_FIT, SEEN_DRIFT, SEEN_FORM, chinchilla_refit
 from ncpl.bench.part import Part
@@ -99,8 +99,8 @@ def run_curves(
 def _family(
     board: CurveBoard,
     family: Family,
-    train: Points,
-    held: dict[str, Points],
+    train: CurvePoints,
+    held: dict[str, CurvePoints],
     joined: Sequence[tuple[str, Path]],
     bundles: Sequence[tuple[str, Bundle]],
     seed: int,
@@ -173,12 +173,14 @@ def _family(
 def _study(
     board: CurveBoard,
     source: str,
-    cells: Sequence[studies.Cell],
+    cells: Sequence[studies.StudyCell],
     seed: int,
     tell: Callable[[str, str], None],
 ) -> None:
     splits = sorted({s for cell in cells for s in cell.held})
-    held = {s: Points.joined([cell.held[s] for cell in cells if s in cell.held]) for s in splits}
+    held = {
+        s: CurvePoints.joined([cell.held[s] for cell in cells if s in cell.held]) for s in splits
+    }
     for name, fit in studies.CELL_METHODS.items():
         tell(source, name)
         began = time.perf_counter()
@@ -195,7 +197,7 @@ def _study(
     tell(source, "Deep power laws")
     from ncpl.laws.dpl import fit_dpl
 
-    train = Points.joined([cell.train for cell in cells])
+    train = CurvePoints.joined([cell.train for cell in cells])
     fitted = fit_dpl(studies.shape_features(train), train.fraction, train.loss, seed=seed)
     for s in splits:
         losses = fitted.predict(studies.shape_features(held[s]), held[s].fraction)[0]
@@ -212,7 +214,7 @@ def _add(
     split: str,
     name: str,
     saw_test: str,
-    points: Points,
+    points: CurvePoints,
     predicted: Array,
     seed: int,
 ) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ncpl.bench.curve_points import Path, Points
+from ncpl.bench.curve_points import CurvePoints, Path
 from ncpl.bench.part import Part
 from ncpl.bench.reproduce import FITTED_ON
 from ncpl.data.snapshot import Measured, Runs, Snapshot
@@ -38,20 +38,20 @@ METRICS = {
 
 
 @dataclass(frozen=True)
-class Cell:
+class StudyCell:
     """The curves of one model size and data set: fitted ones, and those to predict."""
 
     name: str
-    train: Points
-    held: dict[str, Points]
+    train: CurvePoints
+    held: dict[str, CurvePoints]
     in_tokens: bool
     """Whether its runs have several peak rates, so that laws read shares of the peak."""
 
 
-CellPredictor = Callable[[Points], Array]
+CellPredictor = Callable[[CurvePoints], Array]
 
 
-def cells_of(snapshot: Snapshot, runs: Runs, source: str) -> list[Cell]:
+def cells_of(snapshot: Snapshot, runs: Runs, source: str) -> list[StudyCell]:
     """Return the cells of a study; empty where the snapshot has none of its curves."""
     loss_metric, rate_metric = METRICS[source]
     losses = snapshot.curves(loss_metric, source)
@@ -75,7 +75,7 @@ def cells_of(snapshot: Snapshot, runs: Runs, source: str) -> list[Cell]:
     for name, splits in sorted(by_cell.items()):
         found = {s: _points(part, rows, losses, learning) for s, rows in splits.items()}
         if "train" in found and len(found) > 1:
-            cells.append(Cell(name, found.pop("train"), found, source in MANY_PEAKS))
+            cells.append(StudyCell(name, found.pop("train"), found, source in MANY_PEAKS))
     return cells
 
 
@@ -105,7 +105,7 @@ def _place_lr_scheduling(part: Part) -> list[tuple[str, str]]:
     return [(cell, split(config, cell)) for config, cell in zip(configs, cells, strict=True)]
 
 
-def _points(part: Part, rows: list[int], losses: Measured, learning: Measured) -> Points:
+def _points(part: Part, rows: list[int], losses: Measured, learning: Measured) -> CurvePoints:
     columns: list[tuple[Array, ...]] = []
     paths: dict[int, Path] = {}
     for row in rows:
@@ -120,7 +120,7 @@ def _points(part: Part, rows: list[int], losses: Measured, learning: Measured) -
     index = run.astype(np.int64)
     group = [part.runs.run_ids[i] for i in index]
     share = np.minimum(fraction, 1.0)
-    return Points(part, index, step.astype(np.int64), share, loss, paths, group)
+    return CurvePoints(part, index, step.astype(np.int64), share, loss, paths, group)
 
 
 def _logged_path(config: Mapping[str, Any], step: Array, rate: Array) -> Path:
@@ -164,13 +164,15 @@ def area_law(curves: Curves) -> Law:
     return dataclasses.replace(full, parameters=full.parameters[:3], function=loss)
 
 
-def _of_law(make: Callable[[Curves], Law], n_starts: int) -> Callable[[Cell, int], CellPredictor]:
-    def fit(cell: Cell, seed: int) -> CellPredictor:
+def _of_law(
+    make: Callable[[Curves], Law], n_starts: int
+) -> Callable[[StudyCell, int], CellPredictor]:
+    def fit(cell: StudyCell, seed: int) -> CellPredictor:
         train = cell.train.late()
         curves, rows = train.curves(in_tokens=cell.in_tokens)
         values = fit_law(make(curves), rows, train.loss, seed=seed, n_starts=n_starts).values
 
-        def predict(points: Points) -> Array:
+        def predict(points: CurvePoints) -> Array:
             found, wanted = points.curves(in_tokens=cell.in_tokens)
             return make(found).predict(values, wanted)
 
@@ -179,19 +181,19 @@ def _of_law(make: Callable[[Curves], Law], n_starts: int) -> Callable[[Cell, int
     return fit
 
 
-def _of_multipower(cell: Cell, seed: int) -> CellPredictor:
+def _of_multipower(cell: StudyCell, seed: int) -> CellPredictor:
     train = cell.train.late()
     curves, rows = train.curves(in_tokens=cell.in_tokens)
     values = fit_multipower(curves, train.loss, rows=rows, seed=seed, n_starts=1).values
 
-    def predict(points: Points) -> Array:
+    def predict(points: CurvePoints) -> Array:
         found, wanted = points.curves(in_tokens=cell.in_tokens)
         return multipower(found).predict(values, wanted)
 
     return predict
 
 
-CELL_METHODS: dict[str, Callable[[Cell, int], CellPredictor]] = {
+CELL_METHODS: dict[str, Callable[[StudyCell, int], CellPredictor]] = {
     "Power law in the area under the rate": _of_law(area_law, 4),
     "Tissue, learning-rate annealing": _of_law(tissue, 4),
     "Multi-power law": _of_multipower,
@@ -199,7 +201,7 @@ CELL_METHODS: dict[str, Callable[[Cell, int], CellPredictor]] = {
 """Fitted anew in every cell."""
 
 
-def shape_features(points: Points) -> Array:
+def shape_features(points: CurvePoints) -> Array:
     """Return log size, log peak rate, log steps, mean and last rate (shares of the peak), (n, 5).
 
     What deep power laws read here: they are fitted on all cells at once.

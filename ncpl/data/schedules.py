@@ -67,7 +67,7 @@ class Schedules:
         return np.asarray(rising * np.where(self.is_cosine[:, None], cosine, straight))
 
     def inputs(self) -> Array:
-        """Return what the head hears of the schedule (B, S)."""
+        """Return the inputs of a curve head that describe the schedule (B, S)."""
         return np.stack([self.warmup, self.decay, self.lowest, ~self.is_cosine], axis=1)
 
     def functions(self, frac_BP: Array) -> Array:

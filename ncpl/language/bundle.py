@@ -25,7 +25,7 @@ from ncpl.language.base import new_backbone, read_shape, write_shape
 from ncpl.language.checkpoint import replace
 from ncpl.language.examples import row_of
 from ncpl.language.forecast import residuals
-from ncpl.language.network import Network
+from ncpl.language.network import LanguageNetwork
 from ncpl.language.sequence import Query, Sequencer
 from ncpl.language.settings import LanguageConfig
 from ncpl.language.vocabulary import Vocabulary
@@ -101,7 +101,7 @@ class LanguageBundle:
     """One network for every family of a snapshot, and what is needed to ask it."""
 
     config: LanguageConfig
-    network: Network
+    network: LanguageNetwork
     vocabulary: Vocabulary
     fits: list[FamilyFit]
     snapshot_id: str
@@ -235,7 +235,7 @@ def _of_card(folder: Path, card: Mapping[str, Any]) -> LanguageBundle:
             raise BundleError(
                 f"{folder / name} is not the file the card was written for; train it again"
             )
-    network = Network(new_backbone(read_shape(folder)))
+    network = LanguageNetwork(new_backbone(read_shape(folder)))
     try:
         network.load_state_dict(load_file(folder / WEIGHTS))
     except RuntimeError as error:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ncpl.language.sequence import Batch
 
 
-class Network(nn.Module):
+class LanguageNetwork(nn.Module):
     """Reads batches of configurations and points; gives a residual to the law for each point."""
 
     def __init__(self, base: Any, *, head_start_scale: float = 1.0) -> None:

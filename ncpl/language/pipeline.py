@@ -27,7 +27,7 @@ from ncpl.language.checkpoint import Progress
 from ncpl.language.examples import Examples, examples_of, held_out, laws_of
 from ncpl.language.fits import fits_of
 from ncpl.language.metrics import check_trackers
-from ncpl.language.network import Network
+from ncpl.language.network import LanguageNetwork
 from ncpl.language.parallel import Parallel, processes
 from ncpl.language.prompt import ASK, pieces_of, point_pieces
 from ncpl.language.quantities import check_fields
@@ -109,11 +109,11 @@ def train_language(
             sum(p.numel() for p in base.model.parameters()) / 1e6,
         )  # fmt: skip
 
-        def build() -> Network:
+        def build() -> LanguageNetwork:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 fresh = copy.deepcopy(base.model)
-                return Network(fresh, head_start_scale=config.head_start_scale)
+                return LanguageNetwork(fresh, head_start_scale=config.head_start_scale)
 
         training = folder / TRAINING
         if parallel.is_first and not resume and training.is_dir():
@@ -137,7 +137,7 @@ def train_language(
         found = trainer.run(resume=resume)
         if not parallel.is_first:
             return None
-        network = Network(base.model)
+        network = LanguageNetwork(base.model)
         network.load_state_dict(load_file(training / BEST))
         return _finish(
             snapshot, runs, config, data, network.to(parallel.device).eval(), base.vocabulary,
@@ -150,7 +150,7 @@ def _finish(
     runs: Runs,
     config: LanguageConfig,
     data: Data,
-    network: Network,
+    network: LanguageNetwork,
     vocabulary: Vocabulary,
     found: Progress,
     parallel: Parallel,

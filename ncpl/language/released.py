@@ -38,7 +38,7 @@ from ncpl.errors import BundleError
 from ncpl.language.base import new_backbone, read_shape
 from ncpl.language.bundle import FamilyFit, LanguageBundle
 from ncpl.language.checkpoint import replace
-from ncpl.language.network import Network
+from ncpl.language.network import LanguageNetwork
 from ncpl.language.settings import LanguageConfig
 from ncpl.language.vocabulary import Vocabulary
 from ncpl.laws.chinchilla import REFERENCE
@@ -84,7 +84,7 @@ def load_released(
         tensors = plain_names(load_file(folder / WEIGHTS))
     except SafetensorError as error:
         raise BundleError(f"{folder / WEIGHTS} is damaged: {error}") from error
-    network = Network(new_backbone(read_shape(place)))
+    network = LanguageNetwork(new_backbone(read_shape(place)))
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:

@@ -26,7 +26,7 @@ from ncpl.language.checkpoint import NAME, Progress, Training, read_progress, re
 from ncpl.language.examples import Examples
 from ncpl.language.forecast import cast, residuals
 from ncpl.language.metrics import Metrics
-from ncpl.language.network import Network
+from ncpl.language.network import LanguageNetwork
 from ncpl.language.parallel import Parallel, last_pass_only, plain, spread_like, whole
 from ncpl.language.plan import Stage, hidden_fields, passes_of, rows_of, stages_of
 from ncpl.language.quantities import KEPT
@@ -39,7 +39,7 @@ BEST = "best.safetensors"
 class Trainer:
     """One training: its data, its settings, its place among the processes."""
 
-    build: Callable[[], Network]
+    build: Callable[[], LanguageNetwork]
     """A fresh network on the CPU, always with the same weights."""
     sequencer: Sequencer
     train: Examples

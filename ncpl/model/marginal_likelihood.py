@@ -22,7 +22,7 @@ STUDENT_T = 4.0
 """Degrees of freedom of the noise."""
 
 
-class Rows(Protocol):
+class Selectable(Protocol):
     """What a kernel compares."""
 
     def take(self, rows: Any) -> Self:
@@ -30,8 +30,8 @@ class Rows(Protocol):
         ...
 
 
-R = TypeVar("R", bound=Rows)
-A_contra = TypeVar("A_contra", bound=Rows, contravariant=True)
+R = TypeVar("R", bound=Selectable)
+A_contra = TypeVar("A_contra", bound=Selectable, contravariant=True)
 
 
 class Kernel(Protocol[A_contra]):

@@ -16,7 +16,7 @@ from ncpl.model.inputs import Inputs
 from ncpl.model.response_surface import Surface
 
 MIN_DIVERGED = 20
-"""Diverged training runs below which no risk is learned: nothing is said then."""
+"""Diverged training runs below which no risk is learned; predictions then carry none."""
 PENALTY = 1e-2
 """Price of a squared weight, as a share of one run's loss."""
 

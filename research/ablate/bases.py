@@ -27,7 +27,7 @@ from ncpl.errors import ConfigError
 from ncpl.language.base import Base, load_base, new_backbone
 from ncpl.language.examples import Examples, examples_of, laws_of
 from ncpl.language.forecast import residuals
-from ncpl.language.network import Network
+from ncpl.language.network import LanguageNetwork
 from ncpl.language.parallel import Parallel
 from ncpl.language.pipeline import Data, data_of
 from ncpl.language.sequence import Sequencer
@@ -282,18 +282,18 @@ class _Comparison:
         self.told(trial)
         return trial, errors
 
-    def network(self, arm: str, seed: int) -> Network:
+    def network(self, arm: str, seed: int) -> LanguageNetwork:
         """Return an arm's network before training."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             is_kept = arm == PRETRAINED
             own = copy.deepcopy(self.base.model if is_kept else self.base.shape)
-            return Network(
+            return LanguageNetwork(
                 own if is_kept else new_backbone(own), head_start_scale=self.config.head_start_scale
             )
 
 
-def _missed(network: Network, sequencer: Sequencer, asked: Examples) -> _Errors:
+def _missed(network: LanguageNetwork, sequencer: Sequencer, asked: Examples) -> _Errors:
     found = residuals(network, sequencer, asked.queries, torch.device("cpu"))
     targets = [query.targets[-1] for query in asked.queries]
     errors = [abs(float(found[i][-1]) - target) for i, target in enumerate(targets)]

@@ -21,12 +21,13 @@ RATES = {
 }
 INTEGERS = (
     *("n_layers", "d_model", "d_ff", "n_heads", "n_kv_heads", "head_dim", "vocab_size"),
-    *("params_non_embedding", "warmup_steps", "decay_steps", "train_steps"),
+    *("params_total", "params_active", "params_non_embedding", "params_active_non_embedding"),
+    *("warmup_steps", "decay_steps", "train_steps"),
     *("batch_size_sequences", "sequence_length", "train_tokens", "n_devices", "final_step"),
 )
 NUMBERS = (
     *("learning_rate", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon"),
-    *("min_learning_rate", "final_loss"),
+    *("min_learning_rate", "final_loss", "train_flops"),
 )
 GROUP = pa.struct(
     [
@@ -55,6 +56,9 @@ def row_of(document, line: int, revision: str, origins: str) -> dict:
     steps, length = schedule["total_steps"], data["seq_len"]
     batch = data["batch_tokens"] // length
     last = next(reversed(losses))
+    layers, width, tokens = model["n_layers"], model["d_model"], batch * length * steps
+    blocks = 12 * layers * width**2
+    total = blocks + 2 * width * model["vocab_size"]
     return {
         "run_id": f"losscast/{document['run_id']}",
         "source": "losscast",
@@ -75,7 +79,11 @@ def row_of(document, line: int, revision: str, origins: str) -> dict:
         "norm": model["norm_type"],
         "position_encoding": "rope" if model["rope"] else None,
         "is_embedding_tied": model["tied_embeddings"],
-        "params_non_embedding": 12 * model["n_layers"] * model["d_model"] ** 2,
+        "params_non_embedding": blocks,
+        "params_active_non_embedding": blocks,
+        "params_total": total,
+        "params_active": total,
+        "train_flops": 6.0 * blocks * tokens + 6.0 * layers * width * length * tokens,
         "optimizer": optimizer["name"],
         "learning_rate": optimizer["lr"],
         "learning_rate_groups": [
@@ -100,7 +108,7 @@ def row_of(document, line: int, revision: str, origins: str) -> dict:
         "train_steps": steps,
         "batch_size_sequences": batch,
         "sequence_length": length,
-        "train_tokens": batch * length * steps,
+        "train_tokens": tokens,
         "dataset": data["dataset"],
         "tokenizer": data["tokenizer"],
         "precision": "bfloat16",
@@ -113,6 +121,7 @@ def row_of(document, line: int, revision: str, origins: str) -> dict:
         "final_loss": losses[last],
         "final_loss_metric": "train/loss_ema",
         "final_loss_unit": "nats_per_token",
+        "loss_family": "nanochat|train/loss_ema|fineweb_edu|autoresearch_bpe_8k|nats_per_token",
         "metrics": [
             {
                 "name": "train/loss_ema",

@@ -16,7 +16,7 @@ import torch
 from ncpl.data.snapshot import Runs, Snapshot
 from ncpl.language.base import load_base
 from ncpl.language.forecast import residuals
-from ncpl.language.network import Network
+from ncpl.language.network import LanguageNetwork
 from ncpl.language.pipeline import data_of, vocabulary_of
 from ncpl.language.sequence import Query, Sequencer
 from ncpl.language.settings import LanguageConfig
@@ -40,13 +40,13 @@ def rows() -> list[dict[str, object]]:
     return [dict(q.row) for q in data_of(Snapshot.open(SNAPSHOT), runs, config).train.queries]
 
 
-def made(rows: Sequence[dict[str, object]], style: str) -> tuple[Network, Sequencer]:
+def made(rows: Sequence[dict[str, object]], style: str) -> tuple[LanguageNetwork, Sequencer]:
     """Return a fresh network of about a million parameters and its sequencer."""
     config = LanguageConfig(random_base=SHAPE, tokenizer="words", point_style=style)
     queries = [Query(row) for row in rows]
     words = vocabulary_of(dataclasses.make_dataclass("E", ["queries"])(queries), config)
     assert words is not None
-    return Network(load_base(config, seed=0, words=words).model), Sequencer(words, config)
+    return LanguageNetwork(load_base(config, seed=0, words=words).model), Sequencer(words, config)
 
 
 def seconds(function: Callable[[], object], repeats: int) -> float:
@@ -71,7 +71,7 @@ def test_one_sequence_a_run_trains_many_times_the_points_a_second(
     whole = [Query(row, FRACTIONS, targets) for row in rows[:N_RUNS]]
     single = [Query(row, (f,), (0.0,)) for row in rows[:N_RUNS] for f in FRACTIONS]
 
-    def train(network: Network, sequencer: Sequencer, queries: list[Query]) -> None:
+    def train(network: LanguageNetwork, sequencer: Sequencer, queries: list[Query]) -> None:
         batch = sequencer.batch(queries)
         (network(batch) - batch.targets).square().mean().backward()
 

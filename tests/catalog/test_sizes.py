@@ -115,3 +115,10 @@ def test_a_count_that_is_not_that_of_the_shape_is_flagged() -> None:
     assert curate(off).flags == ("size_off_shape",)
     assert "-3.1%" in (curate(off).origins or {})["flags"]["rule"]
     assert curate(near).flags is None
+
+
+def test_a_dense_model_has_no_more_active_parameters_than_parameters() -> None:
+    """A source's count without norms beside a shape with them: the source's stands for both."""
+    found = sizes({**LLAMA_7B, "params_non_embedding": 6_476_005_376})
+    assert found["params_active"][0] == found["params_total"][0]
+    assert found["params_active_non_embedding"][0] == 6_476_005_376

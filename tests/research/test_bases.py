@@ -17,7 +17,7 @@ from ncpl.data.snapshot import Runs, Snapshot
 from ncpl.errors import ConfigError
 from ncpl.language.base import load_base
 from ncpl.language.forecast import residuals
-from ncpl.language.network import Network
+from ncpl.language.network import LanguageNetwork
 from ncpl.language.pipeline import data_of
 from ncpl.language.sequence import Sequencer
 from ncpl.language.settings import LanguageConfig
@@ -74,7 +74,7 @@ def test_both_arms_are_trained_alike_on_training_runs_alone(
     starts: dict[str, list[dict[str, torch.Tensor]]] = {arm: [] for arm in ARMS}
     built = bases._Comparison.network
 
-    def network(self: bases._Comparison, arm: str, seed: int) -> Network:
+    def network(self: bases._Comparison, arm: str, seed: int) -> LanguageNetwork:
         found = built(self, arm, seed)
         starts[arm].append({n: t.clone() for n, t in found.base.state_dict().items()})
         return found
@@ -226,7 +226,7 @@ def test_a_base_of_few_tokens_reads_as_the_whole_one(
     for base in (whole, few):
         torch.manual_seed(0)
         assert base.vocabulary is not None
-        network = Network(base.model).eval()
+        network = LanguageNetwork(base.model).eval()
         found = residuals(network, Sequencer(base.vocabulary, config), queries, torch.device("cpu"))
         read.append(np.concatenate([found[i] for i in range(len(queries))]))
     assert read[0].std() > 0

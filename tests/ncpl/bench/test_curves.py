@@ -11,7 +11,7 @@ import pytest
 
 from ncpl.bench import curve_methods
 from ncpl.bench.curve_methods import average_shape, curve_law, deep_power_law
-from ncpl.bench.curve_points import Points, points_of, scores_of
+from ncpl.bench.curve_points import CurvePoints, points_of, scores_of
 from ncpl.bench.curve_report import html, markdown
 from ncpl.bench.curves import CurveBoard, run_curves
 from ncpl.bench.learners import NotApplicableError
@@ -40,7 +40,7 @@ def measured(snapshot) -> dict[tuple[str, int], float]:
 
 
 @pytest.fixture(scope="module")
-def parts(snapshot) -> dict[str, Points]:
+def parts(snapshot) -> dict[str, CurvePoints]:
     runs = snapshot.runs()
     family = runs.families()[0]
     curves = snapshot.curves(family[1])

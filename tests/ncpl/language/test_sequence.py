@@ -8,7 +8,7 @@ import torch
 
 from ncpl.language.base import load_base
 from ncpl.language.forecast import residuals
-from ncpl.language.network import Network
+from ncpl.language.network import LanguageNetwork
 from ncpl.language.pipeline import Data, vocabulary_of
 from ncpl.language.sequence import Query, Sequencer
 from ncpl.language.settings import LanguageConfig
@@ -18,7 +18,7 @@ FRACTIONS = tuple((i + 1) / 30 for i in range(30))
 
 
 @pytest.fixture(scope="module", params=["llama", "qwen3", "gpt2"])
-def network(request: pytest.FixtureRequest, data: Data, small: LanguageConfig) -> Network:
+def network(request: pytest.FixtureRequest, data: Data, small: LanguageConfig) -> LanguageNetwork:
     shape = dict(small.random_base, model_type=request.param, num_key_value_heads=1, head_dim=16)
     if request.param == "gpt2":
         shape = {"model_type": "gpt2", "n_embd": 32, "n_layer": 2, "n_head": 2}
@@ -26,7 +26,7 @@ def network(request: pytest.FixtureRequest, data: Data, small: LanguageConfig) -
     words = vocabulary_of(data.train, config)
     base = load_base(config, seed=1, words=words)
     torch.manual_seed(0)
-    return Network(base.model).eval()
+    return LanguageNetwork(base.model).eval()
 
 
 def sequencer_of(data: Data, config: LanguageConfig, **changes: object) -> Sequencer:
@@ -37,7 +37,7 @@ def sequencer_of(data: Data, config: LanguageConfig, **changes: object) -> Seque
 
 
 def test_all_points_of_a_run_in_one_sequence_are_those_of_one_each(
-    network: Network, data: Data, small: LanguageConfig
+    network: LanguageNetwork, data: Data, small: LanguageConfig
 ) -> None:
     sequencer = sequencer_of(data, small)
     row = data.train.queries[0].row
@@ -48,7 +48,7 @@ def test_all_points_of_a_run_in_one_sequence_are_those_of_one_each(
 
 
 def test_a_padded_batch_predicts_what_single_ones_do(
-    network: Network, data: Data, small: LanguageConfig
+    network: LanguageNetwork, data: Data, small: LanguageConfig
 ) -> None:
     sequencer = sequencer_of(data, small)
     queries = [Query(q.row, FRACTIONS[: 1 + i]) for i, q in enumerate(data.train.queries[:6])]
@@ -98,7 +98,7 @@ def test_hidden_and_absent_fields_leave_the_text(data: Data, small: LanguageConf
 def test_eager_attention_reads_the_same_mask(data: Data, small: LanguageConfig) -> None:
     words = vocabulary_of(data.train, small)
     base = load_base(small, seed=1, words=words).model
-    network = Network(base).eval()
+    network = LanguageNetwork(base).eval()
     sequencer = sequencer_of(data, small)
     query = Query(data.train.queries[0].row, FRACTIONS)
     fused = residuals(network, sequencer, [query], CPU)[0]

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from ncpl.errors import BundleError, NcplError
 from ncpl.language.base import load_base
 from ncpl.language.checkpoint import Progress
-from ncpl.language.network import Network
+from ncpl.language.network import LanguageNetwork
 from ncpl.language.parallel import Parallel
 from ncpl.language.pipeline import Data, vocabulary_of
 from ncpl.language.sequence import Sequencer
@@ -30,10 +30,10 @@ def trainer_of(data: Data, config: LanguageConfig, folder: Path, **options: obje
     words = vocabulary_of(data.train, config)
     assert words is not None
 
-    def build() -> Network:
+    def build() -> LanguageNetwork:
         torch.manual_seed(0)
         base = load_base(config, seed=0, words=words).model
-        return Network(base, head_start_scale=config.head_start_scale)
+        return LanguageNetwork(base, head_start_scale=config.head_start_scale)
 
     given = {"seed": 0, "key": "key", "folder": folder, "parallel": CPU} | options
     few, fold = (
