@@ -32,25 +32,30 @@ def size_class(file: DataFile) -> int:
 
 
 def tidied(
-    catalog: Catalog, table: str, source: str, files: Sequence[DataFile], done: Done
+    catalog: Catalog,
+    table: str,
+    source: str,
+    files: Sequence[DataFile],
+    before: Sequence[DataFile],
+    done: Done,
 ) -> tuple[DataFile, ...]:
     """Return a table's files with small ones of a source merged where there are many.
 
-    Raises IntegrityError if one of them is damaged.
+    Only files of the state `before` are merged: one that this commit has just written would else
+    be in no state at all. Raises IntegrityError if one of them is damaged.
     """
-    found = tuple(files)
-    while True:
-        classes: dict[int, list[DataFile]] = {}
-        for file in found:
-            if file.source == source and file.rows < SMALL_ROWS:
-                classes.setdefault(size_class(file), []).append(file)
-        group = next((g for g in classes.values() if len(g) >= MERGE_FILES), None)
-        if group is None:
-            return found
-        key = frozenset(f.path for f in group)
-        if key not in done:
-            done[key] = merged_file(catalog, table, source, group)
-        found = (*(f for f in found if f.path not in key), *done[key])
+    found, listed = tuple(files), {f.path for f in before}
+    classes: dict[int, list[DataFile]] = {}
+    for file in found:
+        if file.source == source and file.rows < SMALL_ROWS and file.path in listed:
+            classes.setdefault(size_class(file), []).append(file)
+    for group in classes.values():
+        if len(group) >= MERGE_FILES:
+            key = frozenset(f.path for f in group)
+            if key not in done:
+                done[key] = merged_file(catalog, table, source, group)
+            found = (*(f for f in found if f.path not in key), *done[key])
+    return found
 
 
 def merged_file(

@@ -98,7 +98,8 @@ def upsert(
         files["ingests"] = (*files["ingests"], *catalog.write("ingests", source, row))
         for name, own in list(files.items()):
             if own is not manifest.tables[name]:
-                files[name] = tidied(catalog, name, source, own, new_files.merged)
+                before = manifest.tables[name]
+                files[name] = tidied(catalog, name, source, own, before, new_files.merged)
         return files, outcome
 
     sheets = {} if sheet is None else {source: sheet}

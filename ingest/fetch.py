@@ -11,7 +11,8 @@ import email.utils
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,10 @@ MAX_REDIRECTS = 5
 MAX_WAIT_SECONDS = 60.0
 CONNECT_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 30.0
+LOWEST_RATE = 1_000
+"""Bytes a second, over READ_TIMEOUT_SECONDS; slower is as good as nothing."""
+DEADLINE_SECONDS = 4 * 3600.0
+"""For one file, all tries together."""
 RETRY_STATUS = {408, 425, 429, 500, 502, 503, 504}
 
 Progress = Callable[[int], object]
@@ -136,11 +141,12 @@ def download_whole(
     import httpx  # most ingests read what is there already
 
     limits = httpx.Timeout(stall_seconds, connect=CONNECT_TIMEOUT_SECONDS)
+    pace = Pace(stall_seconds, time.monotonic() + DEADLINE_SECONDS)
     reason = "no answer"
     with httpx.Client(timeout=limits) as client:
         for attempt in range(MAX_TRIES):
             try:
-                was_resumed = download(client, file, part, progress, key)
+                was_resumed = download(client, file, part, pace, progress, key)
             except RefusedError as error:
                 reason = str(error)
                 if not error.may_retry:
@@ -174,6 +180,40 @@ def download_whole(
     )
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How slowly an answer may come."""
+
+    window_seconds: float
+    """In each such time at least `LOWEST_RATE` bytes a second come."""
+    until: float
+    """When the whole download ends, on the monotonic clock."""
+
+    def kept(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield chunks as long as they come fast enough.
+
+        Raises httpx.ReadTimeout below the lowest rate, RefusedError after the deadline.
+        """
+        import httpx
+
+        began, n_bytes = time.monotonic(), 0
+        for chunk in chunks:
+            yield chunk
+            n_bytes += len(chunk)
+            now = time.monotonic()
+            if now > self.until:
+                raise RefusedError(
+                    f"it took more than {DEADLINE_SECONDS / 3600:g} hours", may_retry=False
+                )
+            if now - began >= self.window_seconds:
+                rate = n_bytes / (now - began)
+                if rate < LOWEST_RATE:
+                    raise httpx.ReadTimeout(
+                        f"{rate:,.0f} bytes a second came, the least is {LOWEST_RATE:,}"
+                    )
+                began, n_bytes = now, 0
+
+
 class RefusedError(Exception):
     """A server that answered, but not with the file."""
 
@@ -188,6 +228,7 @@ def download(
     client: httpx.Client,
     file: RawFile,
     part: Path,
+    pace: Pace,
     progress: Progress | None = None,
     key: str | None = None,
 ) -> bool:
@@ -221,7 +262,7 @@ def download(
             resumed = answer.status_code == 206 and answer.headers.get(
                 "Content-Range", ""
             ).startswith(f"bytes {have}-")
-            save(answer, file, part, have if resumed else 0, progress)
+            save(answer, file, part, have if resumed else 0, progress, pace)
             return resumed
     raise RefusedError(f"more than {MAX_REDIRECTS} redirects", may_retry=False)
 
@@ -249,17 +290,29 @@ def redirected(url: httpx.URL, answer: httpx.Response) -> httpx.URL:
 
 
 def save(
-    answer: httpx.Response, file: RawFile, part: Path, have: int, progress: Progress | None
+    answer: httpx.Response,
+    file: RawFile,
+    part: Path,
+    have: int,
+    progress: Progress | None,
+    pace: Pace,
 ) -> None:
     """Write an answer behind the `have` bytes that are there.
 
-    Raises httpx.RemoteProtocolError if it ends early.
+    Raises RefusedError for an answer that is encoded or too late, httpx.HTTPError if it ends early
+    or comes too slowly.
     """
     import httpx
 
+    encoding = answer.headers.get("Content-Encoding", "identity")
+    if encoding != "identity":  # a small answer that unpacks without end, or another file
+        raise RefusedError(
+            f"it answers with Content-Encoding {encoding[:40]}, though plain bytes were asked for",
+            may_retry=False,
+        )
     total = have
     with part.open("ab" if have else "wb") as out:
-        for chunk in answer.iter_bytes():
+        for chunk in pace.kept(answer.iter_raw()):
             total += len(chunk)
             if total > file.n_bytes:  # never fill a disk with somebody's error page
                 break

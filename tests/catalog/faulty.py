@@ -1,4 +1,4 @@
-"""A disk and a bucket that fail once, at a chosen call; after SQLite's tests of its file system.
+"""A disk that fails once, at a chosen call; after SQLite's tests of its file system.
 
 error        the call does nothing and fails (EIO, ENOSPC)
 short write  a part of the bytes is written, then the disk is full
@@ -18,7 +18,6 @@ from typing import Any, BinaryIO
 from ncpl_data.catalog.disk import Disk
 
 MODES = ("EIO", "ENOSPC", "short write", "power loss")
-STORE_MODES = ("error", "lost answer", "process gone")
 
 
 class PowerLoss(BaseException):
@@ -164,31 +163,3 @@ class FaultyFile:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.file, name)
-
-
-class FaultyStore:
-    """The functions of obstore; one call of them fails."""
-
-    def __init__(self, real: Any, fails_at: int = -1, mode: str = "error") -> None:
-        """Fail at call number `fails_at`, from 0; at none by default."""
-        self.real = real
-        self.fails_at = fails_at
-        self.mode = mode
-        self.calls: list[str] = []
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self.real, name)
-        if name not in ("get", "put", "list", "head", "delete"):
-            return found
-
-        def call(*args: Any, **options: Any) -> Any:
-            self.calls.append(name)
-            if len(self.calls) - 1 != self.fails_at:
-                return found(*args, **options)
-            if self.mode == "process gone":
-                raise PowerLoss
-            if self.mode == "lost answer":
-                found(*args, **options)
-            raise OSError(errno.ECONNRESET, "the connection was reset")
-
-        return call

