@@ -115,7 +115,7 @@ def predict(
         families=(runs_file is not None) + (source is not None),
     )
     from ncpl.commands.adapt import chosen, told_of
-    from ncpl.evaluate.configurations import check_all
+    from ncpl.evaluate.configurations import check_all, whose_losses
     from ncpl.forms.files import configs_of
     from ncpl.forms.understand import parse_given
 
@@ -138,17 +138,29 @@ def predict(
         found["left_out"] = len(refused)
         if refused:
             log.warning("%d runs are left out; the first: %s", len(refused), refused[0])
+    whose = whose_losses(bundle, configs, predictions)
     add_curves_and_tasks(bundle, configs, predictions, points, curve_out, tasks, task_fit)
     if runs_file is not None:
         found |= told_of(bundle, configs)
     notes = [f"note: {note}" for note in [found.get("next_run"), *found.get("notes", ())] if note]
     if as_json:
         plain = [{k: _plain(v) for k, v in p.items()} for p in predictions]
-        click.echo(json.dumps({"predictions": plain} | found))
+        click.echo(json.dumps({"losses_of": whose, "predictions": plain} | found))
     elif as_csv:
+        if whose:
+            log.warning("%s", "\n".join(lines_of_whose(whose, bundle)))
         click.echo(prediction_table(predictions), nl=False)
     else:
-        click.echo("\n".join([*lines, *lines_of(predictions, nearest), *notes]))
+        click.echo(
+            "\n".join(
+                [
+                    *lines_of_whose(whose, bundle),
+                    *lines,
+                    *lines_of(predictions, nearest),
+                    *notes,
+                ]
+            )
+        )
 
 
 def _check_usage(
@@ -239,6 +251,16 @@ def add_curves(
             {"percent": 100 * float(s), "tokens": float(s * tokens), "loss": float(loss)}
             for s, loss in zip(shares, losses, strict=True)
         ]
+
+
+def lines_of_whose(whose: Sequence[dict[str, str]], bundle: Any) -> list[str]:
+    """Return whose losses are told, where no source was asked for."""
+    known = ", ".join(dict.fromkeys(fit.family[0] for fit in bundle.fits))
+    return [
+        f"no source given: losses are those of {one['source']} ({one['metric']}, data "
+        f"{one['dataset'] or 'as its runs had'}), not of other data; known sources: {known}"
+        for one in whose
+    ]
 
 
 def lines_of(predictions: Sequence[dict[str, Any]], nearest: int) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ncpl.evaluate.scores import format_table
-from ncpl.model.intervals import BEND, FALLBACK
+from ncpl.model.intervals import BEND, FACTORS
 
 TEXT = """# NCPL bundle
 
@@ -43,6 +43,19 @@ more than 5% above it.
 
 {coverage}
 
+Counted by groups of (optimizer, N, D), each the same: the mean share of a group's runs inside, and
+that of the worst group of ten runs or more.
+
+{groups}
+
+## Input forms
+
+What a prediction is worth when a configuration states less than the run did: the other fields are
+hidden and filled in as `ncpl predict` does. `covered_near_groups`: mean over groups of the share of
+their runs within 1% of the best that lie inside; half widths are medians, nats.
+
+{forms}
+
 ## Divergence
 
 {divergence}
@@ -68,6 +81,8 @@ Nothing like it seen: one size or one optimizer left out of training, nats.
   such predictions carry a warning and a wider interval.
 - The loss is that of a run that does not diverge. The risk of divergence is a number of its own,
   given where training held runs that diverged.
+- What a configuration leaves out is filled in from the training runs: what all of them had, the
+  shape of the nearest size, or a distribution of settings; the prediction says which.
 - Of a field that never varied in training no run shows the effect; the prediction says so.
 """
 
@@ -77,7 +92,7 @@ def render(card: Mapping[str, Any]) -> str:
     families = card["families"]
     lines = []
     for family in families:
-        found = FALLBACK | family["calibration"]
+        found = FACTORS | family["calibration"]
         factors = (
             f"{found['inside']:.4f} times the power {found['power']:.2f} of the members' scale "
             f"and spread in units of {found['typical']:.4f}, times e to the "
@@ -85,13 +100,25 @@ def render(card: Mapping[str, Any]) -> str:
             f"{found['outside']:.3f} nats more for each unit of "
             "distance outside the trained range (log units of size, data and batch, three times "
             "those of a learning rate, more for names and other numbers no run had), "
-            "by the square of it beyond one unit"
+            f"{found['apart']:.3f} for each log of tokens per parameter outside theirs, "
+            "by the square of each distance beyond one unit"
         )
+        forms = ", ".join(
+            f"{name.removeprefix('form_')} {value:.2f}"
+            for name, value in found.items()
+            if name.startswith("form_")
+        )
+        if forms:
+            factors += f"; times, where these are filled in: {forms}"
         missed = ", ".join(
             f"{name} {found[key]:.4f}"
             for name, key in (
                 ("other groups", "inside_left_out_mae"),
                 ("the largest size", "outside_left_out_mae"),
+                ("the fewest tokens per parameter", "few_left_out_mae"),
+                ("their bias", "few_left_out_bias"),
+                ("the most", "long_left_out_mae"),
+                ("their bias", "long_left_out_bias"),
             )
             if key in found
         )
@@ -110,6 +137,8 @@ def render(card: Mapping[str, Any]) -> str:
         intervals="\n".join(lines),
         curves=markdown(card.get("curve_scores", [])),
         coverage=markdown(card.get("coverage", [])),
+        groups=markdown(card.get("groups", [])),
+        forms=markdown(card.get("forms", [])),
         divergence=markdown(card.get("divergence", []))
         if card.get("divergence")
         else "No source had enough runs that diverged; no risk is told.",

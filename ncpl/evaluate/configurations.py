@@ -6,12 +6,12 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ncpl.data.consistency import checked
-from ncpl.data.fields import check_config, derive, is_number
+from ncpl.data.fields import NOT_READ, check_config, derive, is_number
 from ncpl.data.snapshot import Runs
 from ncpl.errors import ConfigError
 from ncpl.model.predictor import Predictor
@@ -150,6 +150,26 @@ def check_all(configs: list[dict[str, Any]], bundle: Predictor) -> list[dict[str
     ]
 
 
+def whose_losses(
+    bundle: Predictor,
+    configs: Sequence[Mapping[str, Any]],
+    predictions: Sequence[Mapping[str, Any]],
+) -> list[dict[str, str]]:
+    """Return the sources that answered where none was named, and what their losses are.
+
+    Metric, data and tokenizer; "" where the source does not state them. A loss is comparable with
+    others of its source only: it is no forecast for other data.
+    """
+    asked = dict.fromkeys(
+        str(prediction["source"])
+        for config, prediction in zip(configs, predictions, strict=True)
+        if config.get("source") is None
+    )
+    names = ("source", "metric", "dataset", "tokenizer", "unit")
+    found = {fit.family[0]: dict(zip(names, fit.family, strict=True)) for fit in bundle.fits}
+    return [found[source] for source in asked if source in found]
+
+
 def of_snapshot(runs: Runs, bundle: Predictor) -> tuple[list[int], list[dict[str, Any]], list[str]]:
     """Return places and configurations of the runs a bundle can answer for; why not the others."""
     places, configs, refused = [], [], []
@@ -162,5 +182,5 @@ def of_snapshot(runs: Runs, bundle: Predictor) -> tuple[list[int], list[dict[str
             refused.append(str(error))
             continue
         places.append(place)
-        configs.append(own)
+        configs.append({name: value for name, value in own.items() if name not in NOT_READ})
     return places, configs, refused

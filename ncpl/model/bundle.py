@@ -22,17 +22,17 @@ from ncpl.data.columns import column
 from ncpl.data.consistency import check_prediction, checked_row, other_data
 from ncpl.data.fields import Config, derive
 from ncpl.errors import BundleError, ConfigError
+from ncpl.model.completion import Completed
 from ncpl.model.config import FitConfig
-from ncpl.model.encoder import Encoded
-from ncpl.model.ensemble import Fit, part
-from ncpl.model.intervals import FALLBACK, Intervals, half_width
+from ncpl.model.ensemble import Fit, Readings, part
+from ncpl.model.intervals import FACTORS, Intervals, form_factors, half_width, joined
 from ncpl.model.neighbours import Known, read_known, write_known
 from ncpl.model.predictor import answering
 
 if TYPE_CHECKING:
     from ncpl.model.community import Community
 
-FORMAT = "ncpl-bundle/4"
+FORMAT = "ncpl-bundle/5"
 WEIGHTS, CARD, KNOWN = "weights.safetensors", "card.json", "known.parquet"
 DEFAULT = Path(__file__).parents[1] / "weights"
 """The bundle that ships inside the package."""
@@ -40,12 +40,6 @@ USED = (
     "format", "snapshot_id", "config", "config_sha256", "families", "weights_sha256", "known_sha256"
 )  # fmt: skip
 """What a card says that a bundle is built from."""
-OPEN = {
-    "open_learning_rate": "learning rate",
-    "open_batch": "batch size",
-    "open_both": "learning rate and batch size",
-}
-"""What a configuration may leave open, by its key in the calibration."""
 BLOCK = 4096
 """Configurations predicted at once: comparing each with every training run takes memory."""
 Array = npt.NDArray[np.float64]
@@ -84,13 +78,14 @@ class Bundle:
     def predict(self, configs: Sequence[Config], *, nearest: int = 0) -> list[Prediction]:
         """Return one prediction for each configuration, given by the flat names of the schema.
 
-        A recipe field left out counts as what all training runs had, where they had one value. With
+        A field left out is what all training runs had, where they had one value, a shape like that
+        of the nearest size, or drawn from training runs like it (see completion.py). With
         `nearest`, each names that many training runs most like it. Raises ConfigError for an
         unknown field, a value out of range, a missing size or data, or a loss no run can reach.
         """
         found: dict[int, Prediction] = {}
-        for fit, places, rows in self._by_fit(configs):
-            found |= zip(places, self._predict(fit, rows, nearest), strict=True)
+        for fit, places, asked in self._by_fit(configs):
+            found |= zip(places, self._predict(fit, asked, nearest), strict=True)
         for i, prediction in found.items():
             doubt = check_prediction(vars(prediction), where=f"configuration {i + 1}")
             prediction.warnings[:0] = [doubt] if doubt else []
@@ -107,7 +102,8 @@ class Bundle:
         if frac_P.ndim != 1 or not ((frac_P > 0) & (frac_P <= 1)).all():
             raise ConfigError("fractions: expected shares of the run above 0 and up to 1")
         losses = np.empty((len(configs), len(frac_P)))
-        for fit, places, rows in self._by_fit(configs):
+        for fit, places, asked in self._by_fit(configs):
+            rows = [part.row for part in asked]
             losses[places] = self.curves_of(fit, rows, np.tile(frac_P, (len(rows), 1)))
             # Training with one schedule can not separate the effect of time from that of the rate.
             losses[np.array(places)[~fit.encoder.knows("schedule", rows)]] = np.nan
@@ -115,23 +111,24 @@ class Bundle:
 
     def curves_of(self, fit: Fit, rows: Sequence[Config], frac_BP: Array) -> Array:
         """Return losses (B, P) of derived configurations of one family at their own shares."""
-        encoded = fit.encoder.encode_rows(rows)
+        completed = fit.completer(rows)
+        encoded = fit.encoder.encode_rows(completed.rows)
         read = fit.read(encoded)
-        shapes_MBP = fit.shapes(rows, encoded, read.hidden, frac_BP)
-        return np.asarray((read.loss[:, :, None] + shapes_MBP).mean(0))
+        shapes_MCP = fit.shapes(completed.rows, encoded, read.hidden, frac_BP[completed.of])
+        return completed.mean(np.asarray((read.loss[:, :, None] + shapes_MCP).mean(0)))
 
-    def _by_fit(self, configs: Sequence[Config]) -> Iterator[tuple[Fit, list[int], list[Config]]]:
-        """Yield fits with places and derived configurations they answer for, BLOCK at a time."""
-        rows = [
-            checked_row(config, where=f"configuration {i}")[1]
+    def _by_fit(self, configs: Sequence[Config]) -> Iterator[tuple[Fit, list[int], list[Asked]]]:
+        """Yield fits with places and configurations they answer for, BLOCK at a time."""
+        checked = [
+            checked_row(config, where=f"configuration {i}")
             for i, config in enumerate(configs, start=1)
         ]
-        fits = [self.fit_for(row, i) for i, row in enumerate(rows, start=1)]
+        fits = [self.fit_for(row, i) for i, (_, row) in enumerate(checked, start=1)]
         for fit in self.fits:
             own = [i for i, of in enumerate(fits) if of is fit]
             for begin in range(0, len(own), BLOCK):
                 places = own[begin : begin + BLOCK]
-                yield fit, places, [fit.encoder.completed(rows[i]) for i in places]
+                yield fit, places, [Asked.of(fit, *checked[i]) for i in places]
 
     def fit_for(self, row: Config, number: int = 1) -> Fit:
         """Return the fit that answers for a derived configuration: its source's, else the largest.
@@ -140,22 +137,30 @@ class Bundle:
         """
         return answering(self.fits, row, number)
 
-    def _predict(self, fit: Fit, rows: Sequence[Config], nearest: int) -> list[Prediction]:
-        encoded = fit.encoder.encode_rows(rows)
-        found = self._intervals(fit, rows, encoded)
+    def _predict(self, fit: Fit, asked: Sequence[Asked], nearest: int) -> list[Prediction]:
+        rows = [part.row for part in asked]
+        completed = fit.completer(rows)
+        encoded = fit.encoder.encode_rows(completed.rows)
+        found = self._intervals(fit, completed, fit.read(encoded))
+        floored = [False] * len(rows) if found.is_floored is None else found.is_floored.tolist()
         risk = fit.divergence_risk(encoded)
-        risks = [None] * len(rows) if risk is None else risk.tolist()
-        known = fit.nearest(encoded, nearest) if nearest else [[] for _ in rows]
+        risks = [None] * len(rows) if risk is None else completed.mean(risk).tolist()
+        first = fit.encoder.encode_rows([completed.rows[i] for i in completed.first])
+        known = fit.nearest(first, nearest) if nearest else [[] for _ in rows]
         baseline = fit.baseline.predict(
             column(rows, "params_non_embedding"), column(rows, "data_tokens")
         )
         columns = (found.loss, found.low, found.high, baseline)
         numbers = [values.tolist() for values in columns]
         notes = [
-            _assumed(row, fit.calibration)
-            + other_data(row, fit.family)
-            + (fit.encoder.outside(row) + self._elsewhere(row, fit) if is_outside else [])
-            for row, is_outside in zip(rows, found.outside, strict=True)
+            (fit.encoder.outside(part.row) + self._elsewhere(part.row, fit) if is_outside else [])
+            + told
+            + other_data(part.row, fit.family)
+            + unread(part.unread, fit.family[0])
+            + (["the interval ends at the floor of the law"] if is_floored else [])
+            for part, told, is_outside, is_floored in zip(
+                asked, completed.notes, found.outside, floored, strict=True
+            )
         ]
         return [
             Prediction(loss, low, high, law, fit.family[0], danger, near, told)
@@ -174,17 +179,21 @@ class Bundle:
 
     def intervals(self, fit: Fit, configs: Sequence[Config]) -> Intervals:
         """Return losses and 90% intervals of checked configurations of one family."""
-        rows = [derive(config) for config in configs]
-        return self._intervals(fit, rows, fit.encoder.encode_rows(rows))
+        rows = [Asked.of(fit, config, derive(config)).row for config in configs]
+        completed = fit.completer(rows)
+        read = fit.read(fit.encoder.encode_rows(completed.rows))
+        return self._intervals(fit, completed, read)
 
-    def _intervals(self, fit: Fit, rows: Sequence[Config], encoded: Encoded) -> Intervals:
-        factors = FALLBACK | fit.calibration
-        distance_B = fit.encoder.distance(rows)
-        loss_B, half_B = half_width(fit.read(encoded), distance_B, factors)
-        # What is left open counts as the best choice; any other one is worse.
-        above_B = np.array([factors[name] if (name := left_open(row)) else 0.0 for row in rows])
-        low_B = np.maximum(loss_B - half_B, 0.0)  # no loss is below zero
-        return Intervals(loss_B, low_B, loss_B + half_B + above_B, distance_B > 0)
+    def _intervals(self, fit: Fit, completed: Completed, read: Readings) -> Intervals:
+        factors = FACTORS | fit.calibration
+        distance_C = fit.encoder.distance(completed.rows)
+        apart_C = fit.encoder.apart(completed.rows)
+        loss_C, half_C = half_width(read, distance_C, apart_C, factors)
+        factor_B = form_factors(completed, factors)
+        loss_B, low_B, high_B = joined(completed, loss_C, half_C, factor_B)
+        is_outside = np.maximum.reduceat(distance_C + apart_C, completed.first) > 0
+        floor_B = np.minimum(fit.floor, loss_B)
+        return Intervals(loss_B, np.maximum(low_B, floor_B), high_B, is_outside, low_B < floor_B)
 
     def adapt(self, runs: Sequence[Mapping[str, Any]]) -> Community:
         """Return a bundle of one family: that of these runs, each with `final_loss`.
@@ -280,27 +289,27 @@ def read_card(folder: Path) -> dict[str, Any]:
     return card
 
 
-def left_open(row: Config) -> str | None:
-    """Return what a derived configuration leaves open, as a key of the calibration."""
-    no_rate, no_batch = row.get("learning_rate") is None, row.get("batch_tokens") is None
-    if no_rate and no_batch:
-        return "open_both"
-    return "open_learning_rate" if no_rate else "open_batch" if no_batch else None
+@dataclass(frozen=True)
+class Asked:
+    """A configuration as a fit reads it."""
+
+    row: Config
+    """Derived, without what no training run like it had."""
+    unread: list[str]
+    """The names of what it states and no model reads."""
+
+    @classmethod
+    def of(cls, fit: Fit, config: Config, row: Config) -> Asked:
+        """Return what a fit reads of a checked configuration and its derived row."""
+        kept, left = fit.encoder.read_part(config)
+        return cls(row if kept is config else derive(kept), left)
 
 
-def _assumed(row: Config, calibration: Mapping[str, float]) -> list[str]:
-    name = left_open(row)
-    if name is None:
+def unread(names: Sequence[str], source: str) -> list[str]:
+    """Return the sentence that names what is not read of a configuration."""
+    if not names:
         return []
-    what = OPEN[name]
-    if row.get("batch_size_sequences") and name != "open_learning_rate":
-        what += " in tokens (batch_size_sequences tells it only with sequence_length)"
-    above = calibration.get(name, FALLBACK[name])
-    basis = "90% of training runs lie within that" if name in calibration else "not measured"
-    return [
-        f"no {what} given: the prediction is for the best choice, and the interval reaches "
-        f"{above:.3f} nats further up for any other ({basis})"
-    ]
+    return [f"not read, since no training run of {source} tells its effect: {', '.join(names)}"]
 
 
 def _sha256(path: Path) -> str:

@@ -16,7 +16,10 @@ from ncpl.settings import Settings
 class FitConfig(Settings):
     """Everything that decides a fit, apart from the snapshot and the seed."""
 
-    CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {"carry": ("chosen", "yes", "no")}
+    CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {
+        "carry": ("chosen", "yes", "no"),
+        "fade": ("chosen", "yes", "no"),
+    }
 
     context_fields: tuple[str, ...] = ("params_non_embedding", "data_tokens", "optimizer")
     """Fields read before the law's coefficients are given, so that these depend on nothing else."""
@@ -81,6 +84,9 @@ class FitConfig(Settings):
     carry: str = "chosen"
     """Whether the process's level at the largest size holds beyond it: yes, no, or chosen by
     left-out sizes."""
+    fade: str = "chosen"
+    """Whether what networks and process say beside the law fades beyond the largest size: yes, no,
+    or chosen by left-out sizes."""
     curve_steps: int = 3000
     """Steps of a member's curve head; 0 leaves curves out."""
     calibration_folds: int = 10

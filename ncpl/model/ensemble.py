@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,12 +17,13 @@ from ncpl.data.schedules import Array, Schedules
 from ncpl.data.snapshot import Family
 from ncpl.errors import ConfigError
 from ncpl.laws.chinchilla import Chinchilla
+from ncpl.model.completion import Completer
 from ncpl.model.config import FitConfig
 from ncpl.model.curve_head import CurveHeads, head_inputs
 from ncpl.model.divergence import Risk
 from ncpl.model.encoder import Encoded, Encoder
 from ncpl.model.gaussian_process import Process
-from ncpl.model.inputs import Inputs
+from ncpl.model.inputs import SIZE, Inputs
 from ncpl.model.neighbours import Known, KnownRuns
 from ncpl.model.network import Network
 from ncpl.model.response_surface import Surface
@@ -72,6 +74,16 @@ class Fit:
         """Return the response surface, which all members share."""
         return self.network.surface
 
+    @property
+    def floor(self) -> float:
+        """Return the surface's irreducible loss, nats: more size and data never go below it."""
+        return float(self.surface.base[4])
+
+    @cached_property
+    def completer(self) -> Completer:
+        """Return what fills in absent fields from the training runs; made once."""
+        return Completer(self.encoder, self.surface, self.known.configs, self.known.losses)
+
     def read(self, encoded: Encoded, batch_size: int = 128) -> Readings:
         """Return what every member says about the runs."""
         inputs = Inputs.of(encoded)
@@ -92,6 +104,8 @@ class Fit:
             surface_B = self.surface.value(coefficients_BK, inputs.law)
             whole_B = surface_B + self.process.mean(inputs, self.surface)
             loss_MB = loss_MB + self.process_share * (whole_B - loss_MB)
+            kept_B = self.process.kept(inputs.law[:, SIZE])
+            loss_MB = surface_B + kept_B * (loss_MB - surface_B)
         best_B = coefficients_BK[:, 0] + self.surface.lowest
         return loss_MB, out.log_scale, out.hidden, best_B
 

@@ -30,14 +30,18 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from ncpl.model.arrays import Array, integers, module_of
-from ncpl.model.encoder import LAW_FIELDS, Encoder
+from ncpl.model.encoder import Encoder
 from ncpl.model.inputs import DATA, PLACE, SIZE, Inputs
 from ncpl.model.response_surface import Surface, distances
+from ncpl.model.seen import LAW_FIELDS
 
 REACH = 4.0
 """Standard deviations at which a recipe number stops: further out it says the same."""
 WIDER = 1.5
 """Length scales of one optimizer's own part, as a multiple of the shared ones."""
+FADE = 0.7
+"""Logs beyond the largest training size over which what is said beside the surface falls to 1/e:
+runs at the border tell less and less of larger ones, and their noise would be carried with them."""
 DRIFT = 0.3
 """Prior size of the shared drift, in units of the residual."""
 
@@ -107,6 +111,8 @@ class Process(Scales):
     """(F - 2,) features of a typical run, size and data left out."""
     carries_level: Array
     """Whether the level at the largest size holds beyond it."""
+    fades: Array
+    """Whether what is said beside the surface fades beyond the largest size: see `kept`."""
 
     @classmethod
     def of_state(cls, state: Mapping[str, Array]) -> Self:
@@ -129,6 +135,11 @@ class Process(Scales):
     def state(self) -> dict[str, Array]:
         """Return every array by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def kept(self, size_B: Array) -> Array:
+        """Return the share (B) of what is said beside the surface that holds at a size."""
+        beyond_B = np.maximum(size_B - self.high[0], 0.0) * bool(self.fades)
+        return np.exp(-beyond_B / FADE).astype(np.float32)
 
     @property
     def has_own(self) -> bool:

@@ -11,7 +11,8 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from ncpl.model.arrays import Array
-from ncpl.model.encoder import LAW_FIELDS, Encoded
+from ncpl.model.encoder import Encoded
+from ncpl.model.seen import LAW_FIELDS
 
 SIZE, DATA, RATE, BATCH, RATIO, PLACE = range(len(LAW_FIELDS) + 1)
 """Columns of the law's inputs: scaled logs of LAW_FIELDS, then the optimizer's place."""

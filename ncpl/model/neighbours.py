@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ncpl.data.fields import DERIVED, FIELDS
 from ncpl.data.snapshot import Runs
 from ncpl.errors import BundleError
 
@@ -19,6 +20,15 @@ SHOWN = (
     "batch_size_sequences", "sequence_length", "weight_decay", "warmup_steps", "schedule",
 )  # fmt: skip
 """Fields of a known run that are shown beside a prediction."""
+KEPT = tuple(
+    dict.fromkeys(
+        (
+            *SHOWN, "train_tokens", "train_steps", "decay_steps", "optimizer_extra",
+            *(name for name in FIELDS if name not in DERIVED),
+        )
+    )
+)  # fmt: skip
+"""Fields of a known run that the bundle keeps: those a configuration may leave out."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +55,18 @@ class KnownRuns:
     @classmethod
     def of(cls, train: Runs) -> KnownRuns:
         """Return what is kept of training runs."""
-        configs = [{n: run[n] for n in SHOWN if n in run} for run in train.configs]
+        configs = [{n: run[n] for n in KEPT if n in run} for run in train.configs]
         return cls(list(train.run_ids), train.loss.tolist(), configs)
 
     def at(self, places: Sequence[int], distances: Sequence[float]) -> list[Known]:
         """Return runs by place."""
         return [
-            Known(self.run_ids[i], self.losses[i], round(far, 3), self.configs[i])
+            Known(
+                self.run_ids[i],
+                self.losses[i],
+                round(far, 3),
+                {name: self.configs[i][name] for name in SHOWN if name in self.configs[i]},
+            )
             for i, far in zip(places, distances, strict=True)
         ]
 

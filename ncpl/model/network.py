@@ -27,9 +27,10 @@ import numpy as np
 from ncpl.errors import BundleError, ConfigError
 from ncpl.model.arrays import Array, constant, module_of
 from ncpl.model.config import FitConfig
-from ncpl.model.encoder import LAW_FIELDS, Encoder
+from ncpl.model.encoder import Encoder
 from ncpl.model.inputs import RATE, Inputs
 from ncpl.model.response_surface import CORRECTION_SCALE, K, Surface, distances
+from ncpl.model.seen import LAW_FIELDS
 
 BACKBONES = ("llama", "qwen3")
 """Decoders with rotary positions and gated feed-forward layers; qwen3 norms queries and keys."""

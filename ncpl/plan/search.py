@@ -215,5 +215,6 @@ def tied(losses_MB: Array, best_M1: Array) -> npt.NDArray[np.bool_]:
 
 def member_losses(fit: Fit, configs: Sequence[Config]) -> Array:
     """Return every member's predicted losses (M, B), nats."""
-    encoded = fit.encoder.encode_rows([derive(config) for config in configs])
-    return np.asarray(fit.read(encoded).loss)
+    completed = fit.completer([derive(config) for config in configs])
+    losses_MC = fit.read(fit.encoder.encode_rows(completed.rows)).loss
+    return np.asarray(completed.mean(losses_MC.T).T)

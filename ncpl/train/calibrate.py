@@ -1,8 +1,8 @@
 """Widths of the 90% intervals, from training runs that a fit has not seen.
 
-One member is fitted without a share of the groups, for each share, and one without the largest
-size, under the kernel of the whole fit. What left-out groups were missed by gives the scale of an
-error:
+One member is fitted without a share of the groups, for each share, and one each without the largest
+size, the fewest and the most tokens per parameter, under the kernel of the whole fit. What left-out
+groups were missed by gives the scale of an error:
 
     scale = (spread / typical)^power * exp(growth * (loss above the best)^BEND)
 
@@ -12,22 +12,22 @@ so the scale grows with what the prediction lies above that of the best tenth of
 by the law. The half width of an interval is the scale times a factor, the 90% quantile of |error| /
 scale on left-out groups, plus a slope times the distance from what training has seen
 (`Encoder.distance`): the 90% quantile of what is missing then, by distance, on the left-out size,
-of all its runs or of those near the best, whichever lack more. Where no left-out run lies, the
+of all its runs or of those near the best, whichever lack more. The same for the distance in tokens
+per parameter (`Encoder.apart`) on the left-out corners and the longest budgets: size and data may
+each lie near their range where the two together do not. Where no left-out run lies, the
 width grows by the square of the distance. Errors of one group go together, and it is a new group
 that an interval is asked for: each left-out group counts the same, however many runs it has (Dunn,
 Wasserman and Ramdas 2022, Distribution-free prediction sets for two-layer hierarchical models).
 
-A configuration that leaves the learning rate or the batch size open reaches further up: by the 90%
-quantile of what training runs lie above the best of their group. The ID and OOD parts are never
-used.
+What fields left out add: form_widths.py. The ID and OOD parts are never used.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,12 +37,19 @@ from ncpl.data.fields import derive
 from ncpl.data.snapshot import Runs, sizes
 from ncpl.model.config import FitConfig
 from ncpl.model.ensemble import Fit
-from ncpl.model.intervals import BEND, FACTORS, error_scale, told, unmeasured
+from ncpl.model.intervals import (
+    BEND,
+    FACTORS,
+    error_scale,
+    told,
+    unmeasured,
+    widened,
+)
 from ncpl.train.fit import fit_family, settled
+from ncpl.train.form_widths import LEVEL, form_widths
 
 log = logging.getLogger(__name__)
 Array = npt.NDArray[np.float64]
-LEVEL = 0.9
 MIN_SLOPE = 0.01
 """Least slope, nats a unit of distance: a lucky fold may not stop the widening."""
 NEAR_BEST = 0.01
@@ -53,6 +60,11 @@ ONE_SIZE = 0.65
 fall with the size. StepLaw's five sizes: a fit of two lacks .66 times what a fit of one does on the
 same larger size (geometric mean of six pairs, .25 to 1.2), and a third size changes little."""
 MIN_LEFT_OUT = 20
+CORNER_SHARES = (0.05, 0.1, 0.25)
+"""Most training runs that are left out as those of fewest, or of most, tokens per parameter: a step
+out of range, and further."""
+MIN_NEAR = 10
+"""Runs near the best that say what a corner lacks there."""
 SCALE_PENALTY = 1e-2
 """Price of the squared weights of the scale, in standard deviations of what they weigh."""
 
@@ -72,29 +84,51 @@ def calibrate(
     if config.calibration_folds == 0:
         return dict(FACTORS)
     kernel = fit.process.logs if fit.process is not None else None
-    missed: dict[str, list[Missed]] = {"inside": [], "outside": []}
+    missed: dict[str, list[Missed]] = {"inside": [], "outside": [], "few": [], "long": []}
+    parts: list[tuple[Fit, Runs, float]] = []
     settings = settled(config, fit).of_a_fold(config.calibration_steps)
     for i, (where, left_out) in enumerate(folds(train, config.calibration_folds)):
         if on_fold is not None:
             on_fold(i)
         kept = train.take(~left_out)
         fold = fit_family(kept, settings, seed=seed + 100 + i, kernel=kernel)
-        missed[where].append(left_out_errors(fold, kept, train.take(left_out)))
+        part = left_out_errors(fold, kept, train.take(left_out))
+        missed[where].append(part)
+        if where in ("inside", "outside"):
+            parts.append((fold, train.take(left_out), typical_spread(fold, kept)))
+    found = measured_widths(missed, train)
+    if "inside_left_out_mae" in found:  # until here spreads were in units of a fold's typical one
+        found |= form_widths(parts, found)
+        found["typical"] = typical_spread(fit, train)
+    return found
+
+
+def measured_widths(missed: Mapping[str, Sequence[Missed]], train: Runs) -> dict[str, float]:
+    """Return the numbers of `FACTORS`, the unit of spreads left out, and left-out errors, nats."""
     found = dict(FACTORS)
     for where, parts in missed.items():
         if sum(len(part.error) for part in parts) < MIN_LEFT_OUT:
-            break  # without the widths inside there is nothing to add to outside
+            if where == "inside":
+                break  # without the widths inside there is nothing to add to outside
+            continue
         part = Missed(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
-        found[f"{where}_left_out_mae"] = float(part.error.mean())
+        found[f"{where}_left_out_mae"] = float(np.abs(part.error).mean())
+        found[f"{where}_left_out_bias"] = float(part.error.mean())
         if where == "inside":
             found |= fit_scale(part)
             scale = error_scale(part.spread, part.above, found)
-            found["inside"] = weighted_quantile(part.error / scale, part.weight, LEVEL)
-        else:
+            found["inside"] = weighted_quantile(np.abs(part.error) / scale, part.weight, LEVEL)
+        elif where == "outside":
             n_sizes = len(distinct(sizes(train)[0])) - 1
-            found["outside"] = fit_slope(part, found, n_sizes=n_sizes)
-    if "inside_left_out_mae" in found:  # until here spreads were in units of a fold's typical one
-        found["typical"] = typical_spread(fit, train)
+            level = part.apart == 0  # the others are told by a slope of their own
+            own = Missed(*(column[level] for column in part))
+            if (own.distance > 0).any():
+                found["outside"] = fit_slope(own, found, n_sizes=n_sizes)
+    corners = [part for where in ("outside", "few", "long") for part in missed.get(where, ())]
+    if "inside_left_out_mae" in found and sum(len(p.error) for p in corners) >= MIN_LEFT_OUT:
+        # The most that a corner asks for, that of the left-out size included: errors there go with
+        # the side, and with the size.
+        found["apart"] = max(fit_apart(part, found) for part in corners)
     return found
 
 
@@ -109,7 +143,7 @@ def fit_scale(part: Missed) -> dict[str, float]:
     """Return power and growth under which errors are most likely, as Laplace-distributed ones."""
     error, spread, above, weight = (
         torch.from_numpy(values)
-        for values in (part.error, np.log(part.spread), part.above**BEND, part.weight)
+        for values in (np.abs(part.error), np.log(part.spread), part.above**BEND, part.weight)
     )
     weight = weight / weight.sum()
     unit = above.std() + 1e-9
@@ -139,7 +173,7 @@ def fit_slope(part: Missed, factors: Mapping[str, float], *, n_sizes: int) -> fl
     scale = error_scale(part.spread, part.above, factors)
     far = part.distance > 0
     near_best = far & (part.above <= NEAR_BEST)
-    lacking = part.error - factors["inside"] * scale - unmeasured(part.distance)
+    lacking = np.abs(part.error) - factors["inside"] * scale - unmeasured(part.distance)
     slope = max(
         weighted_quantile(lacking[some] / part.distance[some], part.weight[some], LEVEL)
         for some in (far, near_best)
@@ -148,39 +182,50 @@ def fit_slope(part: Missed, factors: Mapping[str, float], *, n_sizes: int) -> fl
     return max(MIN_SLOPE, slope * (ONE_SIZE if n_sizes == 1 else 1.0))
 
 
-def excess_of_open(train: Runs) -> dict[str, float]:
-    """Return the nats that 90% of runs stay within above the best, by what was left open.
-
-    The best of the runs of one group of the split (optimizer, N, D) that agree in what was not left
-    open. A name is missing when fewer than MIN_LEFT_OUT runs have another one to compare with.
-    """
-    rows = [derive(config) for config in train.configs]
-    shared = {
-        "open_learning_rate": ("batch_tokens",),
-        "open_batch": ("learning_rate",),
-        "open_both": (),
-    }
-    found: dict[str, float] = {}
-    for name, fields in shared.items():
-        cells: dict[tuple[Any, ...], list[float]] = {}
-        for row, group, loss in zip(rows, train.group, train.loss.tolist(), strict=True):
-            cells.setdefault((group, *(row.get(field) for field in fields)), []).append(loss)
-        above = [loss - min(cell) for cell in cells.values() if len(cell) > 1 for loss in cell]
-        if len(above) >= MIN_LEFT_OUT:
-            found[name] = float(np.quantile(above, LEVEL))
-    return found
+def fit_apart(part: Missed, factors: Mapping[str, float]) -> float:
+    """Return what half widths lack for each unit of distance in tokens per parameter, nats."""
+    scale = error_scale(part.spread, part.above, factors)
+    wide = factors["inside"] * scale + widened(part.distance, part.apart, {**factors, "apart": 0.0})
+    lacking = np.abs(part.error) - wide
+    far = part.apart > 0
+    near_best = far & (part.above <= NEAR_BEST)
+    return max(
+        0.0,
+        *(
+            weighted_quantile(lacking[some] / part.apart[some], part.weight[some], LEVEL)
+            for some, least in ((far, MIN_LEFT_OUT), (near_best, MIN_NEAR))
+            if some.sum() >= least
+        ),
+        0.0,
+    )
 
 
 def folds(train: Runs, n_folds: int) -> list[tuple[str, npt.NDArray[np.bool_]]]:
-    """Return (inside or outside, left-out rows): whole groups in turn, then the largest size."""
+    """Return (what it measures, left-out rows): whole groups in turn, the largest size, corners.
+
+    Corners are the groups of fewest tokens per parameter and those of most, up to each of
+    CORNER_SHARES of the runs.
+    """
     names = sorted({group or "" for group in train.group})
-    found = []
-    for i in range(min(n_folds, len(names))):
-        left_out = np.isin([group or "" for group in train.group], names[i::n_folds])
-        found.append(("inside", left_out))
-    params, _ = sizes(train)
+    groups = np.array([group or "" for group in train.group])
+    found = [
+        ("inside", np.isin(groups, names[i::n_folds])) for i in range(min(n_folds, len(names)))
+    ]
+    params, tokens = sizes(train)
     if len(distinct(params)) > 1:
         found.append(("outside", params == np.nanmax(params)))
+    density = np.round(np.log(tokens / params), 6)
+    for where, sign in (("few", 1), ("long", -1)):
+        left_out = np.zeros(len(train), dtype=bool)
+        for share in CORNER_SHARES:
+            before = int(left_out.sum())
+            for value in np.unique(sign * density[np.isfinite(density)]):
+                more = left_out | (sign * density == value)
+                if more.sum() > share * len(train):
+                    break
+                left_out = more
+            if left_out.sum() >= MIN_LEFT_OUT and left_out.sum() > before:
+                found.append((where, left_out.copy()))
     return found
 
 
@@ -193,13 +238,15 @@ class Missed(NamedTuple):
     """How a fit missed B runs it has not seen."""
 
     error: Array
-    """(B,) absolute, nats."""
+    """(B,) predicted less measured, nats."""
     spread: Array
     """(B,) the members' own scale and spread, in units of the typical one."""
     above: Array
     """(B,) predicted loss above that of the best of that size and data, nats."""
     distance: Array
     """(B,) from what it has seen, `Encoder.distance`."""
+    apart: Array
+    """(B,) in tokens per parameter, `Encoder.apart`."""
     weight: Array
     """(B,) one over the runs of its group."""
 
@@ -210,8 +257,9 @@ def left_out_errors(fit: Fit, kept: Runs, left_out: Runs) -> Missed:
     loss, spread, above = told(fit.read(fit.encoder.encode_rows(rows)))
     n_runs = Counter(left_out.group)
     weight = np.array([1 / n_runs[group] for group in left_out.group])
-    error, distance = np.abs(loss - left_out.loss), fit.encoder.distance(rows)
-    return Missed(error, spread / typical_spread(fit, kept), above, distance, weight)
+    distance, apart = fit.encoder.distance(rows), fit.encoder.apart(rows)
+    unit = typical_spread(fit, kept)
+    return Missed(loss - left_out.loss, spread / unit, above, distance, apart, weight)
 
 
 def typical_spread(fit: Fit, train: Runs) -> float:

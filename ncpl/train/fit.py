@@ -77,11 +77,14 @@ def fit_family(
         process = fit_process(
             inputs, target_B - surface_B, surface, encoder, seed=seed, logs=kernel
         )
-        carries = config.carry == "yes" or (
-            config.carry == "chosen"
-            and level_carries(inputs, target_B, encoder, floor=floor, seed=seed, **settings)
+        carries, fades = config.carry == "yes", config.fade == "yes"
+        if "chosen" in (config.carry, config.fade):
+            told = told_beyond(inputs, target_B, encoder, floor=floor, seed=seed, **settings)
+            carries = told[0] if config.carry == "chosen" else carries
+            fades = told[1] if config.fade == "chosen" else fades
+        process = dataclasses.replace(
+            process, carries_level=np.array(carries), fades=np.array(fades)
         )
-        process = dataclasses.replace(process, carries_level=np.array(carries))
         if diverged is not None and len(diverged):
             more = Inputs.of(encoder.encode(diverged.configs))
             both = Inputs(*map(np.concatenate, zip(inputs, more, strict=True)))
@@ -105,10 +108,9 @@ def fit_family(
         checkpoint=checkpoints and checkpoints / name,
         on_step=on_step,
     )
-    known = KnownRuns.of(train) if process is not None else KnownRuns([], [], [])
     fit = Fit(
         family, encoder, baseline, network, seeds, process, config.process_share,
-        risk=risk, known=known,
+        risk=risk, known=KnownRuns.of(train),
     )  # fmt: skip
     if points is not None and config.curve_steps:
         fit = dataclasses.replace(fit, heads=fit_curves(fit, train, points, config))
@@ -118,11 +120,13 @@ def fit_family(
 def settled(config: FitConfig, fit: Fit) -> FitConfig:
     """Return a configuration in which what training chose for a fit is given."""
     carries = fit.process is None or bool(fit.process.carries_level)
+    fades = fit.process is not None and bool(fit.process.fades)
     floor = float(fit.surface.start[4])
-    return dataclasses.replace(config, floor=floor, carry="yes" if carries else "no")
+    carry, fade = ("yes" if chosen else "no" for chosen in (carries, fades))
+    return dataclasses.replace(config, floor=floor, carry=carry, fade=fade)
 
 
-def level_carries(
+def told_beyond(
     inputs: Inputs,
     target_B: Array,
     encoder: Encoder,
@@ -130,14 +134,17 @@ def level_carries(
     floor: float,
     seed: int,
     **settings: Any,
-) -> bool:
-    """Return whether what the process says of the largest size helps beyond it.
+) -> tuple[bool, bool]:
+    """Return whether the process's level at the largest size helps beyond it, and whether it fades.
 
     The largest size, then the two largest, are left out and predicted with and without. Where
     fewer than two sizes would be left, which say nothing of how loss goes with size, it is carried.
+    What is said beside the surface fades unless that is worse by more than a tenth: small
+    differences say nothing, and further out there is less and less reason for it.
     """
     size_B = inputs.law[:, SIZE]
     errors = {True: 0.0, False: 0.0}
+    faded = {True: 0.0, False: 0.0}
     for first_out in np.unique(size_B)[2:][-2:]:
         out = size_B >= first_out
         if (~out).sum() < MIN_KEPT:
@@ -148,7 +155,12 @@ def level_carries(
         residual_B = target_B - surface_B
         process = fit_process(kept, residual_B[~out], surface, encoder, seed=seed)
         for carries in errors:
-            process = dataclasses.replace(process, carries_level=np.array(carries))
-            missed = process.mean(inputs, surface) - residual_B
-            errors[carries] += float(np.abs(missed[out]).mean())
-    return errors[True] <= errors[False]
+            process = dataclasses.replace(
+                process, carries_level=np.array(carries), fades=np.array(True)
+            )
+            left_B = process.mean(inputs, surface)
+            errors[carries] += float(np.abs(left_B - residual_B)[out].mean())
+            kept_B = process.kept(size_B)
+            faded[carries] += float(np.abs(kept_B * left_B - residual_B)[out].mean())
+    carried = errors[True] <= errors[False]
+    return carried, 0 < faded[carried] < 1.1 * errors[carried]

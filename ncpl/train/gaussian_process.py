@@ -93,6 +93,7 @@ def fit_process(
         **vars(scales), logs=found.logs.numpy(), unit=np.array(unit), x=features.x,
         drift=features.drift, place=features.place, solved=found.solved().numpy(),
         typical=known.x[:, 2:].median(0).values.numpy(), carries_level=np.ones((), dtype=bool),
+        fades=np.zeros((), dtype=bool),
     )  # fmt: skip
 
 

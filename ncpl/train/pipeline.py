@@ -16,11 +16,12 @@ import torch
 from ncpl.data.snapshot import Runs, Snapshot
 from ncpl.errors import SnapshotError
 from ncpl.evaluate.card import render
+from ncpl.evaluate.forms import form_table, group_table
 from ncpl.evaluate.scores import coverage_table, curve_table, plain, risk_table, score_table
 from ncpl.model.bundle import Bundle
 from ncpl.model.config import FitConfig
 from ncpl.model.ensemble import Fit
-from ncpl.train.calibrate import calibrate, excess_of_open
+from ncpl.train.calibrate import calibrate
 from ncpl.train.community import train_community
 from ncpl.train.families import Outcome, line, trainable
 from ncpl.train.fit import fit_family
@@ -144,11 +145,11 @@ def _fit(
     finally:
         if bar is not None:
             bar.close()
-    calibration = excess_of_open(train)
+    calibration: dict[str, float] = {}
     in_time = deadline is None or time.monotonic() < deadline
     if config.calibration_folds and in_time:
         log.info("%s: measuring interval widths on left-out training groups", name)
-        calibration |= calibrate(fit, train, config, seed=seed)
+        calibration = calibrate(fit, train, config, seed=seed)
     return dataclasses.replace(fit, calibration=calibration)
 
 
@@ -159,6 +160,9 @@ def rescore(bundle: Bundle, snapshot: Snapshot, runs: Runs) -> None:
     bundle.about["scores"] = plain(score_table(bundle, runs))
     bundle.about["curve_scores"] = plain(curve_table(bundle, snapshot, runs))
     bundle.about["coverage"] = plain(coverage_table(bundle, runs))
+    if bundle.config.calibration_folds:  # else no form was calibrated
+        bundle.about["forms"] = plain(form_table(bundle, runs))
+    bundle.about["groups"] = plain(group_table(bundle, runs))
     bundle.about["divergence"] = plain(risk_table(bundle, runs))
 
 

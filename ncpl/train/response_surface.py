@@ -40,7 +40,8 @@ def fit_surface(
     """Return the surface of `n_optimizers` fitted to losses (nats) by L-BFGS in double precision.
 
     Pseudo-Huber loss with threshold `delta` nats. The feed-forward ratio counts up to `margin`
-    outside its range in these runs. c starts at `floor` and is drawn to it. Deterministic.
+    above its range in these runs, and down to where it is discounted no more. c starts at `floor`
+    and is drawn to it. Deterministic.
     """
     law, loss = (
         torch.from_numpy(np.asarray(values, dtype=np.float64)) for values in (law_B6, loss_B)
@@ -53,7 +54,8 @@ def fit_surface(
         surface,
         start=base,
         base=base.clone(),
-        ffn_range=torch.stack([ratio.min() - margin, ratio.max() + margin]),
+        # Towards the flat end of the discount the form itself is known; away only the runs are.
+        ffn_range=torch.stack([ratio.min().clamp(max=0), ratio.max() + margin]),
     )
     free = {name: getattr(surface, name).clone().requires_grad_(True) for name in FITTED}
     surface = replace(surface, **free)

@@ -12,7 +12,7 @@ from ncpl.model.ensemble import Fit
 from ncpl.model.gaussian_process import kernel
 from ncpl.model.inputs import SIZE, Inputs
 from ncpl.train.divergence import MIN_DIVERGED, fit_risk
-from ncpl.train.fit import fit_family, level_carries
+from ncpl.train.fit import fit_family, told_beyond
 from ncpl.train.gaussian_process import fit_process
 
 
@@ -78,9 +78,9 @@ def test_whether_the_level_is_carried_is_chosen_by_left_out_sizes(fit: Fit, runs
         "seed": 0,
     }
     inputs, target = inputs_of(fit, train), train.loss.astype(np.float32)
-    assert not level_carries(inputs, target, fit.encoder, **settings)
+    assert told_beyond(inputs, target, fit.encoder, **settings) == (False, True)
     few = inputs.law[:, SIZE] <= np.unique(inputs.law[:, SIZE])[1]
-    assert level_carries(inputs.take(few), target[few], fit.encoder, **settings)
+    assert told_beyond(inputs.take(few), target[few], fit.encoder, **settings) == (True, False)
 
 
 def test_runs_of_one_cell_share_what_no_other_cell_knows(fit: Fit, runs: Runs) -> None:

@@ -16,6 +16,7 @@ from ncpl.train.calibrate import (
     ONE_SIZE,
     Missed,
     calibrate,
+    fit_apart,
     fit_scale,
     fit_slope,
     folds,
@@ -33,7 +34,8 @@ def generated(rng: np.random.Generator, growth: float) -> tuple[Missed, Array]:
     spread = np.exp(rng.normal(-5, 0.5, 4000))
     above = rng.exponential(0.05, 4000)
     scale = spread**0.5 * np.exp(growth * above**BEND) * 0.1
-    return Missed(rng.exponential(scale), spread, above, np.zeros(4000), np.ones(4000)), scale
+    error, none = rng.exponential(scale), np.zeros(4000)
+    return Missed(error, spread, above, none, none, np.ones(4000)), scale
 
 
 @pytest.mark.parametrize("growth", [0.0, 6.0])
@@ -62,7 +64,7 @@ def test_intervals_are_wider_where_the_prediction_lies_higher(bundle: Bundle, ru
     loss, spread, above = told(read)
     assert above[1] > above[0] >= 0
     factors = FACTORS | {"power": 0.0, "growth": 3.0}
-    _, half = half_width(read, np.zeros(2), factors)
+    _, half = half_width(read, np.zeros(2), np.zeros(2), factors)
     expected = factors["inside"] * np.exp(3.0 * above**BEND)
     assert half == pytest.approx(expected)
     assert loss == pytest.approx(read.loss.mean(0))
@@ -98,7 +100,7 @@ def test_widths_cover_the_groups_they_were_measured_on(
     config = dataclasses.replace(tiny, calibration_folds=2, calibration_steps=20)
     seen: list[int] = []
     found = calibrate(fit, train, config, seed=0, on_fold=seen.append)
-    assert seen == [0, 1, 2]
+    assert seen == list(range(len(folds(train, 2))))
     assert found["typical"] == typical_spread(fit, train)
     assert MIN_SLOPE <= found["outside"] < 0.1
     assert 0.005 < found["inside"] < 0.03  # nats, of a typical run at the best settings
@@ -111,7 +113,7 @@ def test_widths_cover_the_groups_they_were_measured_on(
             fold = fit_family(kept, settings, seed=100 + i, kernel=fit.process.logs)
             part = left_out_errors(fold, kept, train.take(left_out))
             wide = found["inside"] * error_scale(part.spread, part.above, found | {"typical": 1.0})
-            covered.append(part.error <= wide)
+            covered.append(np.abs(part.error) <= wide)
             weight.append(part.weight)
     share = np.average(np.concatenate(covered), weights=np.concatenate(weight))
     assert share == pytest.approx(0.9, abs=0.002)
@@ -122,8 +124,19 @@ def test_the_slope_is_that_of_the_runs_that_lack_most() -> None:
     above = np.repeat([0.0, 0.1], 50)
     factors = FACTORS | {"power": 0.0, "growth": 0.0, "inside": 0.005}
     error = 0.005 + 0.5 * np.where(above > 0, 0.01, 0.02)
-    part = Missed(error, np.ones(100), above, np.full(100, 0.5), np.ones(100))
+    far, none = np.full(100, 0.5), np.zeros(100)
+    part = Missed(error, np.ones(100), above, far, none, np.ones(100))
     assert fit_slope(part, factors, n_sizes=2) == pytest.approx(0.02)
     assert fit_slope(part, factors, n_sizes=1) == pytest.approx(ONE_SIZE * 0.02)
     rare = Missed(*(column[46:] for column in part))  # four runs near the best say nothing
     assert fit_slope(rare, factors, n_sizes=2) == MIN_SLOPE
+
+
+def test_the_corners_widen_by_what_they_lack() -> None:
+    """.01 nats a log of tokens per parameter; what the size explains is not counted again."""
+    factors = FACTORS | {"power": 0.0, "growth": 0.0, "inside": 0.005, "outside": 0.02}
+    ones, none = np.ones(50), np.zeros(50)
+    corner = Missed(-(0.005 + 0.01 * ones), ones, none, none, ones, ones)
+    assert fit_apart(corner, factors) == pytest.approx(0.01)
+    larger = corner._replace(distance=0.25 * ones)
+    assert fit_apart(larger, factors) == pytest.approx(0.005)
