@@ -125,7 +125,7 @@ def predict(
     if file is not None:
         configs, forms = configs_of(file, kind, beside, parse_given(pairs))
         if source is not None or runs_file is not None:
-            configs = [{**config, "source": source} for config in configs]
+            configs = [{**config, "source": source or "own"} for config in configs]
         configs = check_all(configs, bundle)
         lines = [line for form in forms for line in form.lines()]
         if forms:

@@ -114,8 +114,14 @@ class Predictor(Protocol):
 F = TypeVar("F", bound=FamilyModel)
 
 
+COPIES = frozenset(("losscast", "ncpl_logs", "scalebench"))
+"""Sources that hold runs of others under names of their own."""
+
+
 def answering(fits: Sequence[F], row: Mapping[str, Any], number: int) -> F:
-    """Return the fit that answers for a derived configuration: its source's, else the first.
+    """Return the fit that answers for a derived configuration.
+
+    That of its source, else of its data and tokenizer, else the first.
 
     Raises ConfigError, naming the `number` of the configuration, when size or data are missing or
     the source is unknown.
@@ -128,9 +134,26 @@ def answering(fits: Sequence[F], row: Mapping[str, Any], number: int) -> F:
             raise ConfigError(f"configuration {number}: {name} is missing; give it, {how}")
     source = row.get("source")
     for fit in fits:
-        if source in (None, fit.family[0]):
+        if source == fit.family[0]:
             return fit
+    own = of_data(fits, row) if source is None or source in COPIES else None
+    if own is not None:
+        return own
+    if source is None and fits:
+        return fits[0]
     known = ", ".join(sorted({fit.family[0] for fit in fits}))
     raise ConfigError(
         f"configuration {number}: this bundle knows no source {source!r}; it has {known}"
     )
+
+
+def of_data(fits: Sequence[F], row: Mapping[str, Any]) -> F | None:
+    """Return the one fit whose data set and tokenizer a configuration names; None if none is.
+
+    So a copy of a run, under the source that copied it or none, is answered as the run itself.
+    """
+    stated = (row.get("dataset"), row.get("tokenizer"))
+    if not all(stated):
+        return None
+    found = [fit for fit in fits if fit.family[2:4] == stated]
+    return found[0] if len(found) == 1 else None

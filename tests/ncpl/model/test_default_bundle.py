@@ -54,3 +54,20 @@ def test_known_runs(config: dict[str, float], loss: float) -> None:
     (found,) = ncpl.load().predict([config])
     assert found.loss == pytest.approx(loss, abs=0.01)
     assert found.low < loss < found.high
+
+
+@pytest.mark.parametrize("source", [None, "losscast", "marin"])
+def test_a_copied_run_is_answered_as_the_run_itself(source: str | None) -> None:
+    """cases/submit/04: a row of Marin with its source, with that of a copy, and without one."""
+    config = {
+        "params_non_embedding": 536_870_912,
+        "nominal_train_tokens": 10_737_418_240,
+        "optimizer": "scion",
+        "learning_rate": 0.008,
+        "batch_size_sequences": 128,
+        "sequence_length": 4096,
+        "dataset": "dclm_baseline+starcoderdata+proofpile_2",
+        "tokenizer": "meta-llama/Meta-Llama-3.1-8B",
+    }
+    (found,) = ncpl.load().predict([config | ({"source": source} if source else {})])
+    assert found.source == "marin"
