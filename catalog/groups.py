@@ -27,7 +27,7 @@ COLUMNS = ("params_total", *SHAPE, *DATA, *STEPS)
 
 
 @dataclass(frozen=True)
-class Known:
+class GroupKey:
     """What is known of a run's group."""
 
     alike: Hashable
@@ -53,11 +53,11 @@ def is_near(value: float, other: float) -> bool:
     return abs(math.log(value / other)) <= NEAR_FRAC
 
 
-def known_of(row: Row) -> Known | None:
+def known_of(row: Row) -> GroupKey | None:
     """Return what is known of a run's group; None where that is too little to tell two apart."""
     size, tokens = row["params_non_embedding"], tokens_of(row)
     if size and tokens:
-        return Known(row["optimizer"], size, tokens)
+        return GroupKey(row["optimizer"], size, tokens)
     shape = [row.get(column) for column in SHAPE]
     total = row.get("params_total")
     if not tokens:
@@ -70,10 +70,10 @@ def known_of(row: Row) -> Known | None:
         *(kind, row["optimizer"], shape, [row.get(column) for column in DATA]),
         *(() if tokens else (row.get("train_steps"),)),
     )
-    return Known(json.dumps(rest, sort_keys=True, default=str), size or total, tokens)
+    return GroupKey(json.dumps(rest, sort_keys=True, default=str), size or total, tokens)
 
 
-def name_of(row: Row, known: Known | None, lineage: str) -> str:
+def name_of(row: Row, known: GroupKey | None, lineage: str) -> str:
     """Return the name of a run's group before near ones are joined."""
     if row["params_non_embedding"] and tokens_of(row):
         return split_group(row)
@@ -92,7 +92,7 @@ def grouped(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """
     lineage = lineages(rows)
     names: dict[str, str] = {}
-    known: dict[str, Known] = {}
+    known: dict[str, GroupKey] = {}
     for row in rows:
         found = known_of(row)
         name = names[row["run_id"]] = name_of(row, found, lineage[row["run_id"]])
@@ -114,7 +114,7 @@ def grouped(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return found_groups
 
 
-def near_pairs(known: Mapping[str, Known]) -> Iterator[tuple[str, str]]:
+def near_pairs(known: Mapping[str, GroupKey]) -> Iterator[tuple[str, str]]:
     """Yield pairs of group names that link all groups within NEAR_FRAC of each other.
 
     Groups lie in cells as wide as NEAR_FRAC: those of one cell are near, those of neighbouring
@@ -150,7 +150,7 @@ def cell_of(value: float | None) -> int | None:
     return None if not value else math.floor(math.log(value) / NEAR_FRAC)
 
 
-def are_near(one: Known, other: Known) -> bool:
+def are_near(one: GroupKey, other: GroupKey) -> bool:
     """Return whether two groups of one kind lie within NEAR_FRAC in size and tokens."""
     pairs = ((one.size, other.size), (one.tokens, other.tokens))
     return all((not a and not b) or bool(a and b and is_near(a, b)) for a, b in pairs)

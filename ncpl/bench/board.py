@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ncpl.bench.learners import NotApplicableError, Prediction
+from ncpl.bench.learners import NotApplicableError, PredictedLosses
 from ncpl.bench.methods import Method
 from ncpl.bench.part import Part
 from ncpl.bench.quoted import QUOTED
@@ -161,7 +161,7 @@ def _family(
 
 
 def _row(
-    source: str, split: str, method: Method, part: Part, predicted: Prediction, seed: int
+    source: str, split: str, method: Method, part: Part, predicted: PredictedLosses, seed: int
 ) -> dict[str, Any]:
     interval = None
     if predicted.low is not None and predicted.high is not None:

@@ -14,7 +14,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from ncpl.bench.curve_points import CurvePoints
-from ncpl.bench.design import Design
+from ncpl.bench.design import DesignColumns
 from ncpl.bench.learners import Base, NotApplicableError, Predictor
 from ncpl.bench.rates import schedule_columns
 from ncpl.errors import ConfigError
@@ -55,7 +55,7 @@ class Trees:
         except ModuleNotFoundError as error:
             raise NotApplicableError("needs LightGBM: pip install ncpl[bench]") from error
         self.lightgbm = lightgbm
-        self.design = Design.of(train.part)
+        self.design = DesignColumns.of(train.part)
         self.train = train
         self.settings: dict[str, Any] = {
             "objective": "l1", "num_leaves": 31, "learning_rate": 0.05, "seed": seed,
@@ -109,7 +109,7 @@ def deep_power_law(train: CurvePoints, seed: int) -> CurvePredictor:
     """Return deep power laws of the configuration, in the share of the run."""
     from ncpl.laws.dpl import fit_dpl
 
-    design = Design.of(train.part)
+    design = DesignColumns.of(train.part)
 
     def rows(points: CurvePoints) -> Array:
         return design.for_process(points.part, centred=False)[points.run]

@@ -14,7 +14,7 @@ Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Design:
+class DesignColumns:
     """Which columns there are; made from training rows, applied to any rows."""
 
     optimizers: tuple[str, ...]
@@ -27,7 +27,7 @@ class Design:
     """Refitted on the training rows; None where groups are too small for it."""
 
     @classmethod
-    def of(cls, train: Part) -> Design:
+    def of(cls, train: Part) -> DesignColumns:
         """Return the design of these training rows: only fields that vary there."""
         hyper, median = [], {}
         for name in HYPER_FIELDS:

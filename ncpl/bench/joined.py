@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from ncpl.bench.learners import NotApplicableError, Prediction, Predictor
+from ncpl.bench.learners import NotApplicableError, PredictedLosses, Predictor
 from ncpl.bench.methods import Method
 from ncpl.bench.part import Part
 from ncpl.bench.tables import check_names
@@ -67,7 +67,7 @@ def of_file(name: str, file: Path) -> Method:
     def fit(train: Part, seed: int) -> Predictor:
         del train, seed  # predictions are given
 
-        def predict(part: Part) -> Prediction:
+        def predict(part: Part) -> PredictedLosses:
             missing = [i for i in part.runs.run_ids if i not in where]
             if len(missing) == len(part):
                 raise NotApplicableError("predicts no run of this part")
@@ -80,7 +80,7 @@ def of_file(name: str, file: Path) -> Method:
             values = {key: column[at] for key, column in columns.items()}
             if not all(np.isfinite(v).all() for v in values.values()):
                 raise ConfigError(f"{file} holds a prediction that is not a number")
-            return Prediction(values["prediction"], values.get("low"), values.get("high"))
+            return PredictedLosses(values["prediction"], values.get("low"), values.get("high"))
 
         return predict
 
@@ -97,9 +97,9 @@ def of_bundle(name: str, bundle: Bundle) -> Method:
         if not mine:
             raise NotApplicableError(f"the bundle has no member for {family[0]}")
 
-        def predict(part: Part) -> Prediction:
+        def predict(part: Part) -> PredictedLosses:
             found = bundle.intervals(mine[0], part.runs.configs)
-            return Prediction(found.loss, found.low, found.high)
+            return PredictedLosses(found.loss, found.low, found.high)
 
         return predict
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ncpl.bench.design import Design
+from ncpl.bench.design import DesignColumns
 from ncpl.bench.part import Part
 from ncpl.bench.recipe import Recipe, hidden_columns
 
@@ -23,7 +23,7 @@ SHARE = 0.9
 
 
 @dataclass(frozen=True)
-class Prediction:
+class PredictedLosses:
     """Predicted losses, nats per token, with 90% intervals where the method has them."""
 
     loss: Array
@@ -31,7 +31,7 @@ class Prediction:
     high: Array | None = None
 
 
-Predictor = Callable[[Part], Prediction]
+Predictor = Callable[[Part], PredictedLosses]
 Base = Callable[[Part, int], Predictor]
 """(training rows, seed) -> predictor; what trees and processes predict the residual of."""
 
@@ -63,7 +63,7 @@ def trees(*, physics: bool, on: Base | None, hidden: bool = False) -> Base:
         if hidden and not any(np.isfinite(c).any() for c in hidden_columns(train).values()):
             raise NotApplicableError("no run states a field beyond those of its source's table")
         base = on(train, seed) if on else None
-        design = Design.of(train)
+        design = DesignColumns.of(train)
 
         def columns(part: Part) -> Array:
             whole = design.for_trees(part, physics=physics)
@@ -94,10 +94,10 @@ def trees(*, physics: bool, on: Base | None, hidden: bool = False) -> Base:
             for i in range(TREE_SEEDS)
         ]
 
-        def predict(part: Part) -> Prediction:
+        def predict(part: Part) -> PredictedLosses:
             rows = columns(part)
             mean = np.mean([np.asarray(member.predict(rows)) for member in members], axis=0)
-            return Prediction(mean + (base(part).loss if base else 0.0))
+            return PredictedLosses(mean + (base(part).loss if base else 0.0))
 
         return predict
 
@@ -110,7 +110,7 @@ def process(*, centred: bool, on: Base) -> Base:
     def fit(train: Part, seed: int) -> Predictor:
         from ncpl.bench.processes import fit_gp
 
-        base, design = on(train, seed), Design.of(train)
+        base, design = on(train, seed), DesignColumns.of(train)
 
         def rows(part: Part) -> Array:
             return design.for_process(part, centred=centred)
@@ -148,10 +148,10 @@ def with_intervals(
     """Return the predictor of a process on a base, its intervals scaled on left-out groups."""
     quantile = found.left_out_scale(train.runs.group, share=SHARE)
 
-    def predict(part: Part) -> Prediction:
+    def predict(part: Part) -> PredictedLosses:
         mean, deviation = found.predict(rows(part))
         loss = mean + base(part).loss
-        return Prediction(loss, loss - quantile * deviation, loss + quantile * deviation)
+        return PredictedLosses(loss, loss - quantile * deviation, loss + quantile * deviation)
 
     return predict
 
@@ -164,7 +164,7 @@ def structured(*, on: Base) -> Base:
 
         base = on(train, seed)
         found = fit_structured(train, train.loss - base(train).loss, train.runs.group)
-        return lambda part: Prediction(found.predict(part) + base(part).loss)
+        return lambda part: PredictedLosses(found.predict(part) + base(part).loss)
 
     return fit
 
@@ -189,15 +189,15 @@ def mean_of(fits: Sequence[Base]) -> Base:
     def fit(train: Part, seed: int) -> Predictor:
         members = [one(train, seed) for one in fits]
 
-        def predict(part: Part) -> Prediction:
+        def predict(part: Part) -> PredictedLosses:
             found = [member(part) for member in members]
             losses = np.stack([one.loss for one in found])
             middle = losses.mean(0)
             low, high = found[0].low, found[0].high
             if low is None or high is None:
-                return Prediction(middle)
+                return PredictedLosses(middle)
             half = np.hypot((high - low) / 2, 1.645 * losses.std(0, ddof=1))
-            return Prediction(middle, middle - half, middle + half)
+            return PredictedLosses(middle, middle - half, middle + half)
 
         return predict
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ncpl.bench import learners
 from ncpl.bench.design import refit_step_law
-from ncpl.bench.learners import NotApplicableError, Prediction, Predictor
+from ncpl.bench.learners import NotApplicableError, PredictedLosses, Predictor
 from ncpl.bench.part import Part
 from ncpl.laws import (
     bnsl,
@@ -57,13 +57,13 @@ def chinchilla_reference(train: Part, seed: int) -> Predictor:
     if source not in chinchilla.REFERENCE:
         raise NotApplicableError(f"no published constants for {source}")
     law = chinchilla.REFERENCE[source]
-    return lambda part: Prediction(law.predict(*part.sizes))
+    return lambda part: PredictedLosses(law.predict(*part.sizes))
 
 
 def chinchilla_refit(train: Part, seed: int) -> Predictor:
     """Return Chinchilla fitted on the training rows."""
     law = chinchilla.fit(*train.sizes, train.loss, seed=seed)
-    return lambda part: Prediction(law.predict(*part.sizes))
+    return lambda part: PredictedLosses(law.predict(*part.sizes))
 
 
 def _law_inputs(part: Part) -> dict[str, Array]:
@@ -85,7 +85,7 @@ def of_law(choose: Callable[[dict[str, Array]], Law]) -> Callable[[Part, int], P
         inputs = _law_inputs(train)
         law = choose(inputs)
         fitted = fit_law(law, {name: inputs[name] for name in law.inputs}, train.loss, seed=seed)
-        return lambda part: Prediction(fitted.predict(_law_inputs(part)))
+        return lambda part: PredictedLosses(fitted.predict(_law_inputs(part)))
 
     return fit
 
@@ -106,7 +106,9 @@ def step_law_refit(train: Part, seed: int) -> Predictor:
 
 
 def _distance(law: steplaw.StepLaw) -> Predictor:
-    return lambda part: Prediction(law.distance(*part.sizes, part.learning_rate, part.batch_tokens))
+    return lambda part: PredictedLosses(
+        law.distance(*part.sizes, part.learning_rate, part.batch_tokens)
+    )
 
 
 def interaction_law(train: Part, seed: int) -> Predictor:
@@ -115,7 +117,7 @@ def interaction_law(train: Part, seed: int) -> Predictor:
         fitted = interaction.fit(*train.sizes, train.loss, train.runs.group, seed=seed)
     except ValueError as error:
         raise NotApplicableError(str(error)) from error
-    return lambda part: Prediction(
+    return lambda part: PredictedLosses(
         fitted.predict(dict(zip(fitted.law.inputs, part.sizes, strict=True)))
     )
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ncpl.data.schedules import GRID, cosine, decay_done, risen, straight
+
 Array = npt.NDArray[np.float64]
-GRID = 256
-"""Stretches a run is cut into for the area under its rate."""
 
 
 def rates(config: Mapping[str, Any], step: Array) -> Array | None:
@@ -32,10 +32,9 @@ def rates(config: Mapping[str, Any], step: Array) -> Array | None:
     if shape == "wsd" and decay is None:
         return None
     begin = n_steps - decay if shape == "wsd" else warmup
-    done = np.clip((step - begin) / max(n_steps - begin, 1), 0, 1)
-    kept = (1 + np.cos(np.pi * done)) / 2 if shape == "cosine" else 1 - done
-    rate = lowest + (peak - lowest) * kept
-    return np.asarray(rate * np.clip(step / warmup, 0, 1) if warmup else rate)
+    done = decay_done(step, begin, max(n_steps - begin, 1))
+    rate = (cosine if shape == "cosine" else straight)(done, lowest, peak)
+    return np.asarray(rate * risen(step, warmup))
 
 
 def schedule_columns(config: Mapping[str, Any], step: Array) -> Array:

@@ -16,7 +16,7 @@ import numpy as np
 from ncpl.bench.transfer_methods import BASELINES
 from ncpl.data.families import FamilyRuns
 from ncpl.data.sizes import size_of, worth_of
-from ncpl.evaluate.transfer_tasks import Task
+from ncpl.evaluate.transfer_tasks import TransferTask
 from ncpl.evaluate.transfer_widths import Learn, factor_of, lacking, parts_of, stretch_of, without
 from ncpl.model.adaptation import Adapted, Answers
 from ncpl.model.family_law import Array
@@ -27,11 +27,11 @@ LEAST_IN_GROUP = 5
 
 
 @dataclass(frozen=True)
-class Score:
+class TransferScore:
     """How one method did on one task; losses in nats."""
 
     method: str
-    task: Task
+    task: TransferTask
     mae: float
     percent: float
     bias: float
@@ -49,7 +49,7 @@ class TransferBoard:
     """Scores of all tasks whose family the snapshot holds whole."""
 
     snapshot_id: str
-    scores: list[Score] = field(default_factory=list)
+    scores: list[TransferScore] = field(default_factory=list)
     absent: dict[str, str] = field(default_factory=dict)
     """Family -> why it is not scored."""
 
@@ -71,7 +71,7 @@ class TransferBoard:
 
     def by_family(self, method: str, count: int) -> dict[str, dict[str, float]]:
         """Return means over draws, by family."""
-        found: dict[str, list[Score]] = {}
+        found: dict[str, list[TransferScore]] = {}
         for score in self.scores:
             if (score.method, score.task.count) == (method, count):
                 found.setdefault(score.task.family, []).append(score)
@@ -115,7 +115,7 @@ def _plain(value: float) -> float | None:
 def run_transfer(
     snapshot_id: str,
     families: Sequence[FamilyRuns],
-    tasks: Iterable[Task],
+    tasks: Iterable[TransferTask],
     *,
     learn: Learn,
     baselines: bool = True,
@@ -125,7 +125,7 @@ def run_transfer(
     by_name = {family.name: family for family in families}
     board = TransferBoard(snapshot_id)
     populations: dict[frozenset[str], Population] = {}
-    raw: list[tuple[Task, Answers]] = []
+    raw: list[tuple[TransferTask, Answers]] = []
     for task in tasks:
         family = by_name.get(task.family)
         problem = lacking(family, task)
@@ -175,12 +175,12 @@ def baseline(name: str, known: FamilyRuns, asked: FamilyRuns, population: Popula
 
 def score(
     method: str,
-    task: Task,
+    task: TransferTask,
     asked: FamilyRuns,
     loss: Array,
     answers: Answers | None = None,
     factor: float = 1.0,
-) -> Score:
+) -> TransferScore:
     """Return how a method did on a task."""
     from scipy.stats import spearmanr
 
@@ -205,7 +205,7 @@ def score(
         high = loss + factor * (answers.high - loss)
         covered = float(((low <= asked.loss) & (asked.loss <= high)).mean())
         width = float((high - low).mean())
-    return Score(
+    return TransferScore(
         method, task, float(np.abs(error).mean()),
         100 * float(np.abs(error / asked.loss).mean()), float(error.mean()),
         _nanmean(ranks), _nanmean(gaps), covered, width,

@@ -65,8 +65,10 @@ def adapt(
     found = adapted_to(file, folder)
     found.save(out)
     from ncpl.evaluate.community_card import render
+    from ncpl.model.seal import seal
 
     (out / "README.md").write_text(render(found.card()), encoding="utf-8")
+    seal(out)
     about = found.fits[0].about
     if plot_file is not None:
         from ncpl.figures.adapted import adapted_figure

@@ -161,7 +161,7 @@ def transfer(
     del no_progress  # over in seconds
     from ncpl.bundles import load_ensemble
     from ncpl.data.find import find_snapshot
-    from ncpl.plan.measured import Known
+    from ncpl.plan.measured import MeasuredRuns
     from ncpl.plan.transfer import transfer as carry
 
     bundle = load_ensemble(folder, what="measured runs")
@@ -170,7 +170,7 @@ def transfer(
     runs = find_snapshot(snapshot, catalog).runs() if snapshot is not None else None
     first = numbers(begin, "--from") if begin or end else None
     found = carry(
-        Known.of(fit, runs), fit.family[0], optimizer, first,
+        MeasuredRuns.of(fit, runs), fit.family[0], optimizer, first,
         None if first is None else {**first, **numbers(end, "--to")},
     )  # fmt: skip
     if as_json:

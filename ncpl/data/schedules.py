@@ -29,6 +29,35 @@ has one."""
 N_FUNCTIONS = 12 + len(KNOTS) - 2
 
 
+def risen(at: Array, warmup: Array | float) -> Array:
+    """Return the share of the peak rate that a straight warm-up from zero has reached.
+
+    `at` and `warmup` share a unit (steps, or shares of the run) and broadcast; without warm-up the
+    share is 1.
+    """
+    length = np.asarray(warmup, dtype=np.float64)
+    share = (at / np.maximum(length, 1e-9)).clip(0, 1)
+    return np.asarray(np.where(length > 0, share, 1.0))
+
+
+def decay_done(at: Array, begin: Array | float, length: Array | float) -> Array:
+    """Return the share of a decay that is done, 0 before it and 1 after it; all in one unit."""
+    return np.asarray(((at - begin) / length).clip(0, 1))
+
+
+def cosine(done: Array, lowest: Array | float, peak: float = 1.0) -> Array:
+    """Return the rate of half a cosine from peak to lowest, where this share of it is done."""
+    return np.asarray(lowest + (peak - lowest) * (1 + np.cos(np.pi * done)) / 2)
+
+
+def straight(done: Array, lowest: Array | float, peak: float = 1.0) -> Array:
+    """Return the rate of a straight line from peak to lowest, where this share of it is done.
+
+    A constant rate is one of which nothing is done, or whose lowest is its peak.
+    """
+    return np.asarray(peak - (peak - lowest) * done)
+
+
 @dataclass(frozen=True)
 class Schedules:
     """Learning-rate schedules of B runs, as shares of the run and of the peak rate."""
@@ -59,12 +88,11 @@ class Schedules:
     def rate(self, frac_BP: Array) -> Array:
         """Return learning rates at shares of the run (B, P), in units of the peak."""
         warmup, decay, lowest = (a[:, None] for a in (self.warmup, self.decay, self.lowest))
-        rising = np.where(warmup > 0, np.minimum(1, frac_BP / np.maximum(warmup, 1e-9)), 1.0)
-        turn = np.cos(np.pi * ((frac_BP - warmup) / (1 - warmup)).clip(0, 1))
-        cosine = lowest + (1 - lowest) * (1 + turn) / 2
-        done = ((frac_BP - (1 - decay)) / np.maximum(decay, 1e-9)).clip(0, 1)
-        straight = 1 - (1 - lowest) * np.where(decay > 0, done, 0.0)
-        return np.asarray(rising * np.where(self.is_cosine[:, None], cosine, straight))
+        turning = cosine(decay_done(frac_BP, warmup, 1 - warmup), lowest)
+        done = decay_done(frac_BP, 1 - decay, np.maximum(decay, 1e-9))
+        falling = straight(np.where(decay > 0, done, 0.0), lowest)
+        shape = np.where(self.is_cosine[:, None], turning, falling)
+        return np.asarray(risen(frac_BP, warmup) * shape)
 
     def inputs(self) -> Array:
         """Return the inputs of a curve head that describe the schedule (B, S)."""

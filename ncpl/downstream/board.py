@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ncpl.downstream.audit import audit, largest_models
-from ncpl.downstream.estimate import Method
+from ncpl.downstream.estimate import TaskMethod
 from ncpl.downstream.hierarchy import Hierarchy
 from ncpl.downstream.losses import LossLaws
 from ncpl.downstream.methods import BASELINES, PUBLISHED, with_task_losses
@@ -77,7 +77,7 @@ CASES = (
 
 
 @dataclass(frozen=True)
-class Score:
+class TaskScore:
     """One method on one case."""
 
     source: str
@@ -98,12 +98,12 @@ class Score:
         return asdict(self)
 
 
-def methods_for(case: Case) -> tuple[Method, ...]:
+def methods_for(case: Case) -> tuple[TaskMethod, ...]:
     """Return every method in the order of the board."""
     return (*BASELINES, *PUBLISHED, Hierarchy(from_size=case.from_size))
 
 
-def run_case(case: Case, table: TaskTable) -> Iterator[Score]:
+def run_case(case: Case, table: TaskTable) -> Iterator[TaskScore]:
     """Yield a score for each method that has something to say.
 
     All methods are scored on the results that they predict; `n_results` tells where one is silent.
@@ -138,7 +138,7 @@ def score_of(
     high: npt.NDArray[np.float64],
     truth: npt.NDArray[np.float64],
     predictable: Mask,
-) -> Score | None:
+) -> TaskScore | None:
     """Return the score of predictions (M, T), None where there are none."""
     known = np.isfinite(value) & np.isfinite(truth)
     if not known.any():
@@ -149,7 +149,7 @@ def score_of(
         said = np.where(known, value, 0).sum(axis=1)[rows] / known.sum(axis=1)[rows]
         real = np.where(known, truth, 0).sum(axis=1)[rows] / known.sum(axis=1)[rows]
     counted = known & predictable
-    return Score(
+    return TaskScore(
         source=case.source,
         case=case.name,
         method=name,
@@ -162,7 +162,7 @@ def score_of(
     )
 
 
-def markdown(scores: Sequence[Score]) -> str:
+def markdown(scores: Sequence[TaskScore]) -> str:
     """Return the board as Markdown tables, one a case."""
     lines = []
     for source, case in dict.fromkeys((s.source, s.case) for s in scores):

@@ -39,7 +39,7 @@ class FittedMethod(Protocol):
         """Return predictions for the table's models, from everything but its task results."""
 
 
-class Method(Protocol):
+class TaskMethod(Protocol):
     """A way from losses to task results."""
 
     @property

@@ -10,7 +10,7 @@ import numpy as np
 from ncpl.downstream.table import Array, TaskTable
 from ncpl.errors import ConfigError
 from ncpl.laws import chinchilla
-from ncpl.laws.base import Fit, Law
+from ncpl.laws.base import Law, LawFit
 from ncpl.laws.fitting import fit_law
 from ncpl.laws.overtraining import LAW as OVERTRAINING
 from ncpl.laws.overtraining import inputs_from
@@ -24,7 +24,7 @@ Inputs = Mapping[str, Array]
 class LossLaws:
     """One law a family and loss; what a table lacks can not be predicted and stays NaN."""
 
-    fits: Mapping[tuple[str, str], Fit]
+    fits: Mapping[tuple[str, str], LawFit]
     """(family, name of the loss) -> fitted law."""
 
     @classmethod

@@ -64,7 +64,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Cell:
+class WorseCell:
     """One held-out cell (optimizer/N/D) that became worse."""
 
     source: str
@@ -84,7 +84,7 @@ class Verdict:
     """What the gate found."""
 
     changes: list[Change] = field(default_factory=list)
-    worse_cells: list[Cell] = field(default_factory=list)
+    worse_cells: list[WorseCell] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     """Why the new bundle is refused; empty when it passes."""
     remarks: list[str] = field(default_factory=list)
@@ -179,7 +179,7 @@ def _compare(
         if own.sum() < MIN_RUNS:
             continue
         cell_low, _ = bootstrap(difference[own], np.arange(own.sum()), rng)
-        cell = Cell(
+        cell = WorseCell(
             mine.family[0], split, name, int(own.sum()), float(error_old[own].mean()),
             float(error_new[own].mean()), cell_low, float(law[own].mean()),
         )  # fmt: skip
@@ -239,7 +239,7 @@ def _away(coverage: float) -> float:
     return max(COVERS[0] - coverage, coverage - COVERS[1], 0.0)
 
 
-def reasons_against_cell(c: Cell) -> list[str]:
+def reasons_against_cell(c: WorseCell) -> list[str]:
     """Return why a cell's change is refused, in sentences."""
     where = f"{c.source} {c.split.upper()} {c.cell} ({c.n} runs)"
     rise = c.new_mae - c.old_mae

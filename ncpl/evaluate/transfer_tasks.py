@@ -31,7 +31,7 @@ SAME_SIZE = 0.02
 
 
 @dataclass(frozen=True)
-class Task:
+class TransferTask:
     """One draw of one family."""
 
     family: str
@@ -57,7 +57,7 @@ def qualifies(family: FamilyRuns) -> bool:
     return len(family.rows) >= LEAST_RUNS and n_sizes >= LEAST_SIZES
 
 
-def draw_tasks(family: FamilyRuns) -> list[Task]:
+def draw_tasks(family: FamilyRuns) -> list[TransferTask]:
     """Return the tasks of a family: four draws of each size of context that its runs allow."""
     compute = compute_of(family)
     order = np.lexsort((np.array(family.run_ids), compute))
@@ -79,7 +79,7 @@ def draw_tasks(family: FamilyRuns) -> list[Task]:
                 continue
             ids = family.run_ids
             tasks.append(
-                Task(
+                TransferTask(
                     family.name, count, draw,
                     tuple(ids[i] for i in chosen), tuple(ids[i] for i in targets),
                 )
@@ -141,7 +141,7 @@ def freeze(families: Sequence[FamilyRuns], path: Path = FROZEN) -> int:
     return count
 
 
-def frozen_tasks(path: Path = FROZEN) -> list[Task]:
+def frozen_tasks(path: Path = FROZEN) -> list[TransferTask]:
     """Return the frozen tasks, in the order of the file.
 
     Raises ConfigError when it is not a file of tasks.
@@ -153,7 +153,7 @@ def frozen_tasks(path: Path = FROZEN) -> list[Task]:
     if raw.get("format") != FORMAT:
         raise ConfigError(f"{path}: format is {raw.get('format')!r}, expected {FORMAT!r}")
     return [
-        Task(
+        TransferTask(
             name, task["count"], task["draw"],
             tuple(entry["runs"][i] for i in task["context"]),
             tuple(entry["runs"][task["first_target"] :]),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from ncpl.data.families import FamilyRuns
-from ncpl.evaluate.transfer_tasks import Task
+from ncpl.evaluate.transfer_tasks import TransferTask
 from ncpl.model.adaptation import Adapted, Answers
 from ncpl.model.family_law import Array
 from ncpl.model.population import Population
@@ -19,7 +19,7 @@ MOST_STRETCH = 3.0
 """A wider interval says no more than this one: nothing is known."""
 
 
-def lacking(family: FamilyRuns | None, task: Task) -> str:
+def lacking(family: FamilyRuns | None, task: TransferTask) -> str:
     """Return why a family cannot be scored, or an empty text."""
     if family is None:
         return "not in the snapshot"
@@ -32,7 +32,7 @@ def without(families: Sequence[FamilyRuns], sources: frozenset[str]) -> list[Fam
     return [family for family in families if not (family.sources & sources)]
 
 
-def parts_of(family: FamilyRuns, task: Task) -> tuple[FamilyRuns, FamilyRuns]:
+def parts_of(family: FamilyRuns, task: TransferTask) -> tuple[FamilyRuns, FamilyRuns]:
     """Return the known runs and those asked for."""
     place = {run_id: i for i, run_id in enumerate(family.run_ids)}
     return (
@@ -41,7 +41,7 @@ def parts_of(family: FamilyRuns, task: Task) -> tuple[FamilyRuns, FamilyRuns]:
     )
 
 
-def stretch_of(family: FamilyRuns, task: Task, answers: Answers) -> Array:
+def stretch_of(family: FamilyRuns, task: TransferTask, answers: Answers) -> Array:
     """Return errors over the half width on their side, (targets,)."""
     _, asked = parts_of(family, task)
     error = asked.loss - answers.loss
@@ -49,7 +49,7 @@ def stretch_of(family: FamilyRuns, task: Task, answers: Answers) -> Array:
     return np.asarray(np.abs(error) / np.maximum(half, 1e-9))
 
 
-def factor_of(measured: Sequence[tuple[Task, Array]], count: int) -> float:
+def factor_of(measured: Sequence[tuple[TransferTask, Array]], count: int) -> float:
     """Return the factor on half widths with which 90% are covered, each family one vote.
 
     Never below 1: families differ more than those measured.
@@ -70,7 +70,7 @@ def factor_of(measured: Sequence[tuple[Task, Array]], count: int) -> float:
 
 def widths_of(
     families: Sequence[FamilyRuns],
-    tasks: Iterable[Task],
+    tasks: Iterable[TransferTask],
     learn: Learn,
 ) -> dict[int, float]:
     """Return factors on half widths by number of known runs, from families left out in turn."""

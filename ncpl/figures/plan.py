@@ -26,7 +26,7 @@ from ncpl.figures.style import (
     thinned,
 )
 from ncpl.model.bundle import Bundle
-from ncpl.plan.measured import Known
+from ncpl.plan.measured import MeasuredRuns
 from ncpl.plan.recommend import Recommendation
 from ncpl.plan.setting import CHOSEN, Setting
 from ncpl.plan.space import WHOLE
@@ -130,7 +130,7 @@ def _same_group(
     if found.measured is None or not found.measured.is_same:
         return []
     fit = bundle.fit_for(derive({**found.config, "source": found.source}))
-    known = Known.of(fit, runs)
+    known = MeasuredRuns.of(fit, runs)
     return [
         (row, loss)
         for row, loss in zip(known.rows, known.loss, strict=True)

@@ -32,6 +32,7 @@ from ncpl.language.vocabulary import Vocabulary
 from ncpl.laws.chinchilla import Chinchilla
 from ncpl.model.intervals import Intervals
 from ncpl.model.predictor import answering
+from ncpl.model.seal import check_seal, seal
 
 FORMAT = "ncpl-language/1"
 WEIGHTS, CARD, TOKENIZER, SHAPE = (
@@ -203,6 +204,7 @@ class LanguageBundle:
         hashes = {name: _sha256(folder / name) for name in HASHED}
         text = json.dumps(self.card() | {"files_sha256": hashes}, indent=1, allow_nan=False)
         (folder / CARD).write_text(text + "\n", encoding="utf-8")
+        seal(folder)
 
 
 def load(path: Path | str) -> LanguageBundle:
@@ -213,7 +215,7 @@ def load(path: Path | str) -> LanguageBundle:
     folder = Path(path)
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{folder} holds no bundle with a readable {CARD}: {error}") from error
     if card.get("format") != FORMAT:
         raise BundleError(
@@ -240,6 +242,7 @@ def _of_card(folder: Path, card: Mapping[str, Any]) -> LanguageBundle:
         network.load_state_dict(load_file(folder / WEIGHTS))
     except RuntimeError as error:
         raise BundleError(f"{folder / WEIGHTS} does not fit {SHAPE}: {error}") from error
+    check_seal(folder)
     fits = []
     for raw in card["families"]:
         source, metric, dataset, tokenizer, unit = raw["family"]

@@ -37,6 +37,7 @@ from ncpl.language.settings import LanguageConfig
 from ncpl.language.train import BEST, Trainer
 from ncpl.language.vocabulary import Vocabulary
 from ncpl.laws.chinchilla import Chinchilla
+from ncpl.model.seal import seal
 from ncpl.version import __version__
 
 log = logging.getLogger(__name__)
@@ -189,6 +190,7 @@ def _finish(
     scores = {name: bundle.about[name] for name in ("scores", "curve_scores")}
     text = json.dumps({"snapshot_id": snapshot.id} | scores, indent=1)
     (folder / "scores.json").write_text(text + "\n", encoding="utf-8")
+    seal(folder)
     shutil.rmtree(folder / TRAINING)
     return bundle
 

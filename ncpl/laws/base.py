@@ -102,7 +102,7 @@ class Law:
 
 
 @dataclass(frozen=True)
-class Fit:
+class LawFit:
     """A fitted law: its numbers, how well it sits, and what is wrong with it."""
 
     law: Law

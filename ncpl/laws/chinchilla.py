@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ncpl.laws.base import Array, Fit, Inputs, Law, Parameter, columns_of
+from ncpl.laws.base import Array, Inputs, Law, LawFit, Parameter, columns_of
 from ncpl.laws.fitting import fit_law
 
 
@@ -87,12 +87,12 @@ def fit_full(
     train_tokens: npt.ArrayLike,
     loss: npt.ArrayLike,
     **options: Any,
-) -> Fit:
+) -> LawFit:
     """Return the same fit with its errors and warnings; options as in `fit_law`."""
     inputs = {"params_non_embedding": params_non_embedding, "train_tokens": train_tokens}
     return fit_law(LAW, inputs, loss, **options)
 
 
-def of_fit(fitted: Fit) -> Chinchilla:
+def of_fit(fitted: LawFit) -> Chinchilla:
     """Return the five numbers of a fitted law."""
     return Chinchilla(**fitted.values)

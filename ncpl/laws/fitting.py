@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ncpl.laws.base import Array, Fit, Inputs, Law
+from ncpl.laws.base import Array, Inputs, Law, LawFit
 
 SCREEN_POINTS = 1000
 """Starts are compared on at most this many rows; the best ones are finished on all rows."""
@@ -116,7 +116,7 @@ def fit_law(
     n_starts: int = 20,
     start: Mapping[str, float] | None = None,
     weight: npt.ArrayLike | None = None,
-) -> Fit:
+) -> LawFit:
     """Return the law fitted to these losses (nats per token unless the law says otherwise).
 
     Starts are drawn from each parameter's start range; `start` adds one more. They are doubled
@@ -158,7 +158,7 @@ def fit_law(
     if not converged:
         warnings.append("the optimizer stopped before it converged; use more starts")
     values = problem.outer(best[None])[0]
-    return Fit(
+    return LawFit(
         law=law,
         values={p.name: float(v) for p, v in zip(law.parameters, values, strict=True)},
         objective=float(problem.objective(best[None])[0] * law.huber_delta**2),

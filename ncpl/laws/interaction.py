@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ncpl.laws.base import Array, Fit, Inputs, Law, Parameter, columns_of
+from ncpl.laws.base import Array, Inputs, Law, LawFit, Parameter, columns_of
 from ncpl.laws.fitting import fit_law
 
 NEAR_BEST = 0.2
@@ -51,7 +51,7 @@ def fit(
     groups: Sequence[str | None],
     *,
     seed: int = 0,
-) -> Fit:
+) -> LawFit:
     """Return the law fitted to near-best losses, one a group of (optimizer, N, D).
 
     The priors weigh as one observation each. Raises ValueError with fewer than 6 groups of 3 runs.

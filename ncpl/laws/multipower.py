@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from ncpl.laws.base import Array, Fit, Inputs, Law, Parameter, columns_of
+from ncpl.laws.base import Array, Inputs, Law, LawFit, Parameter, columns_of
 from ncpl.laws.fitting import fit_law
 from ncpl.laws.schedules import Curves
 
@@ -61,7 +61,7 @@ def fit_multipower(
     rows: Inputs | None = None,
     seed: int = 0,
     n_starts: int = 4,
-) -> Fit:
+) -> LawFit:
     """Return the law fitted to the losses (nats per token) of all rows, or of `rows`.
 
     As in the authors' repository a first stage fits L0, A, alpha and B with every drop paid in

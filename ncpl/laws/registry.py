@@ -22,7 +22,7 @@ from ncpl.laws import (
     power_const,
     powerlines,
 )
-from ncpl.laws.base import Array, Fit, Law
+from ncpl.laws.base import Array, Law, LawFit
 from ncpl.laws.fitting import fit_law
 from ncpl.laws.multipower import fit_multipower, multipower
 from ncpl.laws.schedules import Curves
@@ -143,7 +143,7 @@ def with_derived(
     return full
 
 
-def fit_ready(name: str, data: Ready, loss: Array, *, seed: int, n_starts: int) -> Fit:
+def fit_ready(name: str, data: Ready, loss: Array, *, seed: int, n_starts: int) -> LawFit:
     """Return the fit of a law; the multi-power law has its own two stages."""
     if name == "multipower" and data.curves is not None:
         return fit_multipower(data.curves, loss, seed=seed, n_starts=min(n_starts, 4))

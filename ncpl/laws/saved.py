@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ncpl.errors import ConfigError
 from ncpl.laws import bnsl, mixture, registry
-from ncpl.laws.base import Array, Fit, Law
+from ncpl.laws.base import Array, Law, LawFit
 from ncpl.laws.registry import Ready
 from ncpl.laws.uncertainty import Bootstrap
 
@@ -44,7 +44,7 @@ class Saved:
         return data.law if self.law is None else self.law
 
 
-def to_json(fit: Fit, data: Ready, bootstrap: Bootstrap | None, seed: int) -> dict[str, Any]:
+def to_json(fit: LawFit, data: Ready, bootstrap: Bootstrap | None, seed: int) -> dict[str, Any]:
     """Return the whole fit as JSON values."""
     compute = compute_of(data)
     span = None if compute is None else [float(compute.min()), float(compute.max())]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ncpl.laws.base import Array, Fit, Law
+from ncpl.laws.base import Array, Law, LawFit
 from ncpl.laws.fitting import STEP, Problem
 from ncpl.laws.posterior import sample
 
@@ -64,7 +64,7 @@ class Bootstrap:
 
 
 def bootstrap_fit(
-    fit: Fit,
+    fit: LawFit,
     inputs: Mapping[str, npt.ArrayLike],
     loss: npt.ArrayLike,
     groups: Sequence[object] | None = None,
@@ -121,7 +121,7 @@ def noise_of(problem: Problem, z_P: Array) -> float:
 
 
 def draws_of(
-    fit: Fit,
+    fit: LawFit,
     inputs: Mapping[str, npt.ArrayLike],
     loss: npt.ArrayLike,
     groups: Sequence[object] | None = None,

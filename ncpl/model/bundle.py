@@ -1,7 +1,7 @@
 """A bundle: fitted members, the card that says how they came about, and predictions.
 
 A bundle folder holds weights.safetensors, known.parquet (the training runs), card.json (read by
-`load`) and README.md (the same for people).
+`load`), README.md (the same for people) and SHA256SUMS (the hashes of them all).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from ncpl.model.ensemble import Fit, Readings, part
 from ncpl.model.intervals import FACTORS, Intervals, form_factors, half_width, joined
 from ncpl.model.neighbours import Known, read_known, write_known
 from ncpl.model.predictor import answering
+from ncpl.model.seal import check_seal, seal
 
 if TYPE_CHECKING:
     from ncpl.model.community import Community
@@ -232,6 +233,7 @@ class Bundle:
         card = self.card() | hashes
         text = json.dumps(card, indent=1, allow_nan=False)
         (folder / CARD).write_text(text + "\n", encoding="utf-8")
+        seal(folder)
 
 
 def load(path: Path | str | None = None) -> Bundle:
@@ -271,6 +273,7 @@ def load(path: Path | str | None = None) -> Bundle:
         raise BundleError(
             f"{folder}: the files do not fit the card ({reason}); train the bundle again"
         ) from error
+    check_seal(folder)
     about = {name: value for name, value in card.items() if name not in USED}
     return Bundle(config, fits, card["snapshot_id"], about)
 
@@ -282,7 +285,7 @@ def read_card(folder: Path) -> dict[str, Any]:
     except OSError as error:
         hint = "train one: ncpl-train --snapshot latest --out DIR, then pass --bundle DIR"
         raise BundleError(f"{folder} holds no bundle (no {CARD}); {hint}") from error
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{folder / CARD} is not JSON ({error}); train it again") from error
     if not isinstance(card, dict):
         raise BundleError(f"{folder / CARD} holds no JSON object; train the bundle again")

@@ -29,6 +29,7 @@ from ncpl.model.adaptation import Adapted
 from ncpl.model.family_law import D_REFERENCE, LAW, N_REFERENCE, Array, Effects
 from ncpl.model.intervals import Intervals
 from ncpl.model.population import Population
+from ncpl.model.seal import check_seal, seal
 
 FORMAT = "ncpl-community/1"
 CARD, DRAWS = "card.json", "draws.safetensors"
@@ -269,6 +270,7 @@ class Community:
         card = self.card() | {"draws_sha256": _sha256(folder / DRAWS)}
         text = json.dumps(card, indent=1, allow_nan=False)
         (folder / CARD).write_text(text + "\n", encoding="utf-8")
+        seal(folder)
 
 
 def load_community(path: Path | str | None = None) -> Community:
@@ -282,7 +284,7 @@ def load_community(path: Path | str | None = None) -> Community:
     folder = DEFAULT if path is None else Path(path)
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{folder} holds no bundle with a readable {CARD} ({error})") from error
     if card.get("format") != FORMAT:
         raise BundleError(f"{folder}: format is {card.get('format')!r}, expected {FORMAT!r}")
@@ -298,6 +300,7 @@ def load_community(path: Path | str | None = None) -> Community:
         ]
     except (LookupError, TypeError, ValueError, SafetensorError) as error:
         raise BundleError(f"{folder}: the files do not fit the card ({error})") from error
+    check_seal(folder)
     about = {name: value for name, value in card.items() if name not in USED}
     return Community(population, fits, card["snapshot_id"], about)
 

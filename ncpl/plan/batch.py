@@ -17,7 +17,7 @@ from ncpl.data.snapshot import Runs
 from ncpl.laws.kaplan_nsb import PUBLISHED as KAPLAN
 from ncpl.model.bundle import Bundle
 from ncpl.plan.cost import half_width
-from ncpl.plan.measured import SAME_GROUP, Known
+from ncpl.plan.measured import SAME_GROUP, MeasuredRuns
 from ncpl.plan.optima import LEVEL, Optimum, batch_cells, carried, envelope
 from ncpl.plan.recommend import Recommendation, recommend
 from ncpl.plan.search import TIE_FRAC, Z, member_losses
@@ -104,7 +104,7 @@ def plan_batch(
     chosen = [configs[i * n_rates + at] for i, at in enumerate(at_B.tolist())]
     losses_MB = member_losses(fit, chosen)
     best = int(losses_MB.mean(0).argmin())
-    known = Known.of(fit, runs)
+    known = MeasuredRuns.of(fit, runs)
     rows = _rows(known, chosen, losses_MB, best, length)
     law = fit.baseline
     data_term = law.b * (train_tokens / 1e9) ** -law.beta
@@ -135,7 +135,7 @@ def plan_batch(
 
 
 def _rows(
-    known: Known, chosen: list[dict[str, Any]], losses_MB: Array, best: int, length: float
+    known: MeasuredRuns, chosen: list[dict[str, Any]], losses_MB: Array, best: int, length: float
 ) -> list[Row]:
     config = chosen[best]
     params = derive(config)["params_non_embedding"]

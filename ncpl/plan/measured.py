@@ -37,7 +37,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Known:
+class MeasuredRuns:
     """Runs that were measured, as derived configurations."""
 
     run_ids: Sequence[str]
@@ -45,7 +45,7 @@ class Known:
     loss: Sequence[float]
 
     @classmethod
-    def of(cls, fit: Fit, runs: Runs | None) -> Known:
+    def of(cls, fit: Fit, runs: Runs | None) -> MeasuredRuns:
         """Return a snapshot's runs of the family, held-out ones too, else those the bundle kept."""
         if runs is not None:
             part = runs.where(family=fit.family).readable()

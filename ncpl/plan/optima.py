@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ncpl.plan.measured import Known
+from ncpl.plan.measured import MeasuredRuns
 
 Array = npt.NDArray[np.float64]
 NEAR_FRAC = 0.04
@@ -53,7 +53,9 @@ class Slope:
     n_groups: int
 
 
-def cells_of(known: Known, optimizer: str | None, field: str = "learning_rate") -> list[Cell]:
+def cells_of(
+    known: MeasuredRuns, optimizer: str | None, field: str = "learning_rate"
+) -> list[Cell]:
     """Return the cells in which a field has an optimum between its measured values."""
     grouped: dict[tuple[Any, ...], list[tuple[float, float]]] = {}
     other = "weight_decay" if field == "learning_rate" else "learning_rate"
@@ -137,7 +139,7 @@ def slopes(cells: Sequence[Cell], seed: int = 0) -> list[Slope]:
 
 
 def envelope(
-    known: Known, optimizer: str | None, is_in: Callable[[float, float], bool]
+    known: MeasuredRuns, optimizer: str | None, is_in: Callable[[float, float], bool]
 ) -> dict[float, tuple[float, float, str]]:
     """Return the best measured run by batch in tokens, of some groups: loss, rate, run."""
     found: dict[float, tuple[float, float, str]] = {}
@@ -165,7 +167,7 @@ class Optimum:
     power_of_tokens: float
 
 
-def cells_at_best_batch(known: Known, optimizer: str | None) -> list[Cell]:
+def cells_at_best_batch(known: MeasuredRuns, optimizer: str | None) -> list[Cell]:
     """Return the best learning rate of each group of size and tokens, over all batches."""
     grouped: dict[tuple[float, float], dict[float, float]] = {}
     for row, loss in zip(known.rows, known.loss, strict=True):
@@ -182,7 +184,7 @@ def cells_at_best_batch(known: Known, optimizer: str | None) -> list[Cell]:
     return found
 
 
-def batch_cells(known: Known, optimizer: str | None) -> list[Cell]:
+def batch_cells(known: MeasuredRuns, optimizer: str | None) -> list[Cell]:
     """Return the best batch in tokens of each group of size and tokens, over all learning rates."""
     keys = sorted(
         {

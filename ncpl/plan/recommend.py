@@ -21,7 +21,7 @@ from ncpl.laws.steplaw import PUBLISHED
 from ncpl.model.bundle import Bundle, Prediction
 from ncpl.model.ensemble import Fit
 from ncpl.plan.cost import Cost, constrained, cost_of
-from ncpl.plan.measured import Known, Measured, shape_like
+from ncpl.plan.measured import Measured, MeasuredRuns, shape_like
 from ncpl.plan.request import (
     FLOP_PER_PARAMETER_TOKEN,
     Sizes,
@@ -136,7 +136,7 @@ def recommend(
         )
     pools.sort(key=lambda pool: pool.rank[pool.best()])
     told_of = [far[id(pool)] for pool in pools]
-    known = Known.of(fit, runs)
+    known = MeasuredRuns.of(fit, runs)
     found = _told(bundle, fit, pools, told_of, known, fixed, constants, sizes, shape, bool(train))
     kept = constrained(fixed)
     if not with_cost or not kept:
@@ -159,7 +159,7 @@ def _shape(sizes: Sizes, fixed: Mapping[str, Any], train: Sequence[Config]) -> d
 
 
 def _told(
-    bundle: Bundle, fit: Fit, pools: list[Pool], told_of: Sequence[str], known: Known,
+    bundle: Bundle, fit: Fit, pools: list[Pool], told_of: Sequence[str], known: MeasuredRuns,
     fixed: Mapping[str, Any], constants: Mapping[str, Any], asked: Sizes,
     shape: Mapping[str, Any], has_runs: bool,
 ) -> Recommendation:  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 
 from ncpl.errors import ConfigError
 from ncpl.laws.steplaw import PUBLISHED
-from ncpl.plan.measured import Known
+from ncpl.plan.measured import MeasuredRuns
 from ncpl.plan.optima import Slope, cells_at_best_batch, cells_of, slopes
 
 AT_BEST = "learning_rate at the best batch"
@@ -77,7 +77,7 @@ PUBLISHED_RULES = (
 
 
 def transfer(
-    known: Known, source: str, optimizer: str | None,
+    known: MeasuredRuns, source: str, optimizer: str | None,
     begin: Mapping[str, float] | None = None, end: Mapping[str, float] | None = None,
 ) -> Transfer:  # fmt: skip
     """Return the rules beside the catalog's slopes; with `begin` and `end`, a rate carried by each.

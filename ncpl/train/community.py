@@ -20,6 +20,7 @@ from ncpl.evaluate.transfer_tasks import draw_tasks, qualifies
 from ncpl.evaluate.transfer_widths import widths_of
 from ncpl.model.community import Community, Placed, place
 from ncpl.model.population import Population
+from ncpl.model.seal import seal
 from ncpl.train.population import fit_population
 from ncpl.version import __version__
 
@@ -93,6 +94,7 @@ def train_community(snapshot: Snapshot, runs: Runs, folder: Path, *, seed: int) 
         return
     found.save(folder)
     (folder / "README.md").write_text(render(found.card()), encoding="utf-8")
+    seal(folder)
 
 
 def training(family: FamilyRuns) -> FamilyRuns:

@@ -21,6 +21,7 @@ from ncpl.evaluate.scores import coverage_table, curve_table, plain, risk_table,
 from ncpl.model.bundle import Bundle
 from ncpl.model.config import FitConfig
 from ncpl.model.ensemble import Fit
+from ncpl.model.seal import seal
 from ncpl.train.calibrate import calibrate
 from ncpl.train.community import train_community
 from ncpl.train.families import Outcome, line, trainable
@@ -100,6 +101,7 @@ def train_bundle(
     train_community(snapshot, runs, folder / "community", seed=seed)
     scores = {"snapshot_id": snapshot.id, "scores": bundle.about["scores"]}
     (folder / "scores.json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
+    seal(folder)
     if checkpoints.is_dir():
         shutil.rmtree(checkpoints)
     return bundle

@@ -185,6 +185,7 @@ def _bases(
 def _write(found: Found, bundle: Bundle, folder: Path | None) -> None:
     from ncpl.evaluate.card import render
     from ncpl.model.bundle import DEFAULT
+    from ncpl.model.seal import seal
     from research.ablate.parts import merged
 
     new = {name: rows for name, rows in found.items() if name != "trainings"}
@@ -193,6 +194,7 @@ def _write(found: Found, bundle: Bundle, folder: Path | None) -> None:
     target = folder or DEFAULT
     bundle.save(target)
     (target / "README.md").write_text(render(bundle.card()), encoding="utf-8")
+    seal(target)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from ncpl.language.sequence import Sequencer
 from ncpl.language.settings import LanguageConfig
 from ncpl.language.vocabulary import Vocabulary
 from ncpl.model.bundle import DEFAULT
+from ncpl.model.seal import seal
 from research.ablate import bases
 from research.ablate.__main__ import ablate
 from research.ablate.bases import ARMS, Trial, compare_bases, shrunk
@@ -147,6 +148,7 @@ def own_bundle(tmp_path: Path) -> Path:
     card = json.loads((folder / "card.json").read_text())
     card["ablations"] = [r for r in card["ablations"] if not r["variant"].startswith(PAPER)]
     (folder / "card.json").write_text(json.dumps(card))
+    seal(folder)
     return folder
 
 

@@ -12,7 +12,7 @@ import pytest
 from ncpl.bench import report
 from ncpl.bench.board import Board, bootstrap, rounded, run_board
 from ncpl.bench.joined import of_file
-from ncpl.bench.learners import NotApplicableError, Prediction
+from ncpl.bench.learners import NotApplicableError, PredictedLosses
 from ncpl.bench.methods import METHODS, Method
 from ncpl.data.snapshot import Snapshot
 from ncpl.errors import ConfigError, SnapshotError
@@ -161,7 +161,7 @@ def test_method_that_cannot_be_fitted_is_listed_not_hidden(fixture_snapshot) -> 
         raise NotApplicableError("needs the moon")
 
     def flat(train: object, seed: int) -> object:
-        return lambda part: Prediction(np.full(len(part), 2.5))
+        return lambda part: PredictedLosses(np.full(len(part), 2.5))
 
     good = Method("flat", "law", "no", flat)
     board = run_board(fixture_snapshot, [good, Method("moon", "law", "no", never)])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ncpl.bench import learners
-from ncpl.bench.learners import NotApplicableError, Prediction
+from ncpl.bench.learners import NotApplicableError, PredictedLosses
 from ncpl.bench.part import Part
 from ncpl.bench.recipe import Recipe
 from ncpl.bench.structured import STRENGTHS, fit_structured
@@ -36,7 +36,7 @@ def with_extra(part: Part) -> Part:
 
 
 def flat(train: Part, seed: int) -> learners.Predictor:
-    return lambda part: Prediction(np.full(len(part), train.loss.mean()))
+    return lambda part: PredictedLosses(np.full(len(part), train.loss.mean()))
 
 
 def test_hidden_fields_are_read_only_when_asked(train) -> None:
@@ -83,10 +83,12 @@ def test_trees_with_hidden_fields_need_some(train) -> None:
 def test_mean_widens_where_members_differ(train) -> None:
     def at(level: float, half: float | None) -> learners.Base:
         def fit(train: Part, seed: int) -> learners.Predictor:
-            def predict(part: Part) -> Prediction:
+            def predict(part: Part) -> PredictedLosses:
                 loss = np.full(len(part), level)
                 return (
-                    Prediction(loss) if half is None else Prediction(loss, loss - half, loss + half)
+                    PredictedLosses(loss)
+                    if half is None
+                    else PredictedLosses(loss, loss - half, loss + half)
                 )
 
             return predict

@@ -12,7 +12,14 @@ from click.testing import CliRunner
 from ncpl.cli import main, train_main
 from ncpl.data.snapshot import Runs, Snapshot
 from ncpl.errors import NcplError
-from ncpl.evaluate.gate import Cell, Change, bootstrap, judge, reasons_against, reasons_against_cell
+from ncpl.evaluate.gate import (
+    Change,
+    WorseCell,
+    bootstrap,
+    judge,
+    reasons_against,
+    reasons_against_cell,
+)
 from ncpl.evaluate.gate_data import data_change, trained_on
 from ncpl.model.bundle import Bundle
 from ncpl.model.config import FitConfig
@@ -99,7 +106,7 @@ def test_what_counts_as_worse(change: dict[str, Any], message: str | None) -> No
     ],
 )
 def test_what_counts_as_a_worse_cell(new_mae: float, low: float, is_worse: bool) -> None:
-    cell = Cell("a", "id", "adamw/1/2", 30, 0.010, new_mae, low, 0.030)
+    cell = WorseCell("a", "id", "adamw/1/2", 30, 0.010, new_mae, low, 0.030)
     assert bool(reasons_against_cell(cell)) is is_worse
 
 

@@ -28,7 +28,7 @@ def test_a_loaded_bundle_predicts_what_the_saved_one_did(
     files = {path.name for path in language_folder.iterdir()}
     assert files == {
         "README.md", "card.json", "config.json", "metrics.jsonl", "scores.json", "tokenizer.json",
-        "weights.safetensors",
+        "weights.safetensors", "SHA256SUMS",
     }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from ncpl.cli import main
 from ncpl.data.snapshot import Runs
 from ncpl.errors import BundleError, ConfigError
 from ncpl.model.bundle import BLOCK, Bundle
+from ncpl.model.seal import seal
 
 CONFIG = {
     "params_non_embedding": 3e8,
@@ -226,6 +227,7 @@ def test_a_card_without_scores_is_one_sentence(copy: Path) -> None:
     card = json.loads((copy / "card.json").read_text())
     del card["scores"]
     (copy / "card.json").write_text(json.dumps(card))
+    seal(copy)
     result = CliRunner().invoke(main, ["card", "--bundle", str(copy)])
     assert result.exit_code == 1
     assert "the card lacks 'scores'; train the bundle again" in result.stderr

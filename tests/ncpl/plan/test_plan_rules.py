@@ -12,14 +12,14 @@ from ncpl.cli import main
 from ncpl.data.snapshot import Runs
 from ncpl.model.bundle import Bundle
 from ncpl.plan.batch import plan_batch
-from ncpl.plan.measured import Known
+from ncpl.plan.measured import MeasuredRuns
 from ncpl.plan.optima import batch_cells, carried, cells_of, optimum, slopes
 from ncpl.plan.transfer import transfer
 
 
 @pytest.fixture(scope="module")
-def known() -> Known:
-    return Known.of(ncpl.load().fits[0], None)
+def known() -> MeasuredRuns:
+    return MeasuredRuns.of(ncpl.load().fits[0], None)
 
 
 @pytest.mark.parametrize(
@@ -48,14 +48,14 @@ def test_slopes_of_a_known_law_come_back() -> None:
                          "learning_rate": float(rate), "optimizer": "adamw"}
                     )  # fmt: skip
                     loss.append(2.5 + 0.02 * math.log(rate / best) ** 2)
-    made = Known([str(i) for i in range(len(rows))], rows, loss)
+    made = MeasuredRuns([str(i) for i in range(len(rows))], rows, loss)
     found = {s.name: s for s in slopes(cells_of(made, "adamw"))}
     assert found["params_non_embedding"].value == pytest.approx(-0.5, abs=1e-6)
     assert found["batch_tokens"].value == pytest.approx(0.4, abs=1e-6)
     assert found["train_tokens"].value == pytest.approx(0.0, abs=1e-6)
 
 
-def test_the_step_law_comes_back_from_its_own_training_runs(known: Known) -> None:
+def test_the_step_law_comes_back_from_its_own_training_runs(known: MeasuredRuns) -> None:
     """At the best batch: published -.713 of size and .307 of tokens; at a fixed one, others."""
     found = transfer(known, "steplaw", "adamw")
     rules = {rule.name: rule for rule in found.rules}
@@ -69,7 +69,7 @@ def test_the_step_law_comes_back_from_its_own_training_runs(known: Known) -> Non
     assert any("weight_decay" in note for note in found.notes)
 
 
-def test_the_best_batch_of_sweeps_is_carried_near_the_step_law(known: Known) -> None:
+def test_the_best_batch_of_sweeps_is_carried_near_the_step_law(known: MeasuredRuns) -> None:
     found = carried(batch_cells(known, "adamw"), 268304384, 2.5e10)
     assert found is not None
     assert found.low < 502_000 < found.high  # .58 D^.571, the Step Law's
