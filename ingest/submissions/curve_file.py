@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import csv
 import math
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ncpl_data.ingest.submissions.limits import LIMITS, Limits
 from ncpl_data.schema.validate import Problem
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MAX_BYTES = 256 << 20
-MAX_ROWS = 20_000_000
-MAX_METRICS = 1_000
-"""As many curves as the schema allows a run."""
-
 COLUMNS = ("metric", "step", "tokens", "value")
 POINTER = "/curves/file"
+BLOCK_BYTES = 1 << 20
+ROWS_A_LOOK = 10_000
+"""After so many rows the clock is looked at."""
 
 Curves = list[dict[str, Any]]
 
@@ -32,11 +32,11 @@ class CurveFileError(ValueError):
         self.problem = Problem(POINTER, rule, found, expected, hint)
 
 
-def read_curve_file(folder: Path, name: str) -> Curves:
+def read_curve_file(folder: Path, name: str, limits: Limits = LIMITS) -> Curves:
     """Return the curves of a file, as a document has them inline.
 
     Raises CurveFileError for a file outside the folder, of another type or with other columns,
-    and for rows that are no points.
+    for rows that are no points, and for more of anything than the limits allow.
     """
     path = folder / name
     try:
@@ -47,13 +47,12 @@ def read_curve_file(folder: Path, name: str) -> Curves:
         raise CurveFileError("symlink", f'"{name}" leads out of the folder', f"inside {folder}")
     if not resolved.is_file():
         raise CurveFileError("file", f'"{name}" is not a plain file', "a CSV or Parquet file")
-    if resolved.stat().st_size > MAX_BYTES:
-        raise CurveFileError("size", f"{resolved.stat().st_size:,} bytes", f"at most {MAX_BYTES:,}")
+    check_most(resolved.stat().st_size, limits.bytes, "bytes")
     suffix = path.suffix.lower()
     if suffix == ".csv":
-        rows = csv_points(resolved, name)
+        rows = csv_points(resolved, name, limits)
     elif suffix == ".parquet":
-        rows = parquet_points(resolved, name)
+        rows = parquet_points(resolved, name, limits)
     else:
         raise CurveFileError("format", f'the file type "{suffix}"', "a CSV or Parquet file")
     if not rows:
@@ -61,19 +60,48 @@ def read_curve_file(folder: Path, name: str) -> Curves:
     return rows
 
 
-def csv_points(path: Path, name: str) -> Curves:
+def check_most(found: int, most: int, what: str) -> None:
+    """Raise CurveFileError if a file holds more of something than it may."""
+    if found > most:
+        hint = "Keep every n-th point, or fewer metrics." if what != "bytes" else None
+        raise CurveFileError("size", f"{found:,} {what}", f"at most {most:,}", hint)
+
+
+def lines_in(path: Path, most: int) -> int:
+    """Return the number of line ends of a file, counting no further than above `most`."""
+    count = 0
+    with path.open("rb") as file:
+        while count <= most and (block := file.read(BLOCK_BYTES)):
+            count += block.count(b"\n")
+    return count
+
+
+def csv_points(path: Path, name: str, limits: Limits) -> Curves:
     """Return the curves of a CSV file, metrics in order of appearance."""
     found: dict[str, dict[str, Any]] = {}
+    if lines_in(path, limits.rows + 1) > limits.rows + 1:
+        raise CurveFileError(
+            "size", f'"{name}" has more than {limits.rows + 1:,} lines',
+            f"at most {limits.rows:,} rows", "Keep every n-th point.",
+        )  # fmt: skip
+    until = time.monotonic() + limits.seconds
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             header = list(reader.fieldnames or ())
             check_header(header, name)
-            for row in reader:
+            for number, row in enumerate(reader):
+                if number % ROWS_A_LOOK == 0 and time.monotonic() > until:
+                    raise CurveFileError(
+                        "size", f'"{name}" takes more than {limits.seconds:g} seconds to read',
+                        "fewer rows", "Keep every n-th point, or write Parquet.",
+                    )  # fmt: skip
                 place = f"{name} line {reader.line_num}"
                 curve = found.setdefault(
                     row["metric"], {"metric": row["metric"], "step": [], "value": []}
                 )
+                if len(found) > limits.metrics:
+                    check_most(len(found), limits.metrics, "metrics")
                 curve["step"].append(whole(row["step"], place, "step"))
                 curve["value"].append(finite(row["value"], place))
                 if "tokens" in header and row["tokens"]:
@@ -125,7 +153,7 @@ def finite(text: str | None, place: str) -> float:
     return value
 
 
-def parquet_points(path: Path, name: str) -> Curves:
+def parquet_points(path: Path, name: str, limits: Limits) -> Curves:
     """Return the curves of a Parquet file, metrics in order of appearance."""
     import numpy as np
     import pyarrow as pa
@@ -137,10 +165,10 @@ def parquet_points(path: Path, name: str) -> Curves:
         check_types(schema, name)
         # As a dictionary, a name stands once: a few bytes can not repeat a long one endlessly.
         file = pq.ParquetFile(path, read_dictionary=["metric"])
-        if file.metadata.num_rows > MAX_ROWS:
-            raise CurveFileError(
-                "size", f"{file.metadata.num_rows:,} rows", f"at most {MAX_ROWS:,}"
-            )
+        held = file.metadata
+        check_most(held.num_rows, limits.rows, "rows")
+        groups = (held.row_group(i).total_byte_size for i in range(held.num_row_groups))
+        check_most(sum(groups), limits.bytes, "bytes unpacked")
         table = file.read()
         metrics = table["metric"].unify_dictionaries().combine_chunks()
         names = metrics.dictionary.cast(pa.string())
@@ -158,8 +186,7 @@ def parquet_points(path: Path, name: str) -> Curves:
     codes = np.asarray(metrics.indices)
     order = np.argsort(codes, kind="stable")
     found, starts = np.unique(codes[order], return_index=True)
-    if len(found) > MAX_METRICS:
-        raise CurveFileError("size", f"{len(found):,} metrics", f"at most {MAX_METRICS:,}")
+    check_most(len(found), limits.metrics, "metrics")
     table = table.take(pa.array(order))
     ends = [*starts[1:], len(codes)]
     curves: dict[int, dict[str, Any]] = {}

@@ -12,15 +12,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from ncpl_data.catalog.errors import InputError
+from ncpl_data.ingest.submissions import limits
 from ncpl_data.ingest.submissions.quick import has_fast, quick_reader
 from ncpl_data.schema.batch import explain
 from ncpl_data.schema.text import TextError, decode, line_of, parse_json
 from ncpl_data.schema.validate import Problem, escape, shorten
 from ncpl_data.schema.yaml_text import parse_yaml, yaml_line_of
-
-MAX_JSON_BYTES = 64 << 20
-MAX_YAML_BYTES = 8 << 20
-"""A YAML text of this size already takes seconds to read."""
 
 YAML_SUFFIXES = (".yaml", ".yml")
 SUFFIXES = (".json", ".jsonl", ".ndjson", *YAML_SUFFIXES)
@@ -141,7 +138,7 @@ def read_path(path: Path, base: Path) -> Iterator[Document]:
             f"one of {', '.join(SUFFIXES)}",
         )
         return
-    limit = MAX_YAML_BYTES if suffix in YAML_SUFFIXES else MAX_JSON_BYTES
+    limit = limits.MAX_YAML_BYTES if suffix in YAML_SUFFIXES else limits.MAX_JSON_BYTES
     is_lines = suffix in (".jsonl", ".ndjson")
     if status.st_size > limit and not is_lines:
         yield refused(path, "size", f"{status.st_size:,} bytes", f"at most {limit:,}; use .jsonl")
@@ -158,7 +155,7 @@ def read_path(path: Path, base: Path) -> Iterator[Document]:
 
 def read_stream(file: IO[bytes], name: str, folder: Path) -> Iterator[Document]:
     """Yield the runs of a stream of unknown format: JSON lines, JSON or YAML."""
-    first = file.readline(MAX_JSON_BYTES)
+    first = file.readline(limits.MAX_JSON_BYTES)
     try:
         is_lines = isinstance(parse_json(decode(first)), (dict, list))
     except TextError:
@@ -167,7 +164,7 @@ def read_stream(file: IO[bytes], name: str, folder: Path) -> Iterator[Document]:
         yield from line_documents(first, name, folder, 1)
         yield from read_lines(file, name, folder, first_line=2)
         return
-    content = first + file.read(MAX_JSON_BYTES + 1)
+    content = first + file.read(limits.MAX_JSON_BYTES + 1)
     is_json = content.lstrip()[:1] in (b"{", b"[")
     yield from read_whole(content, name, folder, ".json" if is_json else ".yaml")
 
@@ -176,9 +173,9 @@ def read_lines(file: IO[bytes], name: str, folder: Path, first_line: int = 1) ->
     """Yield the runs of a file with one JSON document a line."""
     number = first_line - 1
     is_empty = first_line == 1
-    while raw := file.readline(MAX_JSON_BYTES + 1):
+    while raw := file.readline(limits.MAX_JSON_BYTES + 1):
         number += 1
-        if len(raw) > MAX_JSON_BYTES:
+        if len(raw) > limits.MAX_JSON_BYTES:
             yield too_long(name, number)
             return
         if raw.strip():
@@ -195,7 +192,9 @@ def surely_good(line: bytes) -> dict[str, Any] | None:
 
 def too_long(name: str, number: int) -> Document:
     """Return what stands for a line that is longer than a document may be."""
-    return refused(name, "size", "a longer line", f"at most {MAX_JSON_BYTES:,} bytes", number)
+    return refused(
+        name, "size", "a longer line", f"at most {limits.MAX_JSON_BYTES:,} bytes", number
+    )
 
 
 def line_documents(raw: bytes, name: str, folder: Path, number: int) -> Iterator[Document]:

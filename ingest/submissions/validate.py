@@ -178,15 +178,16 @@ def ranges_of(path: Path) -> Iterator[Range]:
 
 def examine(part: Range) -> Examined:
     """Return what one range of a file of JSON lines holds."""
-    from ncpl_data.ingest.submissions.documents import MAX_JSON_BYTES, line_documents, too_long
+    from ncpl_data.ingest.submissions import limits
+    from ncpl_data.ingest.submissions.documents import line_documents, too_long
     from ncpl_data.ingest.submissions.finding import Finding, checked
 
     path, _, _ = part
     is_surely_good = tester()
     done = Examined()
-    for line in lines_of(part, MAX_JSON_BYTES + 1):
+    for line in lines_of(part, limits.MAX_JSON_BYTES + 1):
         done.n_lines += 1
-        if len(line) > MAX_JSON_BYTES:
+        if len(line) > limits.MAX_JSON_BYTES:
             done.n_documents += 1
             document = too_long(str(path), done.n_lines)
             assert document.problem is not None

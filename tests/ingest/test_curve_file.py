@@ -6,8 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import csv
 
 from ncpl_data.ingest.submissions.curve_file import CurveFileError, read_curve_file
+from ncpl_data.ingest.submissions.limits import Limits
 
 
 def parquet(folder: Path, table: pa.Table, **options: object) -> str:
@@ -87,3 +89,55 @@ def test_more_metrics_than_a_run_may_have_are_refused_at_once(tmp_path: Path) ->
     table = pa.table({"metric": [f"m{i}" for i in range(n)], "step": range(n), "value": [1.0] * n})
     with pytest.raises(CurveFileError, match="100,000 metrics"):
         read_curve_file(tmp_path, parquet(tmp_path, table))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        (Limits(rows=5), "rows"),
+        (Limits(metrics=1), "2 metrics"),
+        (Limits(bytes=60), "bytes"),
+    ],
+)
+def test_more_than_the_limits_allow_is_refused(
+    suffix: str, limits: Limits, message: str, tmp_path: Path
+) -> None:
+    names, steps = ["train/loss"] * 4 + ["eval/loss"] * 3, [1, 2, 3, 4, 1, 2, 3]
+    table = pa.table({"metric": names, "step": steps, "value": [3.0] * 7})
+    name = parquet(tmp_path, table)
+    if suffix == "csv":
+        name = "curve.csv"
+        csv.write_csv(table, tmp_path / name)
+    assert [len(curve["step"]) for curve in read_curve_file(tmp_path, name)] == [4, 3]
+    exact = Limits(rows=7, metrics=2)
+    assert len(read_curve_file(tmp_path, name, exact)) == 2
+    with pytest.raises(CurveFileError) as caught:
+        read_curve_file(tmp_path, name, limits)
+    problem = caught.value.problem
+    assert problem.rule == "size"
+    assert message in problem.found + problem.expected
+
+
+def test_rows_that_take_too_long_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "curve.csv").write_text("metric,step,value\ntrain/loss,1,3.0\n")
+    with pytest.raises(CurveFileError, match="takes more than -1 seconds"):
+        read_curve_file(tmp_path, "curve.csv", Limits(seconds=-1))
+
+
+def test_a_file_with_too_many_lines_is_refused_before_its_rows_are_read(tmp_path: Path) -> None:
+    """Its first row is no point, which reading would say first."""
+    (tmp_path / "curve.csv").write_text("metric,step,value\n" + "a,x,y\n" * 20)
+    with pytest.raises(CurveFileError, match="more than 11 lines"):
+        read_curve_file(tmp_path, "curve.csv", Limits(rows=10))
+
+
+def test_what_unpacks_to_more_than_a_file_may_hold_is_refused(tmp_path: Path) -> None:
+    n = 50_000
+    table = pa.table(
+        {"metric": repeated("train/loss", n), "step": np.arange(n), "value": np.full(n, 3.0)}
+    )
+    name = parquet(tmp_path, table, use_dictionary=False)
+    size = (tmp_path / name).stat().st_size
+    with pytest.raises(CurveFileError, match="bytes unpacked"):
+        read_curve_file(tmp_path, name, Limits(bytes=size))

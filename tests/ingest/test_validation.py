@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ncpl_data.ingest.submissions import documents
+from ncpl_data.ingest.submissions import documents, limits
 from ncpl_data.ingest.submissions import validate as validation
 from ncpl_data.ingest.submissions.documents import read_documents
 from ncpl_data.ingest.submissions.finding import checked
@@ -73,7 +73,7 @@ def test_the_ranges_find_the_same_problems_as_one_document_at_a_time(
 def test_a_line_longer_than_a_document_may_be_ends_the_reading(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(documents, "MAX_JSON_BYTES", 50_000)
+    monkeypatch.setattr(limits, "MAX_JSON_BYTES", 50_000)
     monkeypatch.setattr(validation, "RANGE_BYTES", 20_000)
     good = list(made_lines(300, 200))
     long = b'{"run_id":"' + b"a" * 60_000 + b'"}\n'
