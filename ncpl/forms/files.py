@@ -54,6 +54,8 @@ def _is_ours(config: Mapping[str, Any]) -> bool:
     """
     if any(isinstance(config.get(name), str) and is_number(name) for name in config):
         return False
+    if "params_total" in config and "params_non_embedding" not in config:
+        return False  # what counts embeddings is not the size that the model reads
     names = set(config) - KNOWN
     return not names or (
         program_of(_flat(config)) == "own" and not any(name in TABLES["own"] for name in names)

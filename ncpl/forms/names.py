@@ -156,7 +156,7 @@ AXOLOTL: Names = {
 }  # fmt: skip
 LLAMAFACTORY: Names = {
     **HF_ARGUMENTS, "model_name_or_path": "_model_name", "cutoff_len": "sequence_length",
-    "dataset": "dataset",
+    "dataset": "dataset", "stage": "_stage",
 }  # fmt: skip
 OLMO: Names = {
     "model.d_model": "d_model", "model.n_heads": "n_heads", "model.n_layers": "n_layers",

@@ -62,9 +62,9 @@ def test_what_the_rules_find_in_the_shipped_logs(shipped: dict[str, dict[str, Ru
     assert counts == {
         "marin": {"diverged": 175, "loss_spike": 2},
         "losscast": {
-            "loss_spike": 153,
-            "curve_truncated": 186,
-            "guesses_removed": 2922,
+            "loss_spike": 156,
+            "curve_truncated": 198,
+            "guesses_removed": 3028,
             "curve_starts_late": 23,
         },
         "steplaw": {"loss_spike": 123, "curve_starts_late": 23, "curve_end_apart": 406},

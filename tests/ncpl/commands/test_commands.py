@@ -141,8 +141,11 @@ def test_configurations_come_as_a_table(
     result = CliRunner().invoke(main, arguments, input="\ufeff" + TABLE)  # as spreadsheets write
     assert result.exit_code == 0, result.output
     full, partial = json.loads(result.stdout)["predictions"]
-    assert "no batch size given" in full["warnings"][0]
-    assert "no learning rate and batch size given" in partial["warnings"][0]
+    drawn = [next(w for w in p["warnings"] if "drawn from" in w) for p in (full, partial)]
+    assert "batch_size_sequences" in drawn[0]
+    assert "learning_rate" not in drawn[0]
+    assert "batch_size_sequences" in drawn[1]
+    assert "learning_rate" in drawn[1]
 
 
 def test_the_runs_of_a_snapshot_stand_beside_what_was_measured(
@@ -238,7 +241,8 @@ def test_a_table_and_an_object_say_the_same() -> None:
 def test_a_run_keeps_its_name() -> None:
     table = "params_non_embedding,train_tokens,run_id\n3e8,1e10,größer\n3e8,1e10,\n"
     given = ["predict", "-", "--format", "csv"]
-    lines = CliRunner().invoke(main, given, input=table).stdout.splitlines()
+    said, *lines = CliRunner().invoke(main, given, input=table).stdout.splitlines()
+    assert said.startswith("no source given")
     assert lines[0].split()[:2] == ["run", "source"]
     assert "measured" not in lines[0]
     assert [line.split()[0] for line in lines[2:4]] == ["größer", "2"]
@@ -264,8 +268,8 @@ def test_curves_have_no_place_in_a_table_of_predictions(tmp_path: Path) -> None:
 def test_configurations_come_from_standard_input(bundle: Bundle, folder: Path) -> None:
     result = CliRunner().invoke(main, ["predict", "-", "--bundle", str(folder)], input=CONFIG)
     assert result.exit_code == 0, result.output
-    assert result.stdout.splitlines()[2].split()[:2] == ["1", "steplaw"]
-    assert "no batch size given" in result.stdout
+    assert result.stdout.splitlines()[3].split()[:2] == ["1", "steplaw"]
+    assert "drawn from 16 training runs like it: batch_size_sequences" in result.stdout
 
 
 @pytest.mark.parametrize(

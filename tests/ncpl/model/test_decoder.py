@@ -74,7 +74,7 @@ def test_the_qwen3_backbone(bundle: Bundle, runs: Runs) -> None:
     rng = np.random.default_rng(0)
     network = fresh_network(config, fit.encoder, fit.surface, [1, 2])
     network = network.map(
-        lambda array: array + (0.1 * rng.normal(size=array.shape)).astype(np.float32)
+        lambda array: np.asarray(array + 0.1 * rng.normal(size=array.shape), dtype=np.float32)
     )
     configs = runs.where(split="id").configs[:20]
     assert_same(network, "qwen3", Inputs.of(fit.encoder.encode(configs)))
