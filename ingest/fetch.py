@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
+import hashlib
 import os
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,9 +48,14 @@ def cache_folder() -> Path:
     return Path(given) if given else platformdirs.user_cache_path("ncpl-data")
 
 
+def place_of(file: RawFile, cache: Path) -> Path:
+    """Return where a file of known hash lies in the cache, if it is there."""
+    return cache / file.sha256[:2] / file.sha256 / file.name
+
+
 def cached(file: RawFile, cache: Path) -> Path | None:
     """Return the cached copy of a pinned file, if it is there and whole."""
-    path = cache / file.sha256[:2] / file.sha256 / file.name
+    path = place_of(file, cache)
     if path.is_file() and path.stat().st_size == file.n_bytes and file_sha256(path) == file.sha256:
         return path
     return None
@@ -83,7 +89,7 @@ def fetch(
             f"{file.name} is not in the cache {cache}, and --offline forbids a download. "
             f"Run once with a network, or {advice}"
         )
-    target = cache / file.sha256[:2] / file.sha256 / file.name
+    target = place_of(file, cache)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with one_at_a_time(target.parent):
@@ -102,6 +108,75 @@ def fetch(
             f"could not write {target}: {error.strerror or error}; free space, or set NCPL_CACHE "
             "to another folder"
         ) from error
+
+
+def fetch_as_is(
+    url: str,
+    name: str,
+    cache: Path,
+    *,
+    progress: Progress | None = None,
+    advice: str,
+    wait: Callable[[float], None] = time.sleep,
+) -> Path:
+    """Return the path, under its hash, of a file as it now lies at an address.
+
+    It is downloaded each time, and as many bytes are read as the server states. Raises as `fetch`.
+    """
+    file = RawFile(name, sha256="", n_bytes=size_at(url, name, advice=advice), url=url)
+    arriving = cache / "arriving" / hashlib.sha256(url.encode()).hexdigest()
+    try:
+        (arriving / name).parent.mkdir(parents=True, exist_ok=True)
+        with one_at_a_time(arriving):
+            found = download_whole(
+                file,
+                arriving / name,
+                source="",
+                progress=progress,
+                wait=wait,
+                stall_seconds=READ_TIMEOUT_SECONDS,
+                key=None,
+                advice=advice,
+            )
+            digest = file_sha256(found)
+            kept = place_of(replace(file, sha256=digest), cache)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            return found.replace(kept)
+    except OSError as error:
+        raise InputError(
+            f"could not write {arriving}: {error.strerror or error}; free space, or set NCPL_CACHE "
+            "to another folder"
+        ) from error
+
+
+def size_at(url: str, name: str, *, advice: str) -> int:
+    """Return how many bytes a server states for a file.
+
+    Raises SourceUnreachableError if it does not answer or states none.
+    """
+    import httpx
+
+    limits = httpx.Timeout(READ_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS)
+    reason, place = f"more than {MAX_REDIRECTS} redirects", httpx.URL(url)
+    try:
+        with httpx.Client(timeout=limits) as client:
+            for _ in range(MAX_REDIRECTS + 1):
+                answer = client.head(place, headers={"Accept-Encoding": "identity"})
+                if answer.has_redirect_location:
+                    place = redirected(place, answer)
+                    continue
+                stated = answer.headers.get("Content-Length", "")
+                if answer.status_code == 200 and stated.isdigit():
+                    return int(stated)
+                reason = f"status {answer.status_code}"
+                if answer.status_code == 200:
+                    reason = "it does not state the size"
+                break
+    except (httpx.HTTPError, RefusedError) as error:
+        reason = str(error) or type(error).__name__
+    raise SourceUnreachableError(
+        f"{name} could not be read from {url} ({reason}). Try again later, or {advice}"
+    )
 
 
 @contextlib.contextmanager
@@ -145,6 +220,8 @@ def download_whole(
     reason = "no answer"
     with httpx.Client(timeout=limits) as client:
         for attempt in range(MAX_TRIES):
+            if not file.sha256:  # nothing would tell a piece of another version
+                part.unlink(missing_ok=True)
             try:
                 was_resumed = download(client, file, part, pace, progress, key)
             except RefusedError as error:
@@ -160,9 +237,13 @@ def download_whole(
                 reason = f"{type(error).__name__}: {error}"
                 wait(backoff_seconds(attempt))
                 continue
-            if file_sha256(part) == file.sha256:
+            is_whole = part.stat().st_size == file.n_bytes
+            if is_whole and file.sha256 in ("", file_sha256(part)):
                 part.replace(target)
                 return target
+            if not file.sha256:
+                reason = "it has another size than the server states"
+                continue
             found_digest, n_bytes = file_sha256(part), part.stat().st_size
             part.unlink()
             if was_resumed:  # the piece from an earlier run may be what is wrong

@@ -27,6 +27,7 @@ from ncpl_data.catalog.tables import EncodedRun, encode
 from ncpl_data.ingest.base import Origin, RawFile, Source
 from ncpl_data.ingest.declared import declare
 from ncpl_data.ingest.fetch import Progress, cache_folder, fetch
+from ncpl_data.ingest.from_url import files_at
 from ncpl_data.ingest.submissions.adapter_checks import (
     document_problems,
     repeats_elsewhere,
@@ -90,10 +91,11 @@ def locate(
     offline: bool,
     accept_changed: bool,
     notify: Callable[[str], None],
+    url: str | None = None,
     refresh: bool = False,
     progress: Progress | None = None,
 ) -> Located:
-    """Return the files to read: a given folder, else the owner's, else the shipped copy.
+    """Return the files to read: a given folder or address, else the owner's, else the shipped copy.
 
     With `refresh` the shipped copies are passed over and the owner's files downloaded.
     Raises SourceUnreachableError if there is none of them, InputError for a folder without the
@@ -101,6 +103,11 @@ def locate(
     """
     if folder is not None:
         return locate_in_folder(source, folder, accept_changed=accept_changed)
+    if url is not None:
+        origin, found, is_whole = files_at(
+            source, url, accept_changed=accept_changed, progress=progress
+        )
+        return Located(origin, found, url, is_pinned=is_whole)
     if source.is_live:
         raise SourceUnreachableError(
             f"{source.name}: a live source is recorded first: ncpl-data record {source.name} "
@@ -292,6 +299,7 @@ def ingest(
     catalog: Catalog,
     *,
     folder: Path | None = None,
+    url: str | None = None,
     offline: bool = False,
     accept_changed: bool = False,
     max_rejects: int | None = None,
@@ -310,6 +318,7 @@ def ingest(
         located = locate(
             source,
             folder=folder,
+            url=url,
             offline=offline,
             accept_changed=accept_changed,
             notify=notify,

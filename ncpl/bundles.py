@@ -10,6 +10,7 @@ from ncpl.errors import BundleError
 from ncpl.model.bundle import DEFAULT, Bundle, read_card
 from ncpl.model.bundle import load as load_own
 from ncpl.model.predictor import Predictor
+from ncpl.model.seal import check_seal
 
 if TYPE_CHECKING:
     from ncpl.model.community import Community
@@ -70,5 +71,6 @@ def community_beside(path: Path | None) -> Community:
         return load_community()
     if str(read_card(path).get("format")).startswith("ncpl-community/"):
         return load_community(path)
+    check_seal(path)
     beside = path / "community"
     return load_community(beside if beside.is_dir() else None)

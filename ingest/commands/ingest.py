@@ -21,6 +21,7 @@ Examples:
   ncpl-data ingest steplaw                    the owner's files, or the shipped copy
   ncpl-data ingest steplaw --offline          the shipped copy, no network
   ncpl-data ingest steplaw --from ~/steplaw   files you have
+  ncpl-data ingest steplaw --from https://example.org/steplaw   a mirror of them
   ncpl-data ingest --all --dry-run            what would change
   ncpl-data ingest --all --jobs 4             four sources at once
   ncpl-data ingest --all --jobs 4 --engine ray   the same on Ray, or on the cluster of RAY_ADDRESS
@@ -32,9 +33,9 @@ Examples:
 @click.option("--all", "all_sources", is_flag=True, help="Every source.")
 @click.option(
     "--from",
-    "folder",
-    type=click.Path(path_type=Path),
-    help="Folder that holds the source's files; nothing is downloaded.",
+    "place",
+    metavar="FOLDER|URL",
+    help="Folder that holds the source's files, or its address (http, https).",
 )
 @click.option("--offline", is_flag=True, help="Use only the cache and the shipped copies.")
 @click.option(
@@ -68,7 +69,7 @@ Examples:
 def ingest(
     names: tuple[str, ...],
     all_sources: bool,
-    folder: Path | None,
+    place: str | None,
     offline: bool,
     refresh: bool,
     accept_changed: bool,
@@ -88,15 +89,15 @@ def ingest(
     from ncpl_data.catalog.errors import SourceUnreachableError
     from ncpl_data.catalog.store import Catalog
     from ncpl_data.ingest import pipeline
+    from ncpl_data.ingest.from_url import is_url
     from ncpl_data.ingest.sources import all_sources as known_sources
     from ncpl_data.ingest.sources import find_source
 
+    url = place if place is not None and is_url(place) else None
+    folder = Path(place) if place is not None and url is None else None
     if bool(names) == all_sources:
         raise click.UsageError("name the sources to ingest, or give --all")
-    if refresh and (offline or folder is not None):
-        raise click.UsageError("--refresh downloads: it goes with neither --offline nor --from")
-    if folder is not None and (all_sources or len(names) != 1):
-        raise click.UsageError("--from goes with exactly one source")
+    check_place(place, is_url(place or ""), len(names), offline=offline, refresh=refresh)
     sources = [
         find_source(name) for name in (known_sources(console.note) if all_sources else names)
     ]
@@ -106,6 +107,7 @@ def ingest(
     console.note(f"catalog: {catalog_folder}{' (dry run, nothing is written)' if dry_run else ''}")
     options: dict[str, Any] = {
         "folder": folder,
+        "url": url,
         "offline": offline,
         "refresh": refresh,
         "accept_changed": accept_changed,
@@ -155,6 +157,18 @@ def ingest(
     if len(unreachable) > len(not_shipped):
         return EXIT_UNREACHABLE
     return EXIT_INVALID if any(r["rejected"] for r in results) and strict else 0
+
+
+def check_place(
+    place: str | None, is_address: bool, n_names: int, *, offline: bool, refresh: bool
+) -> None:
+    """Raise click.UsageError for options that do not go together; no name stands for --all."""
+    if refresh and (offline or place is not None):
+        raise click.UsageError("--refresh downloads: it goes with neither --offline nor --from")
+    if is_address and offline:
+        raise click.UsageError("--offline forbids a download: give --from a folder")
+    if place is not None and n_names != 1:
+        raise click.UsageError("--from goes with exactly one source")
 
 
 def side_by_side(

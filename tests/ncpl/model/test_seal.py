@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 import ncpl
+from ncpl.bundles import community_beside
 from ncpl.cli import main
 from ncpl.errors import BundleError
 from ncpl.model.bundle import DEFAULT
@@ -99,6 +100,13 @@ def test_a_community_bundle_is_checked_where_it_is_opened_alone(copy: Path) -> N
     card.write_text("[" * 200_000)
     with pytest.raises(BundleError, match="holds no bundle with a readable"):
         load_community(copy / "community")
+
+
+def test_hashes_taken_out_of_the_community_folder_are_missed(copy: Path) -> None:
+    """Without them its card could be changed unseen by what opens that folder alone."""
+    (copy / "community" / SEAL).unlink()
+    with pytest.raises(BundleError, match=r"community/SHA256SUMS is missing"):
+        community_beside(copy)
 
 
 def test_a_bundle_without_hashes_opens_with_a_note(
