@@ -171,6 +171,14 @@ def names_of(files: Sequence[RawFile]) -> str:
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
+def has_altered(located: Located) -> bool:
+    """Return whether a file is not the one whose hash the data sheet states."""
+    return not located.is_pinned and any(
+        file.sha256 and not is_pinned(file, located.paths[file.name])
+        for file in located.origin.files
+    )
+
+
 def is_pinned(file: RawFile, path: Path) -> bool:
     """Return whether a file is the one the data sheet names."""
     return path.stat().st_size == file.n_bytes and file_sha256(path) == file.sha256
@@ -250,8 +258,8 @@ def check(
     """Yield what was read, curated; a run that breaks the schema is skipped, with the reason.
 
     With `kept`, which takes the runs that pass, so is one that contradicts itself, as a submission
-    would be. Our own sources go without: what their owners published stays, and curation says in
-    flags what is odd about it.
+    would be. The pinned files of our own sources go without: what their owners published stays, and
+    curation says in flags what is odd about it.
     Step by step for a few runs at a time, of which `progress` is told: each step's code and the
     runs stay in the processor's caches, which makes a fifth of the time.
     """
@@ -328,7 +336,8 @@ def ingest(
     notify(f"{source.name}: reading from {located.how}: {located.origin.title}")
     runs: list[EncodedRun] = []
     skipped: list[Skipped] = []
-    plain: list[Run] | None = None if is_ours(source) else []
+    ours = is_ours(source)
+    plain: list[Run] | None = None if ours and not has_altered(located) else []
     bar = bars(f"reading {source.name}", " records", located.origin.n_runs or None)
     reading = explained(source, located.origin, is_pinned=located.is_pinned)
     with bar as progress, seldom_collected(), reading:
@@ -337,7 +346,7 @@ def ingest(
                 skipped.append(item)
             else:
                 runs.append(item)
-    if plain:
+    if plain and not ours:
         whole = {run.run_id: run for run in plain}
         for run_id, problem in repeats_elsewhere(plain, catalog, source.name):
             skipped.append(refused_run(whole[run_id], "duplicate", [problem]))

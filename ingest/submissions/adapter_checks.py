@@ -12,8 +12,11 @@ from ncpl_data.schema.validate import Problem
 
 
 def document_problems(run: Run) -> list[Problem]:
-    """Return every contradiction inside a run, as `ncpl-data validate` names it."""
-    return check_run(run.to_document())
+    """Return every contradiction inside a run, as `ncpl-data validate` names it.
+
+    How its values are known is no matter of this: readers give origins to tables too.
+    """
+    return [p for p in check_run(run.to_document()) if not p.pointer.startswith("/provenance")]
 
 
 def repeats_elsewhere(

@@ -56,3 +56,20 @@ def test_a_failure_on_the_files_of_the_data_sheet_passes_as_the_mistake_of_ours_
         explained(source, source.origins[0], is_pinned=False),
     ):
         raise KeyError("loss")
+
+
+def test_an_altered_row_that_contradicts_itself_is_refused_though_the_file_is_accepted(
+    tmp_path: Path,
+) -> None:
+    """Eight times the tokens of batch, length and steps; the other rows of the file enter."""
+    shutil.copytree(FIXTURES / "marin", tmp_path / "raw")
+    runs = tmp_path / "raw" / "runs.jsonl"
+    lines = runs.read_text().splitlines(keepends=True)
+    assert '"tokens": 2684354560' in lines[0]
+    lines[0] = lines[0].replace('"tokens": 2684354560', '"tokens": 21474836480')
+    runs.write_text("".join(lines))
+    call = ["ingest", "marin", "--from", str(tmp_path / "raw"), "--catalog", str(tmp_path / "c")]
+    result = CliRunner().invoke(main, [*call, "--accept-changed"])
+    assert result.exit_code == 0, result.output
+    assert "1 rejected: contradiction" in result.output
+    assert "8 added" in result.output
