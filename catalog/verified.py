@@ -7,7 +7,6 @@ change or inode is hashed again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from ncpl_data.catalog.errors import IntegrityError
@@ -59,8 +58,3 @@ def verified(path: Path, sha256: str) -> Path:
             f"{sha256[:16]}...; {HELP}"
         )
     return path
-
-
-def verified_all(files: Iterable[tuple[Path, str]]) -> list[Path]:
-    """Return the paths of several data files, each as `verified` returns it."""
-    return [verified(path, sha256) for path, sha256 in files]

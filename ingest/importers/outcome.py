@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ncpl_data.catalog.errors import InputError
 from ncpl_data.ingest.importers.spelling import (
@@ -191,8 +191,3 @@ def restore_filtered_nans(draft: Draft) -> None:
             for step in lost & points.keys():
                 if points[step] == 0:
                     points[step] = math.nan
-
-
-def metric_entry(draft: Draft, metric: str, **more: Any) -> None:
-    """Say something of a metric that was logged."""
-    draft.metrics.setdefault(metric, {"name": metric}).update(more)

@@ -14,14 +14,12 @@ import numpy as np
 from ncpl.downstream.audit import Audit, audit
 from ncpl.downstream.estimate import NORMAL_90
 from ncpl.downstream.hierarchy import FEWEST_RESULTS, Basis, Hierarchy, HierarchyFit
-from ncpl.downstream.losses import LossLaws
-from ncpl.downstream.table import TaskTable
+from ncpl.downstream.table import FEWEST_MODELS, TaskTable
 from ncpl.downstream.tasks import Task, choose
 from ncpl.errors import BundleError, ConfigError
 
 FORMAT = "ncpl-downstream/1"
 SHIPPED = ("marin",)
-FEWEST_MODELS = 3
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ class Relation:
         nothing = np.full(n, np.nan)
         return TaskTable(
             self.source, [""] * n, [family] * n, nothing, nothing, given, list(self.tasks),
-            np.full((n, len(self.tasks)), np.nan), [""] * n,
+            np.full((n, len(self.tasks)), np.nan),
         )  # fmt: skip
 
     def notes(self, loss: float) -> list[str]:
@@ -204,12 +202,3 @@ def read_relation(path: Path | None, source: str | None = None) -> Relation:
         )
     file = files("ncpl.downstream") / f"{name}.json"
     return Relation.from_json(json.loads(file.read_text("utf-8")), f"{name}.json")
-
-
-def loss_of(table: TaskTable, params: float, tokens: float, family: str) -> float:
-    """Return the loss of a model of this size and data by the table's law."""
-    asked = TaskTable(
-        table.name, [""], [family], np.array([params]), np.array([tokens]), {}, [],
-        np.empty((1, 0)), [""],
-    )  # fmt: skip
-    return float(LossLaws.fit(table).predict(asked).loss[0])

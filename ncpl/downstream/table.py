@@ -43,8 +43,6 @@ class TaskTable:
     tasks: list[Task]
     values: Array
     """(M, T) results."""
-    optimizer: list[str]
-    """Optimizer of each model, or an empty word."""
 
     def __len__(self) -> int:
         """Return the number of models."""
@@ -71,7 +69,6 @@ class TaskTable:
             tokens=self.tokens[at],
             losses={name: values[at] for name, values in self.losses.items()},
             values=self.values[at],
-            optimizer=[self.optimizer[i] for i in at],
         )
 
     def only(self, at: Sequence[int]) -> TaskTable:
@@ -108,7 +105,7 @@ def from_snapshot(snapshot: Snapshot, source: str | None = None) -> TaskTable:
     rows = at_the_end(evals.filter(pc.equal(owner, source)).to_pylist())
     names = ["run_id", "params_total", "params_non_embedding", "train_tokens", "model_family",
              "nominal_train_tokens", "dataset", "final_loss", "final_loss_metric", "metrics",
-             "optimizer", "flags"]  # fmt: skip
+             "flags"]  # fmt: skip
     runs = snapshot.table("runs", names)
     if runs is None:
         raise SnapshotError(f"{snapshot.path}: the table runs is missing")
@@ -164,7 +161,6 @@ def table_of(
         losses=losses_of(kept),
         tasks=list(tasks),
         values=values,
-        optimizer=[str(r.get("optimizer") or "") for r in kept],
     )
 
 
@@ -235,7 +231,6 @@ def read_own(path: Path) -> TaskTable:
         losses=losses,
         tasks=tasks,
         values=np.array(values).T,
-        optimizer=[""] * len(models),
     )
 
 

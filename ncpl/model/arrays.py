@@ -25,11 +25,6 @@ def integers(array: Array) -> Array:
     return array.astype(np.int64) if isinstance(array, np.ndarray) else array.long()
 
 
-def doubles(array: Array) -> Array:
-    """Return an array in double precision."""
-    return array.astype(np.float64) if isinstance(array, np.ndarray) else array.double()
-
-
 def constant(array: Array) -> Array:
     """Return an array through which no gradient flows."""
     return array if isinstance(array, np.ndarray) else array.detach()

@@ -25,7 +25,7 @@ def generated(value, tasks=("hellaswag",), n=24, kinds=("accuracy",)) -> TaskTab
         "made", [f"m{i}" for i in range(n)], ["a", "b"] * (n // 2), params, tokens,
         {"main": loss, "other": 0.8 * loss + 0.05 * np.tile([0.0, 1.0], n // 2)},
         [task_of(t, k) for t, k in zip(tasks, kinds * len(tasks), strict=False)],
-        np.array(columns).T, ["adamw"] * n,
+        np.array(columns).T,
     )  # fmt: skip
 
 
