@@ -17,7 +17,7 @@ Config = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Field:
+class InputField:
     """One field: scaled value = (transform(value) - transform(centre)) / scale."""
 
     name: str
@@ -32,43 +32,43 @@ class Field:
 
 # One row a field. Centres are round numbers near the middle of the public logs, so that bundles
 # share coordinates; ranges are those of a sane run, and catch a wrong unit.
-FIELDS: dict[str, Field] = {
+FIELDS: dict[str, InputField] = {
     entry.name: entry
     for entry in (
-        Field("params_non_embedding", "parameters", centre=250e6, low=1e5, high=1e13),
-        Field("data_tokens", "tokens", centre=15e9, low=1e6, high=1e15),
-        Field("learning_rate", "per step, peak", centre=2e-3, low=1e-8, high=1.0),
-        Field("batch_tokens", "tokens", centre=5e5, low=1, high=1e10),
-        Field("ffn_ratio", "d_ff / d_model", centre=4.0, low=1e-3, high=1e4),
-        Field("n_layers", "layers", centre=10, low=1, high=1e4),
-        Field("d_model", "features", centre=1024, low=8, high=1e6),
-        Field("d_ff", "features", centre=4096, low=8, high=1e7),
-        Field("n_heads", "heads", centre=16, low=1, high=1e4),
-        Field("sequence_length", "tokens", centre=2048, low=8, high=1e8),
-        Field("batch_size_sequences", "sequences", centre=256, low=1, high=1e7),
-        Field("train_steps", "steps", centre=2e4, low=1, high=1e9),
-        Field("train_tokens", "tokens", centre=15e9, low=1e6, high=1e15),
-        Field("nominal_train_tokens", "tokens", centre=15e9, low=1e6, high=1e15),
-        Field("warmup_steps", "steps", centre=2000, low=0, high=1e8),
-        Field("warmup_frac", "share of the steps", centre=0.1, low=0, high=1e4),
-        Field("min_learning_rate", "per step", centre=1e-5, low=0, high=1.0),
-        Field("weight_decay", "", transform="linear", centre=0.1, scale=0.1, low=0, high=10),
-        Field("adam_beta1", "", transform="linear", centre=0.9, scale=0.05, low=0, high=1),
-        Field("adam_beta2", "", transform="linear", centre=0.95, scale=0.05, low=0, high=1),
-        Field("adam_epsilon", "", centre=1e-8, scale=5.0, low=0, high=1),
-        Field("grad_clip_norm", "", transform="linear", centre=1.0, low=0, high=1e6),
-        Field("momentum", "", transform="linear", centre=0.9, scale=0.05, low=0, high=1),
-        Field("decay_frac", "share of the steps", transform="linear", centre=1.0, scale=0.3),
-        Field("timescale_frac", "share of the run AdamW averages over", centre=0.1),
-        Field("second_rate_ratio", "second learning rate / main one", centre=0.2),
-        Field("second_epsilon", "", centre=1e-8, scale=5.0),
-        Field("gamma", "", centre=0.025),
-        Field("preconditioner_beta", "", transform="linear", centre=0.95, scale=0.05),
-        Field("preconditioner_period_steps", "steps", centre=10),
-        Field("preconditioner_learning_rate", "", centre=0.1),
-        Field("preconditioner_update_frac", "share of the steps", centre=0.05),
-        Field("optimizer", "name", kind="category"),
-        Field("schedule", "name", kind="category"),
+        InputField("params_non_embedding", "parameters", centre=250e6, low=1e5, high=1e13),
+        InputField("data_tokens", "tokens", centre=15e9, low=1e6, high=1e15),
+        InputField("learning_rate", "per step, peak", centre=2e-3, low=1e-8, high=1.0),
+        InputField("batch_tokens", "tokens", centre=5e5, low=1, high=1e10),
+        InputField("ffn_ratio", "d_ff / d_model", centre=4.0, low=1e-3, high=1e4),
+        InputField("n_layers", "layers", centre=10, low=1, high=1e4),
+        InputField("d_model", "features", centre=1024, low=8, high=1e6),
+        InputField("d_ff", "features", centre=4096, low=8, high=1e7),
+        InputField("n_heads", "heads", centre=16, low=1, high=1e4),
+        InputField("sequence_length", "tokens", centre=2048, low=8, high=1e8),
+        InputField("batch_size_sequences", "sequences", centre=256, low=1, high=1e7),
+        InputField("train_steps", "steps", centre=2e4, low=1, high=1e9),
+        InputField("train_tokens", "tokens", centre=15e9, low=1e6, high=1e15),
+        InputField("nominal_train_tokens", "tokens", centre=15e9, low=1e6, high=1e15),
+        InputField("warmup_steps", "steps", centre=2000, low=0, high=1e8),
+        InputField("warmup_frac", "share of the steps", centre=0.1, low=0, high=1e4),
+        InputField("min_learning_rate", "per step", centre=1e-5, low=0, high=1.0),
+        InputField("weight_decay", "", transform="linear", centre=0.1, scale=0.1, low=0, high=10),
+        InputField("adam_beta1", "", transform="linear", centre=0.9, scale=0.05, low=0, high=1),
+        InputField("adam_beta2", "", transform="linear", centre=0.95, scale=0.05, low=0, high=1),
+        InputField("adam_epsilon", "", centre=1e-8, scale=5.0, low=0, high=1),
+        InputField("grad_clip_norm", "", transform="linear", centre=1.0, low=0, high=1e6),
+        InputField("momentum", "", transform="linear", centre=0.9, scale=0.05, low=0, high=1),
+        InputField("decay_frac", "share of the steps", transform="linear", centre=1.0, scale=0.3),
+        InputField("timescale_frac", "share of the run AdamW averages over", centre=0.1),
+        InputField("second_rate_ratio", "second learning rate / main one", centre=0.2),
+        InputField("second_epsilon", "", centre=1e-8, scale=5.0),
+        InputField("gamma", "", centre=0.025),
+        InputField("preconditioner_beta", "", transform="linear", centre=0.95, scale=0.05),
+        InputField("preconditioner_period_steps", "steps", centre=10),
+        InputField("preconditioner_learning_rate", "", centre=0.1),
+        InputField("preconditioner_update_frac", "share of the steps", centre=0.05),
+        InputField("optimizer", "name", kind="category"),
+        InputField("schedule", "name", kind="category"),
     )
 }
 EXTRA = {
@@ -175,7 +175,7 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _checked(field: Field, value: Any, where: str) -> Any:
+def _checked(field: InputField, value: Any, where: str) -> Any:
     if field.kind == "category":
         if isinstance(value, str):
             return value
