@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
+from ncpl.data.unread import SILENT, UNREAD
 from ncpl.errors import ConfigError
 
 Config = Mapping[str, Any]
@@ -87,110 +85,7 @@ DERIVED = (
     "data_tokens", "batch_tokens", "warmup_frac", "ffn_ratio", "decay_frac", "timescale_frac",
     *dict.fromkeys(EXTRA.values()),
 )  # fmt: skip
-COUNTS = (
-    "n_kv_heads", "head_dim", "vocab_size", "n_experts", "experts_per_token", "params_total",
-    "params_active", "decay_steps", "weight_bits", "activation_bits",
-)  # fmt: skip
-"""Numbers that no model reads as they are: others are derived from them, or checked by them."""
-SILENT = (
-    "run_id", "source", "source_run", "status", "model_family", "optimizer_extra", "dataset",
-    "tokenizer", "precision", *COUNTS,
-)  # fmt: skip
-"""Fields a configuration may carry although no model reads them as they are."""
-UNREAD = (
-    "schema_version", "same_as", "parent_run_id", "branch_step", "stage", "modality", "seed",
-    "extra", "architecture", "n_encoder_layers", "n_decoder_layers", "is_embedding_tied",
-    "activation", "norm", "position_encoding", "n_shared_experts", "d_ff_expert",
-    "d_ff_shared_expert", "n_dense_layers", "n_recurrent_steps", "n_parallel_streams",
-    "params_active_non_embedding", "parametrization", "init_std", "dropout",
-    "learning_rate_groups", "is_nesterov", "learning_rate_knots", "batch_ramp",
-    "dataset_revision", "unique_tokens", "epochs", "filter", "mixture", "perturbations",
-    "accelerator", "n_devices", "tensor_parallel", "pipeline_parallel", "tokens_per_second",
-    "mfu_frac", "step_time_seconds", "wall_time_seconds", "train_flops", "framework",
-    "code_revision", "final_loss", "final_loss_metric", "final_loss_unit", "final_step",
-    "metrics", "licence", "citation", "url", "revision", "file", "file_sha256", "record",
-    "is_copy", "contributor", "notes", "flags", "origins", "raw_config", "initial_weights",
-    "attention", "is_ffn_gated", "has_bias", "weight_bits", "activation_bits", "bytes_per_token",
-    "loss_family",
-)  # fmt: skip
-"""The other fields of the schema: a configuration may carry them, a prediction says they are not
-read."""
-NOT_READ = frozenset(
-    (*UNREAD, "model_family", "n_kv_heads", "head_dim", "vocab_size", "params_active", "precision")
-)
-"""Fields a prediction says it did not read."""
-ALWAYS = frozenset(
-    (
-        "run_id", "source", "source_run", "status", "params_non_embedding", "train_tokens",
-        "nominal_train_tokens", "train_steps", "n_layers", "d_model", "d_ff", "n_heads",
-        "batch_size_sequences", "sequence_length", "learning_rate", "optimizer", "schedule",
-        "dataset", "tokenizer", "params_total", "n_experts", "experts_per_token",
-        "optimizer_extra", "precision",
-    )
-)  # fmt: skip
-"""Fields that are read or checked whatever the training runs state: size, data, shape, names."""
 KNOWN = frozenset((*FIELDS, *SILENT, *UNREAD)) - frozenset(DERIVED)
-
-
-NUMBERS = (float, int)
-
-
-def is_number(name: str) -> bool:
-    """Return whether a known field holds a number, one no model reads included."""
-    return name in COUNTS or (name in FIELDS and FIELDS[name].kind == "number")
-
-
-def check_config(config: Config, *, where: str = "configuration") -> dict[str, Any]:
-    """Return a copy without nulls. Raises ConfigError for an unknown field or a value out of range.
-
-    `where` names the configuration in the error.
-    """
-    kept: dict[str, Any] = {}
-    for name, value in config.items():
-        if name not in KNOWN:
-            near = difflib.get_close_matches(name, sorted(KNOWN), n=1, cutoff=0.5)
-            hint = f"; the nearest known field is {near[0]}" if near else ""
-            raise ConfigError(f"{where}: unknown field {name!r}{hint}")
-        if value is None:
-            continue
-        if name in FIELDS:
-            kept[name] = _checked(FIELDS[name], value, where)
-        elif name in COUNTS:
-            kept[name] = _counted(name, value, where)
-        else:
-            kept[name] = value
-    extra_of(kept, where=where)
-    return kept
-
-
-def _counted(name: str, value: Any, where: str) -> Any:
-    value = _plain(value)
-    if type(value) in NUMBERS and 0 <= value < math.inf:
-        return value
-    raise ConfigError(f"{where}: {name} is {value!r}; expected a number, 0 or more")
-
-
-def _plain(value: Any) -> Any:
-    """Return a number of numpy, of a table say, as Python's own."""
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _checked(field: InputField, value: Any, where: str) -> Any:
-    if field.kind == "category":
-        if isinstance(value, str):
-            return value
-        raise ConfigError(f"{where}: {field.name} is {value!r}; expected a name in quotes")
-    if type(value) in NUMBERS and field.low <= value <= field.high:  # the common case, first
-        return value
-    value = _plain(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ConfigError(f"{where}: {field.name} is {value!r}; expected a number")
-    if not field.low <= value <= field.high:
-        unit = f" ({field.unit})" if field.unit else ""
-        raise ConfigError(
-            f"{where}: {field.name} is {value:g}; expected {field.low:g} to {field.high:g}{unit}"
-        )
-    return value
 
 
 def derive(config: Config) -> dict[str, Any]:
