@@ -22,7 +22,7 @@ from ncpl_data.catalog.tidy import Done, tidied
 
 
 @dataclass(frozen=True)
-class Batch:
+class RunBatch:
     """What comes in of one source."""
 
     runs: Sequence[AnyRun]
@@ -46,7 +46,7 @@ class NewFiles:
 
 def upsert(
     catalog: Catalog,
-    batch: Batch,
+    batch: RunBatch,
     operation: str,
     sheet: Mapping[str, Any] | None,
     *,

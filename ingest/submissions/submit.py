@@ -12,7 +12,7 @@ from ncpl_data.catalog.record import Run
 from ncpl_data.catalog.store import Catalog
 from ncpl_data.catalog.waiting import COLUMNS as WAITING_COLUMNS
 from ncpl_data.catalog.waiting import judge_of
-from ncpl_data.ingest.submissions.changes import Change, differences
+from ncpl_data.ingest.submissions.changes import ContentChange, differences
 from ncpl_data.ingest.submissions.claims import false_claims
 from ncpl_data.ingest.submissions.documents import Document, with_provenance
 from ncpl_data.ingest.submissions.finding import Finding, examine, refuse
@@ -35,7 +35,7 @@ class Submitted:
     added: list[str] = field(default_factory=list)
     updated: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
-    changes: list[Change] = field(default_factory=list)
+    changes: list[ContentChange] = field(default_factory=list)
     """Of runs that are already in the catalog with other values, replaced or not."""
     refused: list[Finding] = field(default_factory=list)
     version: int | None = None
@@ -80,7 +80,7 @@ def submit(
     rest. A dry run compares a document with the catalog and with its own batch. Raises
     NcplDataError as `Catalog.upsert` does.
     """
-    done, seen = Submitted(), Seen()
+    done, seen = Submitted(), SeenContent()
     given = {"contributor": contributor, "licence": licence}
     for batch in batches(documents):
         findings: dict[str, Finding] = {}
@@ -140,7 +140,7 @@ class First:
     digest: str
 
 
-class Seen:
+class SeenContent:
     """The runs of a submission so far, in a few words each."""
 
     def __init__(self) -> None:

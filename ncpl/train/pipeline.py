@@ -23,7 +23,7 @@ from ncpl.model.ensemble import Fit
 from ncpl.model.seal import seal
 from ncpl.train.calibrate import calibrate
 from ncpl.train.community import train_community
-from ncpl.train.families import Outcome, line, trainable
+from ncpl.train.families import FamilyOutcome, line, trainable
 from ncpl.train.fit import fit_family
 from ncpl.version import __version__
 
@@ -74,7 +74,7 @@ def train_bundle(
         if fit is not None:
             fits.append(fit)
             counts[family[0]] = len(train)
-        outcome = Outcome.of(family, len(train), reason=reason, left_out=left_out)
+        outcome = FamilyOutcome.of(family, len(train), reason=reason, left_out=left_out)
         outcomes.append(outcome.to_json())
     if not fits:
         told = "; ".join(line(outcome) for outcome in outcomes) or "no run is in the split"
