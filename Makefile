@@ -22,7 +22,7 @@ $(VENV)/python:
 	@touch $@
 
 $(VENV)/demo: $(VENV)/python pyproject.toml setup.py constraints.txt
-	$(PIP) -e '.[plot,fast]'
+	$(PIP) -e '.[train,plot,fast]'
 	@touch $@
 
 $(VENV)/dev: $(VENV)/python pyproject.toml setup.py constraints.txt

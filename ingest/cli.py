@@ -27,6 +27,7 @@ from ncpl_data.ingest.commands.stats import stats
 from ncpl_data.ingest.commands.submit import submit
 from ncpl_data.ingest.commands.validate import validate
 from ncpl_data.terminal.console import Programs
+from ncpl_data.terminal.version import __version__
 
 EPILOG = """\b
 A first session:
@@ -38,8 +39,8 @@ Exit codes: 0 ok, 1 data invalid, 2 usage, 3 source unreachable, 4 conflict, 130
 """
 
 
-@click.group(cls=Programs, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="ncpl")
+@click.group(cls=Programs, epilog=EPILOG)
+@click.version_option(__version__)
 def main() -> None:
     """Open pretraining logs as one trusted catalog."""
 

@@ -6,7 +6,6 @@ import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,6 +34,7 @@ from ncpl_data.ingest.submissions.adapter_checks import (
 )
 from ncpl_data.ingest.valid_runs import problems_of
 from ncpl_data.schema.validate import Problem
+from ncpl_data.terminal.version import __version__
 
 BATCH_RUNS = 32
 
@@ -365,6 +365,6 @@ def ingest(
         skipped=skipped,
         sheet=source.sheet(),
         dry_run=dry_run,
-        tool_version=version("ncpl"),
+        tool_version=__version__,
     )
     return Ingested(source.name, located.origin.name, located.how, outcome)

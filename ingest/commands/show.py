@@ -209,7 +209,7 @@ def draw_file(run: Run, path: Path) -> None:
     try:
         import matplotlib as mpl
     except ImportError as error:
-        raise InputError("drawing needs the extra plot: pip install 'ncpl[plot]'") from error
+        raise InputError("drawing needs the extra plot: pip install 'ncpl-data[plot]'") from error
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 

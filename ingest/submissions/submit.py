@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from typing import Any
 
 from ncpl_data.catalog.manifest import Manifest
@@ -22,6 +21,7 @@ from ncpl_data.ingest.submissions.outlook import Outlook, outlook
 from ncpl_data.ingest.submissions.predicted import Compared, compared
 from ncpl_data.ingest.submissions.repeats import repeated_runs
 from ncpl_data.schema.validate import Problem, shorten
+from ncpl_data.terminal.version import __version__
 
 DEFAULT_ORIGIN = "declared"
 """How a submitted value is known whose origin the document does not state: its contributor says
@@ -183,7 +183,7 @@ def submit_batch(
             sheet=sheet_of(source, own, manifest),
             replacing=changed,
             dry_run=dry_run,
-            tool_version=version("ncpl"),
+            tool_version=__version__,
         )
         collect(done, outcome, own)
 

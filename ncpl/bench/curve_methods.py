@@ -53,7 +53,7 @@ class Trees:
         try:
             import lightgbm
         except ModuleNotFoundError as error:
-            raise NotApplicableError("needs LightGBM: pip install ncpl[bench]") from error
+            raise NotApplicableError("needs LightGBM: pip install ncpl-data[bench]") from error
         self.lightgbm = lightgbm
         self.design = Recipe.of(train.part)
         self.train = train

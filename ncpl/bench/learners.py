@@ -58,7 +58,7 @@ def trees(*, physics: bool, on: Base | None, hidden: bool = False) -> Base:
         try:
             import lightgbm
         except ModuleNotFoundError as error:
-            raise NotApplicableError("needs LightGBM: pip install ncpl[bench]") from error
+            raise NotApplicableError("needs LightGBM: pip install ncpl-data[bench]") from error
         if hidden and not any(np.isfinite(c).any() for c in hidden_columns(train).values()):
             raise NotApplicableError("no run states a field beyond those of its source's table")
         base = on(train, seed) if on else None
