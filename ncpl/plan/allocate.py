@@ -205,7 +205,7 @@ def arm_of(
         raise ConfigError(f"{where}: there is no candidate {name!r}")
     told = {n: v for n, v in result.items() if n not in ("final_loss", "curve")}
     row = derive(told)
-    fields = [n for n in FIELDS if n in row]
+    fields = [n for n in FIELDS if row.get(n) is not None]
     found = [i for i, own in enumerate(arms.rows) if all(_same(own.get(n), row[n]) for n in fields)]
     if len(found) == 1 and fields:
         return found[0]
