@@ -12,6 +12,7 @@ import click
 from ncpl.commands import complete
 from ncpl.commands.downstream import task_lines, words
 from ncpl.commands.options import bundle_option, catalog_option, common, snapshot_option
+from ncpl.commands.plan_allocate import allocate
 from ncpl.commands.plan_rules import batch, transfer
 from ncpl_data.terminal.console import NumberRange
 
@@ -326,5 +327,6 @@ def check(
         click.echo(f"{c.source} {c.split.upper()} {c.group}: {c.n} runs, gap {c.gap_percent:.3f}%")
 
 
+plan.add_command(allocate)
 plan.add_command(batch)
 plan.add_command(transfer)
