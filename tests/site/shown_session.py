@@ -58,9 +58,7 @@ def ran(session: Sequence[Typed], folder: Path, more: Mapping[str, str]) -> list
         env=environment | more,
     )
     found = re.split(rf"\n?{mark}(\d+)\n", done.stdout)
-    return [
-        (int(code), text) for text, code in zip(found[:-1:2], found[1::2], strict=True)
-    ]
+    return [(int(code), text) for text, code in zip(found[:-1:2], found[1::2], strict=True)]
 
 
 def with_outputs(page: str, outputs: Sequence[str]) -> str:
