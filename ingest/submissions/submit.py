@@ -6,20 +6,25 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from ncpl_data.catalog.manifest import Manifest
 from ncpl_data.catalog.outcome import Outcome
 from ncpl_data.catalog.record import Run
 from ncpl_data.catalog.store import Catalog
 from ncpl_data.catalog.waiting import COLUMNS as WAITING_COLUMNS
-from ncpl_data.catalog.waiting import judge_of
+from ncpl_data.catalog.waiting import Judge, judge_of, published_files
 from ncpl_data.ingest.submissions.changes import ContentChange, differences
 from ncpl_data.ingest.submissions.claims import false_claims
-from ncpl_data.ingest.submissions.documents import Document, with_provenance
+from ncpl_data.ingest.submissions.documents import SMALLEST_RUN, Document, with_provenance
 from ncpl_data.ingest.submissions.finding import Finding, examine, refuse
 from ncpl_data.ingest.submissions.lookup import find_runs
+from ncpl_data.ingest.submissions.neighbours import Neighbours
 from ncpl_data.ingest.submissions.outlook import Outlook, outlook
 from ncpl_data.ingest.submissions.predicted import Compared, compared
 from ncpl_data.ingest.submissions.repeats import repeated_runs
+from ncpl_data.schema.batch import explain
 from ncpl_data.schema.validate import Problem, shorten
 from ncpl_data.terminal.version import __version__
 
@@ -80,12 +85,13 @@ def submit(
     rest. A dry run compares a document with the catalog and with its own batch. Raises
     NcplDataError as `Catalog.upsert` does.
     """
-    done, seen = Submitted(), SeenContent()
+    done, seen, around = Submitted(), SeenContent(), Around()
     given = {"contributor": contributor, "licence": licence}
+    stays_valid = is_plain(given)
     for batch in batches(documents):
         findings: dict[str, Finding] = {}
         for document in batch:
-            finding = examine(with_given(document, given))
+            finding = examine(with_given(document, given, stays_valid=stays_valid))
             run = finding.run
             if run is None:
                 done.refused.append(finding)
@@ -97,7 +103,7 @@ def submit(
                 done.unchanged.append(run.run_id)
             else:
                 done.refused.append(refuse(finding, [repeated(run, first)]))
-        submit_batch(findings, catalog, done, replace=replace, dry_run=dry_run)
+        submit_batch(findings, catalog, done, around, replace=replace, dry_run=dry_run)
     return done
 
 
@@ -131,13 +137,30 @@ def points_of(document: Document) -> int:
     return sum(len(step) for step in steps if isinstance(step, list))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class First:
     """Where a run stood first in a submission."""
 
     file: str
     line: int | None
     digest: str
+
+
+@dataclass
+class Around:
+    """What a submission knows of the runs around its own, from one batch to the next."""
+
+    met: Neighbours = field(default_factory=Neighbours)
+    judge: Judge | None = None
+    published: tuple[str, ...] | None = None
+    """The files the judge was made of."""
+
+    def judge_of(self, catalog: Catalog, manifest: Manifest) -> Judge:
+        """Return the judge of what the sources of a catalog publish."""
+        files = tuple(file.path for file in published_files(manifest))
+        if self.judge is None or files != self.published:
+            self.judge, self.published = judge_of(catalog, manifest), files
+        return self.judge
 
 
 class SeenContent:
@@ -160,6 +183,7 @@ def submit_batch(
     findings: dict[str, Finding],
     catalog: Catalog,
     done: Submitted,
+    around: Around,
     *,
     replace: bool,
     dry_run: bool,
@@ -171,9 +195,9 @@ def submit_batch(
     for run_id, problem in false_claims(runs, catalog, manifest):
         done.refused.append(refuse(findings.pop(run_id), [problem]))
     same, changed = compare_stored(findings, catalog, manifest, done, replace=replace)
-    find_twins(findings, same, catalog, manifest, done)
+    find_twins(findings, same, catalog, manifest, done, around.met)
     runs = [finding.run for finding in findings.values() if finding.run is not None]
-    look_ahead(runs, catalog, manifest, done)
+    look_ahead(runs, around.judge_of(catalog, manifest), done)
     for source, own in by_source(runs).items():
         outcome = catalog.upsert(
             own,
@@ -188,13 +212,21 @@ def submit_batch(
         collect(done, outcome, own)
 
 
-def with_given(document: Document, given: Mapping[str, str | None]) -> Document:
+def is_plain(given: Mapping[str, str | None]) -> bool:
+    """Return whether a valid document stays valid with a contributor and a licence."""
+    stated = {key: value for key, value in given.items() if value is not None}
+    return not explain({**SMALLEST_RUN, "provenance": stated}, "run")
+
+
+def with_given(
+    document: Document, given: Mapping[str, str | None], *, stays_valid: bool
+) -> Document:
     """Return a document with the contributor and licence of the command line, where it has none."""
     stated = {key: value for key, value in given.items() if value is not None}
     if not stated or not isinstance(document.content, dict):
         return document
     content = with_provenance(document.content, stated)
-    return Document(**{**vars(document), "content": content, "is_valid": False})
+    return Document(**{**vars(document), "content": content, "is_valid": document.is_valid and stays_valid})
 
 
 def repeated(run: Run, first: First) -> Problem:
@@ -247,8 +279,10 @@ def compare_stored(
     """
     runs = {run_id: finding.run for run_id, finding in findings.items()}
     hashes: dict[str, str] = {}
+    ids = pa.array(runs, pa.string())
     for source in {run.source for run in runs.values() if run is not None}:
         rows = catalog.read("runs", ["run_id", "run_hash"], source=source, manifest=manifest)
+        rows = rows.filter(pc.is_in(rows["run_id"], ids))
         hashes.update(zip(rows["run_id"].to_pylist(), rows["run_hash"].to_pylist(), strict=True))
     known = {run_id: run for run_id, run in runs.items() if run is not None and run_id in hashes}
     same = {run_id for run_id, run in known.items() if hashes[run_id] == run.content_hash()}
@@ -280,21 +314,21 @@ def find_twins(
     catalog: Catalog,
     manifest: Manifest,
     done: Submitted,
+    met: Neighbours,
 ) -> None:
     """Refuse runs that are in the catalog, or in this submission, under another name."""
     runs = [f.run for f in findings.values() if f.run is not None and f.run.run_id not in same]
     if not runs:
         return
     known_as = set(findings) - set(same)
-    for run_id, problem in repeated_runs(runs, catalog, manifest, known_as=known_as):
+    for run_id, problem in repeated_runs(runs, catalog, manifest, known_as=known_as, met=met):
         done.refused.append(refuse(findings.pop(run_id), [problem]))
 
 
-def look_ahead(runs: Sequence[Run], catalog: Catalog, manifest: Manifest, done: Submitted) -> None:
+def look_ahead(runs: Sequence[Run], judge: Judge, done: Submitted) -> None:
     """Say what a model will make of runs, and how they compare with what is published."""
     if not runs:
         return
-    judge = judge_of(catalog, manifest)
     for run in runs:
         reason, _ = judge.why({column: getattr(run, column, None) for column in WAITING_COLUMNS})
         if reason is not None:

@@ -1,0 +1,194 @@
+"""A run in a few numbers: enough to see that it is surely no copy of another.
+
+A submission of a hundred thousand runs keeps a sketch of each, and reads a run again only where
+its sketch could be that of a copy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ncpl_data.catalog.alike import COLUMNS as ALIKE_COLUMNS
+from ncpl_data.catalog.curve import Curve
+from ncpl_data.catalog.record import Run
+from ncpl_data.ingest.submissions.duplicates import KEY, OUTCOME, configuration
+from ncpl_data.ingest.submissions.near_copies import (
+    CURVE_TOLERANCE,
+    MIN_POINTS,
+    agree_up_to_rounding,
+    are_one_loss,
+    loss_curves,
+)
+
+N_PLACES = 8
+"""Points of a curve that a sketch keeps, evenly spread."""
+
+N_SAMPLED = 16
+"""Points it keeps beside these: those whose steps come first in an order that looks random, so
+that two curves with other steps keep some they have in common."""
+
+SPREAD = 2 * CURVE_TOLERANCE + 1e-12
+"""Differences of one curve from its copy spread less."""
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """The steps of curves, and which of them a sketch keeps. Curves with equal steps share one."""
+
+    n: int
+    places: npt.NDArray[np.int64]
+    sampled: npt.NDArray[np.int64]
+    steps: npt.NDArray[np.int64]
+    """Those of the sampled points, ascending."""
+
+
+@dataclass(frozen=True, slots=True)
+class CurveSketch:
+    """A curve of losses at a few places."""
+
+    grid: Grid
+    at_places: tuple[float, ...]
+    at_sampled: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sketch:
+    """What is kept of a run."""
+
+    run_id: str
+    same_as: tuple[str, ...]
+    parent_run_id: str | None
+    seed: int | None
+    settings: tuple[Any, ...]
+    """The columns of `configuration` but for the seed; equal ones are one object."""
+    alike: tuple[Any, ...]
+    """The columns of `alike.COLUMNS` without names; equal ones are one object."""
+    outcome: tuple[Any, ...]
+    key: tuple[Any, ...]
+    curves: tuple[CurveSketch, ...]
+
+    @property
+    def final_loss(self) -> float | None:
+        """The final loss of the run."""
+        loss: float | None = self.key[0]
+        return loss
+
+
+ALIKE_SETTINGS = tuple(c for c in ALIKE_COLUMNS if c not in ("run_id", "source", "optimizer"))
+
+
+class Sketcher:
+    """Makes sketches; what many runs share is kept once."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.shared: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+        self.grids: dict[bytes, Grid] = {}
+
+    def sketch(self, run: Run) -> Sketch:
+        """Return the sketch of a run."""
+        said = vars(run).get
+        return Sketch(
+            run_id=run.run_id,
+            same_as=tuple(run.same_as or ()),
+            parent_run_id=run.parent_run_id,
+            seed=said("seed"),
+            settings=self.one(tuple(map(said, configuration()[1:]))),
+            alike=self.one(tuple(map(said, ALIKE_SETTINGS))),
+            outcome=tuple(said(c) for c in OUTCOME if c != "final_loss"),
+            key=tuple(map(said, KEY)),
+            curves=tuple(
+                self.curve(curve) for curve in loss_curves(run) if len(curve.step) >= MIN_POINTS
+            ),
+        )
+
+    def one(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the first of equal tuples."""
+        return self.shared.setdefault(values, values)
+
+    def curve(self, curve: Curve) -> CurveSketch:
+        """Return the sketch of a curve."""
+        key = curve.step.tobytes()
+        grid = self.grids.get(key)
+        if grid is None:
+            grid = self.grids[key] = grid_of(curve.step)
+        return CurveSketch(
+            grid,
+            tuple(curve.value[grid.places].tolist()),
+            tuple(curve.value[grid.sampled].tolist()),
+        )
+
+
+def grid_of(step: npt.NDArray[np.int64]) -> Grid:
+    """Return the grid of a curve's steps."""
+    n = len(step)
+    places = np.linspace(0, n - 1, N_PLACES).round().astype(np.int64)
+    mixed = (step.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(16)
+    sampled = np.sort(np.argsort(mixed, kind="stable")[:N_SAMPLED])
+    return Grid(n, places, sampled, step[sampled])
+
+
+@lru_cache(maxsize=4096)
+def common(one: Grid, other: Grid) -> tuple[tuple[int, int], ...]:
+    """Return which sampled points of two grids are of one step."""
+    _, mine, theirs = np.intersect1d(one.steps, other.steps, return_indices=True)
+    return tuple(zip(mine.tolist(), theirs.tolist(), strict=True))
+
+
+def could_be_copy(one: Sketch, other: Sketch) -> bool:
+    """Return False where one run is surely no near copy of another."""
+    return could_be_rounded(one, other) or (
+        one.parent_run_id is None
+        and other.parent_run_id is None
+        and any(could_be_one(a, b) for a in one.curves for b in other.curves)
+    )
+
+
+def could_be_rounded(one: Sketch, other: Sketch) -> bool:
+    """Return whether two runs say the same, curves aside, up to the digits one leaves out."""
+    return are_one_loss(one.final_loss, other.final_loss) and agree_up_to_rounding(
+        (one.seed, *one.settings), (other.seed, *other.settings), one.outcome, other.outcome
+    )
+
+
+def could_be_one(one: CurveSketch, other: CurveSketch) -> bool:
+    """Return False where two curves surely differ by more than a constant."""
+    if one.grid.n == other.grid.n and spread_is_small(one.at_places, other.at_places):
+        return True
+    if one.grid is other.grid:
+        return False
+    pairs = common(one.grid, other.grid)
+    mine = tuple(one.at_sampled[i] for i, _ in pairs)
+    return spread_is_small(mine, tuple(other.at_sampled[j] for _, j in pairs))
+
+
+def spread_is_small(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """Return whether the differences of values lie within that of a copy; True for fewer than 2."""
+    if not one:
+        return True
+    first = one[0] - other[0]
+    low = high = first
+    for a, b in zip(one, other, strict=True):
+        off = a - b
+        if off < low:
+            low = off
+        elif off > high:
+            high = off
+        if high - low > SPREAD:
+            return False
+    return True
+
+
+def could_be_same(one: Sketch, other: Sketch) -> bool:
+    """Return False where two runs of one key contradict each other in a setting or an outcome."""
+    if one.seed is not None and other.seed is not None and one.seed != other.seed:
+        return False
+    pairs = [*zip(one.outcome, other.outcome, strict=True)]
+    if one.settings is not other.settings:
+        pairs += zip(one.settings, other.settings, strict=True)
+    return all(a is None or b is None or a == b for a, b in pairs)
