@@ -35,6 +35,7 @@ MIN_AGREEING = 4
 MIN_DECIMALS = 4
 """A loss given with fewer digits is shared by runs that are not the same."""
 
+
 @cache
 def configuration() -> tuple[str, ...]:
     """Return the columns that make a run this run, apart from what came of it.

@@ -38,26 +38,18 @@ COLUMNS = tuple(dict.fromkeys((*KEY, *ALIKE_COLUMNS)))
 """Columns of `runs` that tell which stored runs are near."""
 
 
-class Neighbours:
+class Index:
     """Sketches of runs, by key, by loss and by settings."""
 
     def __init__(self) -> None:
         """Begin with none."""
-        self.sketcher = Sketcher()
-        self.ids: set[str] = set()
         self.by_key: dict[tuple[Any, ...], list[Sketch]] = {}
         self.by_loss: dict[int, list[Sketch]] = {}
         self.by_settings: dict[tuple[Any, ...], list[Sketch]] = {}
         self.alike = Alike(())
-        self.files: set[str] = set()
-        """Files of `runs` that were looked at."""
-        self.stored = runs_schema().empty_table().select(COLUMNS)
-        """The rows of these files, but for runs that have a sketch."""
 
-    def add(self, run: Run) -> None:
+    def add(self, sketch: Sketch) -> None:
         """Remember a run."""
-        sketch = self.sketcher.sketch(run)
-        self.ids.add(run.run_id)
         same_key = self.by_key.setdefault(sketch.key, [])
         if len(same_key) < MAX_COMPARED:
             same_key.append(sketch)
@@ -69,20 +61,21 @@ class Neighbours:
             self.alike.add(settings_row(sketch))
         same.append(sketch)
 
-    def suspects(self, run: Run) -> list[str]:
+    def suspects(self, own: Sketch) -> list[str]:
         """Return the ids of the runs that a run could repeat: same ones first, then near ones."""
-        own = self.sketcher.sketch(run)
         found = [
             other.run_id
             for other in self.by_key.get(own.key, ())
             if are_strangers(own, other) and could_be_same(own, other)
         ]
-        strangers = (other for other in self.near(own) if are_strangers(own, other))
-        found += [
-            other.run_id
-            for other in islice(strangers, MAX_CANDIDATES)
-            if could_be_copy(own, other)
-        ]
+        n_compared = 0
+        for other in self.near(own):
+            if are_strangers(own, other):
+                if could_be_copy(own, other):
+                    found.append(other.run_id)
+                n_compared += 1
+                if n_compared == MAX_CANDIDATES:
+                    break
         return list(dict.fromkeys(found))
 
     def near(self, own: Sketch) -> Iterator[Sketch]:
@@ -93,6 +86,30 @@ class Neighbours:
                 yield from self.by_loss.get(place, ())
         for row in self.alike.find(settings_row(own)):
             yield from self.by_settings[row["settings"]]
+
+
+class Neighbours:
+    """The runs met so far, as sketches, and the rows of those that were not near enough yet."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.sketcher = Sketcher()
+        self.index = Index()
+        self.ids: set[str] = set()
+        """Of the runs that have a sketch."""
+        self.files: set[str] = set()
+        """Files of `runs` that were looked at."""
+        self.stored = rows_schema().empty_table()
+        """The rows of these files, but for runs that have a sketch."""
+
+    def sketch(self, run: Run) -> Sketch:
+        """Return the sketch of a run."""
+        return self.sketcher.sketch(run)
+
+    def add(self, sketch: Sketch) -> None:
+        """Remember a run."""
+        self.ids.add(sketch.run_id)
+        self.index.add(sketch)
 
     def meet(
         self,
@@ -113,11 +130,10 @@ class Neighbours:
         near = NearRows(rows)
         wanted = dict.fromkeys(run_id for run in runs for run_id in near.of(run))
         for run in find_runs(catalog, wanted, manifest).values():
-            self.add(run)
+            self.add(self.sketch(run))
 
     def look_at(self, files: Iterable[DataFile], catalog: Catalog) -> None:
         """Take the rows of files that were not looked at; those of runs with a sketch are known."""
-        schema = pa.schema([runs_schema().field(column) for column in COLUMNS])
         for file in files:
             if file.path in self.files:
                 continue
@@ -126,8 +142,13 @@ class Neighbours:
             ids = read_parquet(path, ["run_id"])["run_id"].to_pylist()
             is_new = [run_id not in self.ids for run_id in ids]
             if any(is_new):
-                rows = fit_schema(read_parquet(path, list(COLUMNS)), schema)
+                rows = fit_schema(read_parquet(path, list(COLUMNS)), rows_schema())
                 self.stored = pa.concat_tables([self.stored, rows.filter(pa.array(is_new))])
+
+
+def rows_schema() -> pa.Schema:
+    """Return the columns `COLUMNS` of the table `runs`."""
+    return pa.schema([runs_schema().field(column) for column in COLUMNS])
 
 
 def settings_row(sketch: Sketch) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from ncpl_data.catalog.store import Catalog
 from ncpl_data.ingest.submissions.duplicates import is_same
 from ncpl_data.ingest.submissions.lookup import find_runs
 from ncpl_data.ingest.submissions.near_copies import Copy, repeats
-from ncpl_data.ingest.submissions.neighbours import Neighbours
+from ncpl_data.ingest.submissions.neighbours import Index, Neighbours
 from ncpl_data.schema.validate import Problem
 
 
@@ -32,16 +32,20 @@ def repeated_runs(
         return
     met = Neighbours() if met is None else met
     met.meet(runs, catalog, manifest, besides=known_as)
-    suspected = dict.fromkeys(run_id for run in runs for run_id in met.suspects(run))
-    whole = find_runs(catalog, (i for i in suspected if i not in known_as), manifest)
-    for run in runs:
-        others = (whole[run_id] for run_id in met.suspects(run) if run_id in whole)
+    sketches = [met.sketch(run) for run in runs]
+    suspected = [met.index.suspects(sketch) for sketch in sketches]
+    wanted = dict.fromkeys(i for ids in suspected for i in ids if i not in known_as)
+    whole = find_runs(catalog, wanted, manifest)
+    before = Index()
+    for run, sketch, ids in zip(runs, sketches, suspected, strict=True):
+        others = (whole[i] for i in (*ids, *before.suspects(sketch)) if i in whole)
         copy = repeated_by(run, others)
         if copy is not None:
             yield run.run_id, repetition(copy, known_as)
         elif among:
             whole[run.run_id] = run
-            met.add(run)
+            before.add(sketch)
+            met.add(sketch)
 
 
 def repeated_by(run: Run, others: Iterable[Run]) -> Copy | None:

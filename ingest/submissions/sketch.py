@@ -19,9 +19,11 @@ from ncpl_data.catalog.record import Run
 from ncpl_data.ingest.submissions.duplicates import KEY, OUTCOME, configuration
 from ncpl_data.ingest.submissions.near_copies import (
     CURVE_TOLERANCE,
+    LARGEST_ROUNDING,
     MIN_POINTS,
     agree_up_to_rounding,
     are_one_loss,
+    are_rounded,
     loss_curves,
 )
 
@@ -142,16 +144,25 @@ def common(one: Grid, other: Grid) -> tuple[tuple[int, int], ...]:
 
 def could_be_copy(one: Sketch, other: Sketch) -> bool:
     """Return False where one run is surely no near copy of another."""
-    return could_be_rounded(one, other) or (
-        one.parent_run_id is None
-        and other.parent_run_id is None
-        and any(could_be_one(a, b) for a in one.curves for b in other.curves)
-    )
+    if could_be_rounded(one, other):
+        return True
+    if one.parent_run_id is not None or other.parent_run_id is not None:
+        return False
+    for mine in one.curves:
+        for theirs in other.curves:
+            if could_be_one(mine, theirs):
+                return True
+    return False
 
 
 def could_be_rounded(one: Sketch, other: Sketch) -> bool:
     """Return whether two runs say the same, curves aside, up to the digits one leaves out."""
-    return are_one_loss(one.final_loss, other.final_loss) and agree_up_to_rounding(
+    loss, its_loss = one.key[0], other.key[0]
+    if loss is None or its_loss is None or abs(loss - its_loss) > LARGEST_ROUNDING:
+        return False
+    if one.seed is not None and other.seed is not None and not are_rounded(one.seed, other.seed):
+        return False
+    return are_one_loss(loss, its_loss) and agree_up_to_rounding(
         (one.seed, *one.settings), (other.seed, *other.settings), one.outcome, other.outcome
     )
 
