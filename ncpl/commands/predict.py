@@ -23,7 +23,7 @@ Examples:
   ncpl predict config.json
   ncpl predict sweep.csv --csv > predicted.csv
   ncpl predict config.json --curve 10
-  ncpl predict config.json --tasks hellaswag,arc_easy
+  ncpl predict config.json --source marin --tasks hellaswag,arc_easy
   ncpl predict train_gpt2.py
   ncpl predict config.json --beside training_args.json --set n_devices=8 --set sequence_length=2048
   ncpl predict config.json --runs mine.jsonl
