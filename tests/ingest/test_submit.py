@@ -15,9 +15,9 @@ from ncpl_data.catalog.errors import ConflictError
 from ncpl_data.catalog.record import Run
 from ncpl_data.catalog.store import Catalog
 from ncpl_data.ingest.cli import main
+from ncpl_data.ingest.submissions.batches import BATCH_DOCUMENTS
 from ncpl_data.ingest.submissions.lookup import find_runs
 from ncpl_data.ingest.submissions.rejects import Rejects
-from ncpl_data.ingest.submissions.submit import BATCH_DOCUMENTS
 from ncpl_data.schema.fields import run_fields
 
 EXAMPLES = Path(__file__).parents[2] / "schema" / "examples"
