@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from ncpl_data.ingest.base import Origin, RawFile, Source
 from ncpl_data.ingest.declared import declare
 from ncpl_data.ingest.fetch import Progress, cache_folder, fetch
 from ncpl_data.ingest.from_url import files_at
+from ncpl_data.ingest.garbage import seldom_collected
 from ncpl_data.ingest.submissions.adapter_checks import (
     document_problems,
     repeats_elsewhere,
@@ -286,20 +286,6 @@ def check(
 def refused_run(run: Run, reason: str, problems: Iterable[Problem]) -> Skipped:
     """Return a run as a refused record, whole."""
     return Skipped(run.run_id, reason=reason, payload=run.to_document(), detail=told(problems))
-
-
-@contextmanager
-def seldom_collected() -> Iterator[None]:
-    """Let Python look for cycles seldom while many runs are read, which hold none.
-
-    It looks through all of them again and again: an eighth of the time of a large source.
-    """
-    before = gc.get_threshold()
-    gc.set_threshold(100_000, *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 def ingest(

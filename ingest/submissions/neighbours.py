@@ -32,7 +32,7 @@ MAX_CANDIDATES = 20
 """Runs near to a new one, by loss or by settings, that it is compared with."""
 
 MAX_COMPARED = 200
-"""Runs of one key that it is compared with."""
+"""Runs of one key, and seed, that it is compared with."""
 
 COLUMNS = tuple(dict.fromkeys((*KEY, *ALIKE_COLUMNS)))
 """Columns of `runs` that tell which stored runs are near."""
@@ -43,14 +43,14 @@ class Index:
 
     def __init__(self) -> None:
         """Begin with none."""
-        self.by_key: dict[tuple[Any, ...], list[Sketch]] = {}
+        self.by_key: dict[tuple[Any, ...], dict[int | None, list[Sketch]]] = {}
         self.by_loss: dict[int, list[Sketch]] = {}
         self.by_settings: dict[tuple[Any, ...], list[Sketch]] = {}
         self.alike = Alike(())
 
     def add(self, sketch: Sketch) -> None:
         """Remember a run."""
-        same_key = self.by_key.setdefault(sketch.key, [])
+        same_key = self.by_key.setdefault(sketch.key, {}).setdefault(sketch.seed, [])
         if len(same_key) < MAX_COMPARED:
             same_key.append(sketch)
         if sketch.final_loss is not None:
@@ -65,18 +65,25 @@ class Index:
         """Return the ids of the runs that a run could repeat: same ones first, then near ones."""
         found = [
             other.run_id
-            for other in self.by_key.get(own.key, ())
+            for other in self.of_key(own)
             if are_strangers(own, other) and could_be_same(own, other)
         ]
         n_compared = 0
         for other in self.near(own):
-            if are_strangers(own, other):
-                if could_be_copy(own, other):
-                    found.append(other.run_id)
-                n_compared += 1
-                if n_compared == MAX_CANDIDATES:
-                    break
+            if could_be_copy(own, other):
+                if not are_strangers(own, other):
+                    continue
+                found.append(other.run_id)
+            n_compared += 1
+            if n_compared == MAX_CANDIDATES:
+                break
         return list(dict.fromkeys(found))
+
+    def of_key(self, own: Sketch) -> Iterator[Sketch]:
+        """Yield the runs of a run's key, but for those of another seed."""
+        by_seed = self.by_key.get(own.key, {})
+        for seed in by_seed if own.seed is None else (own.seed, None):
+            yield from by_seed.get(seed, ())
 
     def near(self, own: Sketch) -> Iterator[Sketch]:
         """Yield the runs with nearly the loss of a run, then those with its settings."""

@@ -6,6 +6,8 @@ its sketch could be that of a copy.
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -54,8 +56,8 @@ class CurveSketch:
     """A curve of losses at a few places."""
 
     grid: Grid
-    at_places: tuple[float, ...]
-    at_sampled: tuple[float, ...]
+    at_places: array[float]
+    at_sampled: array[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ class Sketcher:
             seed=said("seed"),
             settings=self.one(tuple(map(said, configuration()[1:]))),
             alike=self.one(tuple(map(said, ALIKE_SETTINGS))),
-            outcome=tuple(said(c) for c in OUTCOME if c != "final_loss"),
+            outcome=self.one(tuple(said(c) for c in OUTCOME if c != "final_loss")),
             key=tuple(map(said, KEY)),
             curves=tuple(
                 self.curve(curve) for curve in loss_curves(run) if len(curve.step) >= MIN_POINTS
@@ -121,8 +123,8 @@ class Sketcher:
             grid = self.grids[key] = grid_of(curve.step)
         return CurveSketch(
             grid,
-            tuple(curve.value[grid.places].tolist()),
-            tuple(curve.value[grid.sampled].tolist()),
+            array("d", curve.value[grid.places].tobytes()),
+            array("d", curve.value[grid.sampled].tobytes()),
         )
 
 
@@ -144,7 +146,13 @@ def common(one: Grid, other: Grid) -> tuple[tuple[int, int], ...]:
 
 def could_be_copy(one: Sketch, other: Sketch) -> bool:
     """Return False where one run is surely no near copy of another."""
-    if could_be_rounded(one, other):
+    loss, its_loss = one.key[0], other.key[0]
+    if (
+        loss is not None
+        and its_loss is not None
+        and abs(loss - its_loss) <= LARGEST_ROUNDING
+        and could_be_rounded(one, other)
+    ):
         return True
     if one.parent_run_id is not None or other.parent_run_id is not None:
         return False
@@ -157,42 +165,31 @@ def could_be_copy(one: Sketch, other: Sketch) -> bool:
 
 def could_be_rounded(one: Sketch, other: Sketch) -> bool:
     """Return whether two runs say the same, curves aside, up to the digits one leaves out."""
-    loss, its_loss = one.key[0], other.key[0]
-    if loss is None or its_loss is None or abs(loss - its_loss) > LARGEST_ROUNDING:
-        return False
     if one.seed is not None and other.seed is not None and not are_rounded(one.seed, other.seed):
         return False
-    return are_one_loss(loss, its_loss) and agree_up_to_rounding(
+    return are_one_loss(one.key[0], other.key[0]) and agree_up_to_rounding(
         (one.seed, *one.settings), (other.seed, *other.settings), one.outcome, other.outcome
     )
 
 
 def could_be_one(one: CurveSketch, other: CurveSketch) -> bool:
     """Return False where two curves surely differ by more than a constant."""
-    if one.grid.n == other.grid.n and spread_is_small(one.at_places, other.at_places):
-        return True
-    if one.grid is other.grid:
-        return False
-    pairs = common(one.grid, other.grid)
-    mine = tuple(one.at_sampled[i] for i, _ in pairs)
-    return spread_is_small(mine, tuple(other.at_sampled[j] for _, j in pairs))
-
-
-def spread_is_small(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    """Return whether the differences of values lie within that of a copy; True for fewer than 2."""
-    if not one:
-        return True
-    first = one[0] - other[0]
-    low = high = first
-    for a, b in zip(one, other, strict=True):
-        off = a - b
-        if off < low:
-            low = off
-        elif off > high:
-            high = off
-        if high - low > SPREAD:
+    a, b = one.at_places, other.at_places
+    if one.grid.n == other.grid.n:
+        # most pairs end here, at the two ends
+        if abs(a[0] - b[0] - a[-1] + b[-1]) <= SPREAD and spread_is_small(a, b):
+            return True
+        if one.grid is other.grid:
             return False
-    return True
+    pairs = common(one.grid, other.grid)
+    mine = [one.at_sampled[i] for i, _ in pairs]
+    return spread_is_small(mine, [other.at_sampled[j] for _, j in pairs])
+
+
+def spread_is_small(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Return whether the differences of values lie within those of a copy; True without any."""
+    off = [a - b for a, b in zip(one, other, strict=True)]
+    return not off or max(off) - min(off) <= SPREAD
 
 
 def could_be_same(one: Sketch, other: Sketch) -> bool:

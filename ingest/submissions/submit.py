@@ -16,6 +16,7 @@ from ncpl_data.catalog.store import Catalog
 from ncpl_data.catalog.tables import EncodedRun, encode
 from ncpl_data.catalog.waiting import COLUMNS as WAITING_COLUMNS
 from ncpl_data.catalog.waiting import Judge
+from ncpl_data.ingest.garbage import seldom_collected
 from ncpl_data.ingest.submissions.batches import Around, First, SeenContent, batches
 from ncpl_data.ingest.submissions.changes import ContentChange, differences
 from ncpl_data.ingest.submissions.claims import false_claims
@@ -91,25 +92,38 @@ def submit(
     done, seen, around = Submitted(), SeenContent(), Around()
     given = {"contributor": contributor, "licence": licence}
     stays_valid = is_plain(given)
-    for batch in batches(documents):
-        findings: dict[str, Finding] = {}
-        rows: dict[str, EncodedRun] = {}
-        for document in batch:
-            finding = examine(with_given(document, given, stays_valid=stays_valid))
-            run = finding.run
-            if run is None:
-                done.refused.append(finding)
-                continue
-            row = encode(run)
-            first = seen.first(row, document)
-            if first is None:
-                findings[run.run_id], rows[run.run_id] = finding, row
-            elif first.digest == row.content_hash():
-                done.unchanged.append(run.run_id)
-            else:
-                done.refused.append(refuse(finding, [repeated(run, first)]))
-        submit_batch(findings, rows, catalog, done, around, replace=replace, dry_run=dry_run)
+    with seldom_collected():
+        for batch in batches(documents):
+            completed = (with_given(one, given, stays_valid=stays_valid) for one in batch)
+            findings, rows = examined(completed, seen, done)
+            submit_batch(findings, rows, catalog, done, around, replace=replace, dry_run=dry_run)
     return done
+
+
+def examined(
+    documents: Iterable[Document], seen: SeenContent, done: Submitted
+) -> tuple[dict[str, Finding], dict[str, EncodedRun]]:
+    """Return what the documents of a batch hold, and the row of each run, by run id.
+
+    What is wrong, and what came before in the submission, is noted in `done`.
+    """
+    findings: dict[str, Finding] = {}
+    rows: dict[str, EncodedRun] = {}
+    for document in documents:
+        finding = examine(document)
+        run = finding.run
+        if run is None:
+            done.refused.append(finding)
+            continue
+        row = encode(run)
+        first = seen.first(row, document)
+        if first is None:
+            findings[run.run_id], rows[run.run_id] = finding, row
+        elif first.digest == row.content_hash():
+            done.unchanged.append(run.run_id)
+        else:
+            done.refused.append(refuse(finding, [repeated(run, first)]))
+    return findings, rows
 
 
 def submit_batch(
