@@ -32,6 +32,7 @@ from ncpl_data.ingest.submissions.adapter_checks import (
     repeats_elsewhere,
     told,
 )
+from ncpl_data.ingest.unchanged import mark, unchanged
 from ncpl_data.ingest.valid_runs import problems_of
 from ncpl_data.schema.validate import Problem
 from ncpl_data.terminal.version import __version__
@@ -319,10 +320,15 @@ def ingest(
             refresh=refresh,
             progress=progress,
         )
+    ours = is_ours(source)
+    if ours and max_rejects is None:
+        known = unchanged(source.name, source.sheet(), located.origin.name, located.paths, catalog)
+        if known is not None:
+            notify(f"{source.name}: unchanged since it was read from {located.how}")
+            return Ingested(source.name, located.origin.name, located.how, known)
     notify(f"{source.name}: reading from {located.how}: {located.origin.title}")
     runs: list[EncodedRun] = []
     skipped: list[Skipped] = []
-    ours = is_ours(source)
     plain: list[Run] | None = None if ours and not has_altered(located) else []
     bar = bars(f"reading {source.name}", " records", located.origin.n_runs or None)
     reading = explained(source, located.origin, is_pinned=located.is_pinned)
@@ -350,6 +356,9 @@ def ingest(
         origin=located.origin.name,
         skipped=skipped,
         sheet=source.sheet(),
+        cursor=mark(located.origin.name, located.paths, runs, skipped, source.name)
+        if ours
+        else None,
         dry_run=dry_run,
         tool_version=__version__,
     )
