@@ -14,7 +14,7 @@ from ncpl_data.catalog.store import Catalog
 from ncpl_data.ingest import pipeline, unchanged
 from ncpl_data.ingest.sources import SOURCES
 
-NAME = "chinchilla"
+NAME = "multipower"
 
 
 @pytest.fixture
