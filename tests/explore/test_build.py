@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from ncpl_data.explore.build import PAGES
-from ncpl_data.explore.command import explore
 from ncpl_data.explore.pack import number, packed, write_script
+from ncpl_data.ingest.cli import main
 
 CALL = re.compile(r"NCPL\.receive\(\"([^\"]+)\", '(.*)'\);\n", re.DOTALL)
 
@@ -86,7 +86,7 @@ def test_a_folder_of_something_else_is_left_alone(
     tmp_path: Path, small_catalog: Path, run_command: Callable[..., Any]
 ) -> None:
     (tmp_path / "thesis.txt").write_text("mine", "utf-8")
-    done = run_command(explore, "--catalog", small_catalog, "--out", tmp_path)
+    done = run_command(main, "explore", "--catalog", small_catalog, "--out", tmp_path)
     assert done.exit_code == 1
     assert "holds no explorer" in done.output
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
@@ -97,7 +97,14 @@ def test_an_explorer_is_written_again_and_told_as_json(
 ) -> None:
     for _ in range(2):
         done = run_command(
-            explore, "--catalog", small_catalog, "--out", tmp_path / "site", "--no-model", "--json"
+            main,
+            "explore",
+            "--catalog",
+            small_catalog,
+            "--out",
+            tmp_path / "site",
+            "--no-model",
+            "--json",
         )
         told = json.loads(done.stdout)
         assert (told["runs"], told["predicted"]) == (13, 0)
@@ -110,7 +117,14 @@ def test_what_is_no_board_is_refused_in_one_sentence(
 ) -> None:
     (tmp_path / "x.json").write_text("[]", "utf-8")
     done = run_command(
-        explore, "--catalog", small_catalog, "--out", tmp_path / "s", "--board", tmp_path / "x.json"
+        main,
+        "explore",
+        "--catalog",
+        small_catalog,
+        "--out",
+        tmp_path / "s",
+        "--board",
+        tmp_path / "x.json",
     )
     assert done.exit_code == 1
     assert "is no transfer board" in done.output
