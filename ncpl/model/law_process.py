@@ -168,9 +168,7 @@ def likeliest(law_KK: Array, place: Array, error: Array) -> Scales:
         unit = process(place, place, Scales(size, recipe, 1.0))
         for amplitude, noise in product(AMPLITUDES, NOISES):
             scales = Scales(size, recipe, amplitude, noise)
-            root = np.linalg.cholesky(
-                law_KK + amplitude**2 * unit + _noise(len(error), scales)
-            )
+            root = np.linalg.cholesky(law_KK + amplitude**2 * unit + _noise(len(error), scales))
             half = np.linalg.solve(root, error)
             evidence = -0.5 * float(half @ half) - float(np.log(np.diag(root)).sum())
             if evidence > best:
