@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ncpl_data.ingest import complete
 from ncpl_data.terminal.console import Console, output_options
 
 EPILOG = """\b
@@ -20,7 +21,7 @@ Examples:
 
 
 @click.command(epilog=EPILOG)
-@click.argument("name")
+@click.argument("name", shell_complete=complete.sources)
 @click.option(
     "--out",
     "folder",
