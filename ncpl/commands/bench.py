@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from ncpl.commands.bench_prefix import prefix
 from ncpl.commands.bench_transfer import transfer
 from ncpl.commands.options import catalog_option, common, snapshot_option
 
@@ -265,3 +266,4 @@ def run_curve_board(
 
 
 bench.add_command(transfer)
+bench.add_command(prefix)

@@ -11,6 +11,7 @@ import click
 
 from ncpl.commands.downstream import task_lines, words
 from ncpl.commands.options import bundle_option, catalog_option, common, snapshot_option
+from ncpl.commands.plan_extrapolate import extrapolate
 from ncpl.commands.plan_rules import batch, transfer
 from ncpl_data.terminal.console import NumberRange
 
@@ -323,3 +324,4 @@ def check(
 
 plan.add_command(batch)
 plan.add_command(transfer)
+plan.add_command(extrapolate)

@@ -123,9 +123,10 @@ def _of_rows(
         if not isinstance(row, dict) or row.get(loss) in (None, ""):
             continue  # a row of another metric
         name = str(row.get("run") or row.get("run_id") or path.stem)
-        at = [
-            _number(row.get(key), path, number, key) if key else math.nan for key in (step, count)
-        ]
+        at = (
+            _number(row.get(step), path, number, step) if step else math.nan,
+            _number(row.get(count), path, number, count) if count else math.nan,
+        )
         runs.setdefault(name, []).append((*at, _number(row[loss], path, number, loss)))
     if not runs:
         raise ConfigError(f"{path}: no row has a {loss}")

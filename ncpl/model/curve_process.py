@@ -101,7 +101,7 @@ class CurveProcess:
     @classmethod
     def of_state(cls, state: Mapping[str, Array]) -> Self:
         """Return the process of a bundle's arrays. Raises LookupError where one is missing."""
-        return cls(state["mean"], state["cov"], float(state["noise"]))
+        return cls(state["mean"], state["cov"], state["noise"].item())
 
 
 def fit_curve_process(

@@ -110,7 +110,7 @@ class FamilyPrefix:
         windows = [WindowProcess.of_state(part(state, f"window{i}")) for i in range(len(CUTS))]
         return cls(
             CurveProcess.of_state(part(state, "curves")), windows, state["trust"], state["edges"],
-            state["widths"], float(state["typical"]),
+            state["widths"], state["typical"].item(),
         )  # fmt: skip
 
 
@@ -162,7 +162,7 @@ class PrefixModel:
         tensors["anywhere/widths"] = self.anywhere.widths
         for source, family in self.families.items():
             tensors |= {f"{source}/{name}": a for name, a in family.state().items()}
-        save_file({name: np.ascontiguousarray(a) for name, a in tensors.items()}, folder / PREFIX)
+        save_file({name: np.array(a, order="C") for name, a in tensors.items()}, folder / PREFIX)
         (folder / PREFIX).chmod(0o644)  # safetensors writes files for their owner only
         return _sha256(folder / PREFIX)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -95,6 +96,6 @@ def is_spiky(noise_B: Array, rise_B: Array) -> npt.NDArray[np.bool_]:
     return np.asarray(rise_B > np.maximum(RISE, NOISY * noise_B))
 
 
-def _mean(values_BP: Array, weight_BP: Array) -> Array:
+def _mean(values_BP: Array, weight_BP: npt.NDArray[Any]) -> Array:
     total_B = weight_BP.sum(1)
     return np.where(total_B > 0, (values_BP * weight_BP).sum(1) / np.maximum(total_B, 1e-300), 0.0)

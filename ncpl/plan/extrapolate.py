@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from ncpl.data.progress import Progress
 from ncpl.data.schedules import FIRST, Array
 from ncpl.errors import ConfigError
 from ncpl.model.predictor import Predictor
-from ncpl.model.prefix import AnyPrefix, PrefixModel, prefixes_of
+from ncpl.model.prefix import AnyPrefix, FamilyPrefix, PrefixModel, prefixes_of
 from ncpl.model.prefix_features import NOISY, RISE, noise_and_rise
 
 POINTS = 40
@@ -57,6 +57,8 @@ class Forecast:
     """Share of what the prefix says that counts; 0: the configuration alone answers."""
     curve: list[dict[str, float]] = field(default_factory=list)
     """The rest: percent, step, loss, low, high."""
+    measured: list[dict[str, float]] = field(default_factory=list)
+    """What counts of the log: percent, loss."""
     spikes: list[dict[str, float]] = field(default_factory=list)
     """Where the loss rose: step, rise above the lowest before."""
     is_diverged: bool = False
@@ -108,6 +110,10 @@ def forecast(
     common: dict[str, Any] = {
         "name": progress.name, "share": cut, "points": int(known.sum()),
         "spikes": spikes(step_P[known], loss_P[known]),
+        "measured": [
+            {"percent": 100 * f, "loss": loss}
+            for f, loss in zip(frac_P[known].tolist(), loss_P[known].tolist(), strict=True)
+        ],
     }  # fmt: skip
     alone = source = None
     if bundle is not None:
@@ -121,60 +127,87 @@ def forecast(
             is_diverged=True, notes=notes,
         )  # fmt: skip
     at_Q = np.linspace(cut, 1.0, POINTS + 1)[1:] if cut < 1 else np.ones(1)
-    own = model.families.get(source or "") if bundle is not None else None
-    base = None
-    if own is not None and bundle is not None:
-        base = _curve(bundle, config, at_Q)
-    if own is not None and base is not None and bundle is not None and alone is not None:
-        half = (alone.high - alone.low) / 2
-        prefixes = prefixes_of(
-            frac_P, loss_P, lambda f: bundle.curves([config], f.tolist())[0], max(cut, FIRST)
-        )
-        found = own.correct(row, prefixes, max(cut, FIRST), at_Q, half)
-        if found.weight == 0:
-            notes.append("too little is known yet: the configuration alone answers")
-            low_Q, high_Q = base - alone.loss + alone.low, base - alone.loss + alone.high
-        else:
-            low_Q, high_Q = base + found.shift - found.half, base + found.shift + found.half
-        mean_Q, weight = base + found.shift, found.weight
-    elif known.any():
-        mean_Q, half_Q, weight = without_family(
-            model.anywhere, row, frac_P, loss_P, cut, at_Q, alone
-        )
-        low_Q, high_Q = mean_Q - half_Q, mean_Q + half_Q
+    found = None
+    if bundle is not None and alone is not None and source in model.families:
+        found = in_family(model.families[source], bundle, config, frac_P, loss_P, cut, at_Q, alone)
+    if found is None and known.any():
+        found = without_family(model.anywhere, row, frac_P, loss_P, cut, at_Q, alone)
+        notes += told_without(row, alone)
+    if found is None:
         if alone is None:
-            notes.append(
-                "no model of this family: the log and the schedule alone, openly wide; give "
-                "--source or --runs to compare with known runs"
+            raise ConfigError(
+                f"{progress.name}: nothing of the log counts yet (2% of the run is needed), and "
+                "no model knows its family; wait, or give --source or --runs"
             )
-        if row.get("schedule") is None:
-            notes.append("no schedule given: a cosine to zero was assumed")
-    elif alone is not None:
         notes.append("nothing of the log counts yet (2% of the run): the configuration answers")
         return Forecast(
             **common, final=alone, configuration=alone, source=source, weight=0.0, notes=notes
         )
-    else:
-        raise ConfigError(
-            f"{progress.name}: nothing of the log counts yet (2% of the run is needed), and no "
-            "model knows its family; wait, or give --source or --runs"
-        )
-    steps = row.get("train_steps") or math.nan
-    curve = [
-        {"percent": 100 * f, "step": f * steps, "loss": m, "low": a, "high": b}
-        for f, m, a, b in zip(*(v.tolist() for v in (at_Q, mean_Q, low_Q, high_Q)), strict=True)
-    ]
-    if not math.isfinite(steps):
-        for point in curve:
-            point.pop("step")
-    last = curve[-1]
-    final = Told(last["loss"], last["low"], last["high"])
+    if found.weight == 0:
+        notes.append("too little is known yet: the configuration alone answers")
+    curve = points_of(found, at_Q, row.get("train_steps"))
+    final = Told(*(float(values[-1]) for values in found[:3]))
     if common["spikes"]:
         notes.append(f"{len(common['spikes'])} spikes: such runs are forecast worse")
     return Forecast(
-        **common, final=final, configuration=alone, source=source, weight=weight, curve=curve,
-        notes=notes,
+        **common, final=final, configuration=alone, source=source, weight=found.weight,
+        curve=curve, notes=notes,
     )  # fmt: skip
+
+
+class Rest(NamedTuple):
+    """The rest of a run at Q shares, nats."""
+
+    loss: Array
+    low: Array
+    high: Array
+    weight: float
+
+
+def in_family(
+    own: FamilyPrefix,
+    bundle: Predictor,
+    config: Config,
+    frac_P: Array,
+    loss_P: Array,
+    cut: float,
+    at_Q: Array,
+    alone: Told,
+) -> Rest | None:
+    """Return the rest of a run of a family that a model of prefixes knows; None without curves."""
+    base_Q = _curve(bundle, config, at_Q)
+    if base_Q is None:
+        return None
+    at = max(cut, FIRST)
+    prefixes = prefixes_of(frac_P, loss_P, lambda f: bundle.curves([config], f.tolist())[0], at)
+    found = own.correct(derive(config), prefixes, at, at_Q, (alone.high - alone.low) / 2)
+    if found.weight == 0:
+        return Rest(base_Q, base_Q - alone.loss + alone.low, base_Q - alone.loss + alone.high, 0.0)
+    mean_Q = base_Q + found.shift
+    return Rest(mean_Q, mean_Q - found.half, mean_Q + found.half, found.weight)
+
+
+def told_without(row: Config, alone: Told | None) -> list[str]:
+    """Return what is to be said where no model knows the curves of the family."""
+    said = []
+    if alone is None:
+        said.append(
+            "no model of this family: the log and the schedule alone, openly wide; give --source "
+            "or --runs to compare with known runs"
+        )
+    if row.get("schedule") is None:
+        said.append("no schedule given: a cosine to zero was assumed")
+    return said
+
+
+def points_of(rest: Rest, at_Q: Array, steps: float | None) -> list[dict[str, float]]:
+    """Return the rest of a run as points, with steps where the plan has them."""
+    columns = (at_Q, rest.loss, rest.low, rest.high)
+    return [
+        {"percent": 100 * f, "loss": loss, "low": low, "high": high}
+        | ({"step": f * steps} if steps else {})
+        for f, loss, low, high in zip(*(v.tolist() for v in columns), strict=True)
+    ]
 
 
 def without_family(
@@ -185,21 +218,22 @@ def without_family(
     cut: float,
     at_Q: Array,
     alone: Told | None,
-) -> tuple[Array, Array, float]:
-    """Return losses and half widths at Q shares, and the weight of the prefix in the final one.
+) -> Rest:
+    """Return the rest of a run whose family no model of prefixes knows.
 
     The shape of any curve tells of the log; a configuration's answer is weighed by its precision,
     and moves the rest of the curve by as much as is still to come.
     """
     told = shape.tell(row, frac_P, loss_P, cut, at_Q)
     if alone is None:
-        return told.shift, told.half, 1.0
+        return Rest(told.shift, told.shift - told.half, told.shift + told.half, 1.0)
     ours, theirs = told.half[-1] ** -2, ((alone.high - alone.low) / 2) ** -2
     weight = float(ours / (ours + theirs))
     moved = (1 - weight) * (alone.loss - told.shift[-1])
     share_Q = np.clip((at_Q - cut) / max(1 - cut, 1e-9), 0, 1)
     half_Q = told.half + share_Q * ((ours + theirs) ** -0.5 - told.half[-1])
-    return told.shift + share_Q * moved, half_Q, weight
+    mean_Q = told.shift + share_Q * moved
+    return Rest(mean_Q, mean_Q - half_Q, mean_Q + half_Q, weight)
 
 
 def shares(progress: Progress, row: Config) -> tuple[Array, Array]:

@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ncpl.data.fields import Config, derive
 from ncpl.data.schedules import FIRST, Array
 from ncpl.data.snapshot import Runs, Snapshot
+from ncpl.errors import SnapshotError
 from ncpl.evaluate.card import render
 from ncpl.model.bundle import CARD, Bundle, read_card
 from ncpl.model.curve_process import CurveProcess, fit_curve_process
@@ -44,9 +46,12 @@ BINS = 3
 MIN_SPIKY = 20
 GAIN = 0.02
 """Share by which a correction must lower left-out errors to be trusted at all: less is chance."""
-NUMBERS = ((3.0, 3.0, 0.1), (3.0, 6.0, 0.3), (6.0, 6.0, 0.1), (6.0, 6.0, 1.0))
+NUMBERS = ((3.0, 3.0, 0.1), (6.0, 6.0, 0.1), (6.0, 6.0, 1.0))
 """Lengths of context and of both, and level, of which the one with least left-out error is kept."""
 NOISES = (0.3, 1.0, 3.0)
+CHOSEN_ON, CURVES_ON = 500, 400
+"""Runs, evenly picked, on which numbers are chosen and distributions of curves are fitted: more
+take minutes and change little."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,7 @@ def learn_prefixes(
 ) -> PrefixModel:
     """Return what the starts of a bundle's training runs say, family by family.
 
-    Families without curves are left out. Raises ValueError where none has any.
+    Families without curves are left out. Raises SnapshotError where none has any.
     """
     measured: dict[str, Measured] = {}
     for fit in bundle.fits:
@@ -127,7 +132,7 @@ def learn_prefixes(
         )
         measured[source] = measured_of(train, snapshot, found.curve, found.fold)
     if not measured:
-        raise ValueError("no family of the bundle has curves to learn prefixes from")
+        raise SnapshotError("no family of the bundle has curves to learn prefixes from")
     return prefix_model(measured)
 
 
@@ -155,21 +160,16 @@ def measured_of(train: Runs, snapshot: Snapshot, curve_BF: Array, fold_B: Array)
 
 def family_prefix(own: Measured) -> tuple[FamilyPrefix, dict[str, Any]]:
     """Return a family's corrections, and left-out errors by cut for the card, nats."""
-    residual_BP = own.loss - own.predicted()
-    both = with_end(own, residual_BP, own.final - own.curve[:, -1])
-    curves = fit_curve_process(own.rows, *both)
     parts = {k: own.fold != k for k in np.unique(own.fold)}
-    by_fold = {
-        k: fit_curve_process([own.rows[i] for i in np.flatnonzero(keep)],
-                             both[0][keep], both[1][keep], rounds=25)
-        for k, keep in parts.items()
-    }  # fmt: skip
+    curves = of_residuals(own)
+    by_fold = {k: of_residuals(own.take(keep)) for k, keep in parts.items()}
     windows, trust, edges, widths, said = [], [], [], [], []
     alone_B = np.abs(own.final - own.curve[:, -1])
     for cut in CUTS:
         target_BU = own.targets(cut)
         told = cut_features(own, cut)
-        numbers = choose_numbers(own, told, target_BU)
+        some = every_nth(own, CHOSEN_ON)
+        numbers = choose_numbers(own.fold[some], (told[0][some], told[1][some]), target_BU[some])
         found_BU = np.zeros_like(target_BU)
         for k, keep in parts.items():
             window = fit_window_process(told[0][keep], told[1][keep], target_BU[keep], numbers)
@@ -205,15 +205,27 @@ def cut_features(own: Measured, cut: float) -> tuple[Array, Array]:
     return features(prefixes, own.rows, cut)
 
 
-def choose_numbers(own: Measured, told: tuple[Array, Array], target_BU: Array) -> Array:
+def every_nth(own: Measured, most: int) -> npt.NDArray[np.bool_]:
+    """Return which runs (B,) are picked, evenly, so that there are at most about `most`."""
+    return np.asarray(np.arange(len(own.rows)) % max(1, round(len(own.rows) / most)) == 0)
+
+
+def of_residuals(own: Measured) -> CurveProcess:
+    """Return the distribution of what losses along runs lie off the predicted ones."""
+    some = own.take(every_nth(own, CURVES_ON))
+    frac, value = with_end(some, some.loss - some.predicted(), some.final - some.curve[:, -1])
+    return fit_curve_process(some.rows, frac, value, rounds=20)
+
+
+def choose_numbers(fold_B: Array, told: tuple[Array, Array], target_BU: Array) -> Array:
     """Return the numbers of the kernel with the least error on folds left out in turn."""
     best, least = np.zeros(4), np.inf
     for length, both, level in NUMBERS:
         for noise in NOISES:
             numbers = np.array([length, both, level, noise])
             error = 0.0
-            for k in np.unique(own.fold):
-                keep = own.fold != k
+            for k in np.unique(fold_B):
+                keep = fold_B != k
                 window = fit_window_process(
                     told[0][keep], told[1][keep], target_BU[keep], numbers, rounds=2
                 )
@@ -272,14 +284,13 @@ def with_end(own: Measured, value_BP: Array, end_B: Array) -> tuple[Array, Array
     )
 
 
-def any_prefix(every: Sequence[Measured], *, most: int = 400) -> AnyPrefix:
+def any_prefix(every: Sequence[Measured], *, most: int = 250) -> AnyPrefix:
     """Return the shape of curves of all families, one vote each, and its widths in another one.
 
     Widths: 90% quantiles in a family that the shape was not learned from; where there is only one,
     twice those of its own runs.
     """
-    some = [own.take(np.arange(len(own.rows)) % max(1, len(own.rows) // most) == 0)
-            for own in every]  # fmt: skip
+    some = [own.take(every_nth(own, most)) for own in every]
     shape = of_losses(some)
     errors: list[list[Array]] = [[] for _ in CUTS]
     for i, left_out in enumerate(some):
@@ -305,7 +316,7 @@ def of_losses(parts: Sequence[Measured]) -> CurveProcess:
     frac, loss = (np.concatenate([pair[i] for pair in pad]) for i in (0, 1))
     weight = np.concatenate([np.full(len(own.rows), 1 / len(own.rows)) for own in parts])
     rows = [row for own in parts for row in own.rows]
-    return fit_curve_process(rows, frac, loss, weight_B=weight, start=0.5)
+    return fit_curve_process(rows, frac, loss, weight_B=weight, start=0.5, rounds=25)
 
 
 def missed_anywhere(process: CurveProcess, own: Measured, cut: float) -> Array:
