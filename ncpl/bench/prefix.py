@@ -21,8 +21,8 @@ from ncpl.data.snapshot import Points, Runs, Snapshot
 from ncpl.evaluate.scores import SPLITS
 from ncpl.model.bundle import Bundle
 from ncpl.model.ensemble import Fit
-from ncpl.model.prefix import PrefixModel, prefixes_of
-from ncpl.model.prefix_features import is_spiky, noise_and_rise
+from ncpl.model.prefix import PrefixModel
+from ncpl.model.prefix_features import Prefixes, is_spiky, noise_and_rise
 
 FORMAT = "ncpl-prefix-board/1"
 CUTS = (0.1, 0.3, 0.5, 0.8)
@@ -103,7 +103,7 @@ def part_of(snapshot: Snapshot, runs: Runs, fit: Fit, split: str) -> tuple[Runs,
     """Return the finished runs of a part that have a curve, and their points."""
     part = runs.where(family=fit.family, split=split).readable().finished()
     points = snapshot.points(part, count=POINTS)
-    keep = np.isfinite(points.frac).any(1) if len(part) else np.zeros(0, dtype=bool)
+    keep = np.asarray(np.isfinite(points.frac).any(axis=1), dtype=np.bool_).reshape(-1)
     return part.take(keep), points.take(keep)
 
 
@@ -133,30 +133,33 @@ def cell(
 ) -> dict[str, Array]:
     """Put the rows of one part on the board; return final losses at the kill rule's cut."""
     alone = bundle.intervals(fit, part.configs)
+    rows = [derive(config) for config in part.configs]
+    given = np.isfinite(points.frac)
+    places = np.column_stack(
+        [np.where(given, points.frac, 1.0), np.tile([*CUTS, 1.0], (len(rows), 1))]
+    )
+    curve_BP = bundle.curves_of(fit, rows, places)
     kept: dict[str, Array] = {}
-    for cut in CUTS:
+    for j, cut in enumerate(CUTS):
         answers: dict[str, list[Answer]] = {name: [] for name in METHODS}
         truths = []
-        for i, config in enumerate(part.configs):
-            row = derive(config)
-            own = np.isfinite(points.frac[i])
-            frac, loss = points.frac[i, own], points.loss[i, own]
-            truths.append(loss[frac > cut])
-            at = np.append(frac[frac > cut], 1.0)
-            base = bundle.curves_of(fit, [row], at[None])[0]
+        for i, row in enumerate(rows):
+            known = given[i] & (points.frac[i] > FIRST) & (points.frac[i] <= cut)
+            later = given[i] & (points.frac[i] > cut)
+            frac, loss = points.frac[i, known], points.loss[i, known]
+            truths.append(points.loss[i, later])
+            at = np.append(points.frac[i, later], 1.0)
+            predicted, final = curve_BP[i, : given.shape[1]], curve_BP[i, -1:]
+            base = np.append(predicted[later], final)
             half = float(alone.high[i] - alone.low[i]) / 2
-
-            def curve(f: Array, row: Any = row) -> Array:
-                return bundle.curves_of(fit, [row], f[None])[0]
-
             answers[ALONE].append(Answer(float(alone.loss[i]), base[:-1], half))
-            known = (frac > FIRST) & (frac <= cut)
-            prefix = prefixes_of(frac, loss, curve, cut)
+            at_cut = curve_BP[i, given.shape[1] + j][None]
+            prefix = Prefixes(frac[None], loss[None], predicted[known][None], at_cut, final)
             found = model.families[fit.family[0]].correct(row, prefix, cut, at, half)
             width = half if found.weight == 0 else float(found.half[-1])
             ours = base + found.shift
             answers[OURS].append(Answer(float(ours[-1]), ours[:-1], width))
-            simple(answers, model, row, frac[known], loss[known], cut, at, base, drops[cut], curve)
+            simple(answers, model, row, prefix, cut, at, base, drops[cut])
         for name in METHODS:
             board.rows.append(
                 scores(fit.family[0], split, cut, name, answers[name], truths, part.loss)
@@ -173,15 +176,14 @@ def simple(
     answers: dict[str, list[Answer]],
     model: PrefixModel,
     row: Any,
-    frac_P: Array,
-    loss_P: Array,
+    prefix: Prefixes,
     cut: float,
     at_Q: Array,
     base_Q: Array,
     drop: float,
-    curve: Callable[[Array], Array],
 ) -> None:
     """Add what the simple ways say of one run; without a point they say the configuration's."""
+    frac_P, loss_P = prefix.frac[0], prefix.loss[0]
     if not len(frac_P):
         for name in (LAST, DROP, POWER, SHAPE, SHIFTED):
             answers[name].append(Answer(float(base_Q[-1]), base_Q[:-1]))
@@ -194,7 +196,7 @@ def simple(
     answers[POWER].append(Answer(float(law[-1]), law[:-1]))
     told = model.anywhere.tell(row, frac_P, loss_P, cut, at_Q)
     answers[SHAPE].append(Answer(float(told.shift[-1]), told.shift[:-1], float(told.half[-1])))
-    moved = base_Q + last - float(curve(frac_P[-1:])[0])
+    moved = base_Q + last - float(prefix.predicted[0, -1])
     answers[SHIFTED].append(Answer(float(moved[-1]), moved[:-1]))
 
 

@@ -22,10 +22,9 @@ EPILOG = """
 \b
 Examples:
   ncpl plan extrapolate run.csv --config config.json --source steplaw
-  ncpl plan extrapolate trainer_state.json --config config.json --runs mine.jsonl --target 2.9
-  ncpl plan extrapolate a.csv b.csv c.csv --config a.json --config b.json --config c.json
-  ncpl plan extrapolate run.log --config train_gpt2.py --plot forecast.png
-  ncpl plan extrapolate run.csv --config config.json --watch --every 60 --for 3600
+  ncpl plan extrapolate run.csv --config config.json --runs mine.jsonl --target 2.9
+  ncpl plan extrapolate run.csv sibling.csv --config config.json --source steplaw
+  ncpl plan extrapolate run.csv --config config.json --plot forecast.png
   ncpl predict config.json --prefix run.csv --source steplaw
 """
 
@@ -76,6 +75,7 @@ def extrapolate(
     LOGS are what ncpl-data convert reads, submission documents, or tables (CSV, JSON lines) of step
     or tokens and loss. Losses are in nats per token, with 90% intervals. With --source or --runs,
     the configuration is weighed against the log; without, the log and its schedule answer alone.
+    With --watch the logs are read again as they grow, until the runs end or --for is over.
     """
     del no_progress  # one pass is over in seconds
     if files and len(files) not in (1, len(logs)):
