@@ -30,7 +30,7 @@ def test_a_power_law_is_found_again() -> None:
 def test_the_kill_rule_counts_groups_whose_best_is_kept() -> None:
     loss = np.array([2.1, 2.0, 2.4, 2.5, 2.6, 2.7])
     good, bad = loss + 0.01, -loss
-    finals = {name: good for name in METHODS} | {"current loss": bad}
+    finals = dict.fromkeys(METHODS, good) | {"current loss": bad}
     found = {row["method"]: row["kept"] for row in kill_rule([(loss, finals)])}
     assert found[OURS] == 1
     assert found["current loss"] == 0
@@ -42,7 +42,7 @@ def test_curves_that_share_a_shape_tell_the_end_from_the_start() -> None:
     coefficients = rng.normal(0, [0.05, 0.1], (40, 2))
     value = np.einsum("bpk,bk->bp", design([ROW] * 40, frac)[:, :, :2], coefficients)
     value += rng.normal(0, 1e-3, value.shape)
-    process = fit_curve_process([ROW] * 40, frac[:30], value[:30], rounds=20)
+    process = fit_curve_process([ROW] * 30, frac[:30], value[:30], rounds=20)
     told = [process.tell(ROW, frac[i, :10], value[i, :10], np.ones(1)) for i in range(30, 40)]
     error = np.array([t.mean[0] for t in told]) - coefficients[30:, 0]
     assert np.abs(error).mean() < 0.1 * np.abs(coefficients[30:, 0]).mean()
