@@ -58,7 +58,7 @@ class Bucket:
         except ImportError as error:
             raise InputError(
                 "a catalog in a bucket needs the package obstore; install it: "
-                "pip install 'ncpl[s3]'"
+                "pip install 'ncpl-data[s3]'"
             ) from error
         self.obstore: Any = obstore
         self.place = f"s3://{bucket}/{prefix}".rstrip("/")

@@ -21,7 +21,7 @@ MERGED = f"two copies that went apart were put together, so runs of one are not 
 
 
 @dataclass(frozen=True)
-class Problem:
+class CatalogProblem:
     """One law that is broken, and where."""
 
     law: str
@@ -49,7 +49,7 @@ class Chain:
     """Which catalog it is, as the newest manifest that says so says."""
     acknowledged: frozenset[str]
     """Files whose loss or damage a repair has dealt with."""
-    problems: tuple[Problem, ...]
+    problems: tuple[CatalogProblem, ...]
 
     @property
     def newest(self) -> int:
@@ -68,11 +68,11 @@ def read_chain(folder: Storage, passed: Iterable[tuple[int, Manifest | NcplDataE
     for version, state in passed:
         name = names.get(version, manifest_name(version))
         if isinstance(state, NcplDataError):
-            problems.append(Problem("manifest", name, str(state)))
+            problems.append(CatalogProblem("manifest", name, str(state)))
             continue
         if state.version != version:
             detail = f"calls itself version {state.version}"
-            problems.append(Problem("manifest", name, detail))
+            problems.append(CatalogProblem("manifest", name, detail))
             continue
         digests[version], parents[version] = state.sha256 or "", state.parent
         catalog = catalog or state.catalog
@@ -81,17 +81,17 @@ def read_chain(folder: Storage, passed: Iterable[tuple[int, Manifest | NcplDataE
     return Chain(digests, parents, catalog, own, tuple(problems[::-1]))
 
 
-def manifest_problems(folder: Storage) -> Iterator[Problem]:
+def manifest_problems(folder: Storage) -> Iterator[CatalogProblem]:
     """Yield the loose manifests that are not written the way this program writes."""
     for version in loose(folder):
         with contextlib.suppress(NcplDataError, ValueError, RecursionError):
             content = folder.read(manifest_name(version))
             if content != render(json.loads(content)):
                 detail = "is not written the way this program writes"
-                yield Problem("manifest", manifest_name(version), detail)
+                yield CatalogProblem("manifest", manifest_name(version), detail)
 
 
-def history_problems(folder: Storage, chain: Chain | None = None) -> list[Problem]:
+def history_problems(folder: Storage, chain: Chain | None = None) -> list[CatalogProblem]:
     """Return what is wrong with the history of a catalog, one sentence each, and what helps.
 
     What a repair has acknowledged is passed over.
@@ -113,46 +113,46 @@ def history_problems(folder: Storage, chain: Chain | None = None) -> list[Proble
     return list({p.where: p for p in reversed(list(unknown))}.values())[::-1]
 
 
-def nothing_listed(folder: Storage, receipts: list[Head]) -> Iterator[Problem]:
+def nothing_listed(folder: Storage, receipts: list[Head]) -> Iterator[CatalogProblem]:
     """Yield that a catalog without any manifest had one."""
     if receipts:
         detail = f"is empty, although manifest {receipts[-1].version} was committed; {SEE}"
-        yield Problem(HISTORY, "manifests", detail)
+        yield CatalogProblem(HISTORY, "manifests", detail)
         return
     n_files = len(data_files(folder))
     if n_files:
         detail = f"is empty, so nothing says what the {n_files:,} files below data/ are; {SEE}"
-        yield Problem(HISTORY, "manifests", detail)
+        yield CatalogProblem(HISTORY, "manifests", detail)
 
 
-def lost_manifests(known: list[int]) -> Iterator[Problem]:
+def lost_manifests(known: list[int]) -> Iterator[CatalogProblem]:
     """Yield each number that lies between two others and is not there."""
     for version in sorted({n + 1 for n in known[:-1]} - set(known)):
         detail = f"is missing, although a later one is there; that state can not be read; {SEE}"
-        yield Problem("manifest", manifest_name(version), detail)
+        yield CatalogProblem("manifest", manifest_name(version), detail)
 
 
-def lost_heads(chain: Chain, known: list[int], receipts: list[Head]) -> Iterator[Problem]:
+def lost_heads(chain: Chain, known: list[int], receipts: list[Head]) -> Iterator[CatalogProblem]:
     """Yield the receipts of commits whose manifest is gone, or is another now."""
     for head in receipts:
         if head.version > known[-1]:
             detail = f"is missing, although it was committed as the newest state; {SEE}"
-            yield Problem(HISTORY, manifest_name(head.version), detail)
+            yield CatalogProblem(HISTORY, manifest_name(head.version), detail)
         elif head.version in chain.digests and not head.is_of(chain.digests[head.version]):
             detail = f"is another one than was committed ({head.digest}...): {MERGED}"
-            yield Problem(HISTORY, manifest_name(head.version), detail)
+            yield CatalogProblem(HISTORY, manifest_name(head.version), detail)
 
 
-def forks(chain: Chain) -> Iterator[Problem]:
+def forks(chain: Chain) -> Iterator[CatalogProblem]:
     """Yield each manifest that goes on from another one than the one before it."""
     for version, parent in sorted(chain.parents.items()):
         before = chain.digests.get(version - 1)
         if parent is not None and before is not None and parent != before:
             detail = f"does not go on from manifest {version - 1}: {MERGED}"
-            yield Problem(HISTORY, manifest_name(version), detail)
+            yield CatalogProblem(HISTORY, manifest_name(version), detail)
 
 
-def unlike_packed(folder: Storage, chain: Chain) -> Iterator[Problem]:
+def unlike_packed(folder: Storage, chain: Chain) -> Iterator[CatalogProblem]:
     """Yield each loose manifest whose number a pack holds with other content."""
     beside = set(loose(folder))
     for first, last, name in packs(folder):
@@ -162,10 +162,10 @@ def unlike_packed(folder: Storage, chain: Chain) -> Iterator[Problem]:
                     version, digest = state["version"], state["digest"]
                     if version in beside and chain.digests.get(version, digest) != digest:
                         detail = f"is another one than {name} holds: {MERGED}"
-                        yield Problem(HISTORY, manifest_name(version), detail)
+                        yield CatalogProblem(HISTORY, manifest_name(version), detail)
 
 
-def older_copy(chain: Chain, known: list[int], last: Head | None) -> Iterator[Problem]:
+def older_copy(chain: Chain, known: list[int], last: Head | None) -> Iterator[CatalogProblem]:
     """Yield that this machine has seen a newer state of the catalog than is there."""
     if last is None or last.catalog is None or last.catalog != chain.catalog:
         return
@@ -175,10 +175,10 @@ def older_copy(chain: Chain, known: list[int], last: Head | None) -> Iterator[Pr
             f"was committed from this machine, but the newest here is {known[-1]}: an older copy "
             f"of the catalog was put in its place; bring the newer one back, or {SEE}"
         )
-        yield Problem(HISTORY, name, detail)
+        yield CatalogProblem(HISTORY, name, detail)
     elif last.version in chain.digests and not last.is_of(chain.digests[last.version]):
         detail = f"is another one than this machine committed: {MERGED}"
-        yield Problem(HISTORY, name, detail)
+        yield CatalogProblem(HISTORY, name, detail)
 
 
 def data_files(folder: Storage) -> list[str]:

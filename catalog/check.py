@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from ncpl_data.catalog.chain import (
     HISTORY,
-    Problem,
+    CatalogProblem,
     data_files,
     history_problems,
     manifest_problems,
@@ -40,7 +40,7 @@ def check_catalog(
     deep: bool = False,
     snapshots: bool = True,
     progress: Callable[[int], object] = lambda _: None,
-) -> list[Problem]:
+) -> list[CatalogProblem]:
     """Return every broken law; an empty list is a catalog that can be trusted.
 
     `deep` also builds each run again from its rows and compares its content hash. `progress` is
@@ -54,7 +54,9 @@ def check_catalog(
         manifest = catalog.manifest()
     except NcplDataError as error:
         told = any(str(error) == p.detail or p.law == HISTORY for p in problems)
-        return problems if told else [*problems, Problem("manifest", "manifests", str(error))]
+        return (
+            problems if told else [*problems, CatalogProblem("manifest", "manifests", str(error))]
+        )
     damaged = []
     for table, files in manifest.tables.items():
         for file in files:
@@ -71,7 +73,7 @@ def check_catalog(
     if snapshots:
         for path in list_folders(catalog.root / "snapshots"):
             problems += [
-                Problem("snapshot", f"snapshots/{path.name}/{where}".rstrip("/"), detail)
+                CatalogProblem("snapshot", f"snapshots/{path.name}/{where}".rstrip("/"), detail)
                 for where, detail in snapshot_problems(path)
             ]
     return problems
@@ -93,13 +95,13 @@ class OldFiles:
                     self.listed[file.path] = (version, file)
             yield version, state
 
-    def problems(self, live: Collection[str]) -> Iterator[Problem]:
+    def problems(self, live: Collection[str]) -> Iterator[CatalogProblem]:
         """Yield the files of other states only that are missing or altered."""
         for path, (version, file) in self.listed.items():
             if path not in live:
                 for problem in byte_problems(self.catalog, file):
                     detail = f"{problem.detail}; it is of state {version}"
-                    yield Problem(problem.law, problem.where, detail)
+                    yield CatalogProblem(problem.law, problem.where, detail)
 
 
 def n_unlisted(catalog: Catalog) -> int:
@@ -110,24 +112,24 @@ def n_unlisted(catalog: Catalog) -> int:
     return sum(name not in older.listed for name in data_files(catalog.folder))
 
 
-def byte_problems(catalog: Catalog, file: DataFile) -> Iterator[Problem]:
+def byte_problems(catalog: Catalog, file: DataFile) -> Iterator[CatalogProblem]:
     """Yield that a data file is missing or is not what its manifest says."""
     try:
         path = catalog.folder.path(file.path)
     except NcplDataError as error:
-        yield Problem("file", file.path, str(error))
+        yield CatalogProblem("file", file.path, str(error))
         return
     if not path.is_file():
-        yield Problem("file", file.path, "is missing, although the manifest lists it")
+        yield CatalogProblem("file", file.path, "is missing, although the manifest lists it")
     elif (digest := file_sha256(path)) != file.sha256:
-        yield Problem(
+        yield CatalogProblem(
             "file",
             file.path,
             f"is altered: sha256 {digest[:16]}..., the manifest says {file.sha256[:16]}...",
         )
 
 
-def file_problems(catalog: Catalog, table: str, file: DataFile) -> Iterator[Problem]:
+def file_problems(catalog: Catalog, table: str, file: DataFile) -> Iterator[CatalogProblem]:
     """Yield what is wrong with one live data file: its bytes, or what they hold."""
     found = list(byte_problems(catalog, file))
     yield from found
@@ -138,17 +140,17 @@ def file_problems(catalog: Catalog, table: str, file: DataFile) -> Iterator[Prob
     with pq.ParquetFile(path) as parquet:
         if parquet.metadata.num_rows != file.rows:
             n = parquet.metadata.num_rows
-            yield Problem(law, file.path, f"has {n:,} rows, the manifest says {file.rows:,}")
+            yield CatalogProblem(law, file.path, f"has {n:,} rows, the manifest says {file.rows:,}")
         unknown = sorted(set(parquet.schema_arrow.names) - set(schema.names))
         if unknown:
-            yield Problem(law, file.path, f"has columns the schema does not know: {unknown}")
+            yield CatalogProblem(law, file.path, f"has columns the schema does not know: {unknown}")
         if "run_id" in schema.names:
             yield from order_problems(parquet, file, has_steps=table == "curves")
 
 
 def order_problems(
     parquet: pq.ParquetFile, file: DataFile, *, has_steps: bool
-) -> Iterator[Problem]:
+) -> Iterator[CatalogProblem]:
     """Yield where rows are out of order, outside the key range, or steps do not increase."""
     columns = ["run_id", "metric", "step", "value"] if has_steps else ["run_id"]
     last: pa.Table | None = None
@@ -162,16 +164,16 @@ def order_problems(
         last = rows.slice(rows.num_rows - 1)
         yield from neighbour_problems(both.combine_chunks(), file)
         if has_steps and not pc.all(pc.is_finite(rows["value"])).as_py():
-            yield Problem("finite values", file.path, "holds a value that is not finite")
+            yield CatalogProblem("finite values", file.path, "holds a value that is not finite")
     if (low, high) != (file.min_run_id, file.max_run_id):
-        yield Problem(
+        yield CatalogProblem(
             "file",
             file.path,
             f"holds runs {low} to {high}, the manifest says {file.min_run_id} to {file.max_run_id}",
         )
 
 
-def neighbour_problems(rows: pa.Table, file: DataFile) -> Iterator[Problem]:
+def neighbour_problems(rows: pa.Table, file: DataFile) -> Iterator[CatalogProblem]:
     """Yield the first pair of rows that is out of order."""
     n = rows.num_rows - 1
     if n < 1:
@@ -187,14 +189,14 @@ def neighbour_problems(rows: pa.Table, file: DataFile) -> Iterator[Problem]:
         stalls = same.to_numpy() & (np.diff(step) <= 0)
         if stalls.any():
             at = int(np.argmax(stalls))
-            yield Problem(
+            yield CatalogProblem(
                 "steps increase",
                 run[at].as_py(),
                 f"{metric[at].as_py()}: step {step[at + 1]} follows step {step[at]} ({file.path})",
             )
     at = pc.index(descends, value=True).as_py()
     if at >= 0:
-        yield Problem(law, file.path, f"{following[at].as_py()} follows {run[at].as_py()}")
+        yield CatalogProblem(law, file.path, f"{following[at].as_py()} follows {run[at].as_py()}")
 
 
 ROW_LAWS = {
@@ -244,7 +246,7 @@ ROW_LAWS = {
 }
 
 
-def row_problems(catalog: Catalog, manifest: Manifest) -> Iterator[Problem]:
+def row_problems(catalog: Catalog, manifest: Manifest) -> Iterator[CatalogProblem]:
     """Yield the laws that rows of several files or tables break together."""
     with engine(None) as con:
         present = set()
@@ -258,9 +260,9 @@ def row_problems(catalog: Catalog, manifest: Manifest) -> Iterator[Problem]:
                 continue
             found = con.execute(f"select * from ({sql}) order by 1, 2").fetchall()
             for run_id, detail in found[:MAX_NAMED]:
-                yield Problem(law, run_id, detail)
+                yield CatalogProblem(law, run_id, detail)
             if len(found) > MAX_NAMED:
-                yield Problem(law, "and", f"{len(found) - MAX_NAMED:,} more")
+                yield CatalogProblem(law, "and", f"{len(found) - MAX_NAMED:,} more")
 
 
 def create_view(con: duckdb.DuckDBPyConnection, table: str, paths: list[Path]) -> None:
@@ -269,13 +271,13 @@ def create_view(con: duckdb.DuckDBPyConnection, table: str, paths: list[Path]) -
     con.execute(f"create view {table} as select * from {scan(con, paths, schema)}")
 
 
-def content_problems(catalog: Catalog, manifest: Manifest) -> Iterator[Problem]:
+def content_problems(catalog: Catalog, manifest: Manifest) -> Iterator[CatalogProblem]:
     """Yield the runs that, built again from their rows, are not what was written."""
     for source in sorted({f.source for f in manifest.tables["runs"]}):
         for run, written in stored_runs(catalog, manifest, source):
             digest = run.content_hash()
             if digest != written:
-                yield Problem(
+                yield CatalogProblem(
                     "content hash",
                     run.run_id,
                     f"its rows hash to {digest[:16]}..., written was {written[:16]}...",

@@ -45,29 +45,29 @@ TAG = re.compile(r"[-_](\d+(?:\.\d+)?)B(?=[-_]|$)")
 
 
 @dataclass(frozen=True)
-class Finding:
+class CurationNote:
     """What one rule found in one run."""
 
     flag: str
     evidence: str
 
 
-Rule = Callable[[Run], Finding | None]
+Rule = Callable[[Run], CurationNote | None]
 
 
-def divergence(run: Run) -> Finding | None:
+def divergence(run: Run) -> CurationNote | None:
     """The run blew up: its source says so, or its loss is above that of guessing."""
     loss = nats(run)
     if run.status == "diverged":
         shown = "no finite loss" if run.final_loss is None else f"final loss {run.final_loss:.6g}"
-        return Finding("diverged", shown)
+        return CurationNote("diverged", shown)
     if loss is not None and run.vocab_size and loss >= math.log(run.vocab_size):
         chance = math.log(run.vocab_size)
-        return Finding("diverged", f"final loss {loss:.4f}, guessing gives {chance:.4f}")
+        return CurationNote("diverged", f"final loss {loss:.4f}, guessing gives {chance:.4f}")
     return None
 
 
-def truncation(run: Run) -> Finding | None:
+def truncation(run: Run) -> CurationNote | None:
     """The loss curve stops before the run does, so its last value is not the final loss."""
     curve = loss_curve(run)
     if curve is None or not run.train_steps:
@@ -75,10 +75,10 @@ def truncation(run: Run) -> Finding | None:
     last = int(curve.step[-1])
     if run.train_steps - 1 - last <= MISSING_FRAC * run.train_steps:
         return None
-    return Finding("curve_truncated", f"last point at step {last} of {run.train_steps}")
+    return CurationNote("curve_truncated", f"last point at step {last} of {run.train_steps}")
 
 
-def end_apart(run: Run) -> Finding | None:
+def end_apart(run: Run) -> CurationNote | None:
     """The primary curve reaches the end of the run, but not its final loss."""
     curve = primary_curve(run)
     if curve is None or run.final_loss is None:
@@ -86,10 +86,12 @@ def end_apart(run: Run) -> Finding | None:
     last = float(curve.value[-1])
     if abs(last - run.final_loss) <= END_TOLERANCE or truncation(run) is not None:
         return None
-    return Finding("curve_end_apart", f"last point {last:.6g}, final loss {run.final_loss:.6g}")
+    return CurationNote(
+        "curve_end_apart", f"last point {last:.6g}, final loss {run.final_loss:.6g}"
+    )
 
 
-def late_start(run: Run) -> Finding | None:
+def late_start(run: Run) -> CurationNote | None:
     """The loss curve begins late; where it does so at its branch the parent has the rest."""
     curve = loss_curve(run)
     if curve is None or not run.train_steps or len(curve.step) < 2:
@@ -102,11 +104,11 @@ def late_start(run: Run) -> Finding | None:
         return None
     where = f"first point at step {first} of {run.train_steps}"
     if run.parent_run_id is not None and first + 2 * spacing >= (run.branch_step or 0):
-        return Finding("resumed", f"{where}; continues {run.parent_run_id}")
-    return Finding("curve_starts_late", where)
+        return CurationNote("resumed", f"{where}; continues {run.parent_run_id}")
+    return CurationNote("curve_starts_late", where)
 
 
-def climb(run: Run) -> Finding | None:
+def climb(run: Run) -> CurationNote | None:
     """The loss curve rises well above its best value so far, once it has settled.
 
     A spike loses half of the rise again; a loss that stays up is that of data repeated too often.
@@ -125,23 +127,23 @@ def climb(run: Run) -> Finding | None:
         return None
     step, peak = int(curve.step[start + at]), float(curve.value[start + at])
     if curve.value[start + at :].min() > peak - rise[at] / 2:
-        return Finding("loss_rises", f"{rise[at]:.3f} nats above its best, at step {step}")
-    return Finding("loss_spike", f"{rise[at]:.3f} nats above the best so far, at step {step}")
+        return CurationNote("loss_rises", f"{rise[at]:.3f} nats above its best, at step {step}")
+    return CurationNote("loss_spike", f"{rise[at]:.3f} nats above the best so far, at step {step}")
 
 
-def unit_error(run: Run) -> Finding | None:
+def unit_error(run: Run) -> CurationNote | None:
     """The final loss can not be in nats per token, although it is called that."""
     loss, (low, high) = nats(run), LOSS_RANGE_NATS
     if loss is None or run.status == "diverged" or low <= loss <= high:
         return None
-    return Finding("unit_suspect", f"final loss {loss:.6g} is called nats per token")
+    return CurationNote("unit_suspect", f"final loss {loss:.6g} is called nats per token")
 
 
-def token_budget(run: Run) -> Finding | None:
+def token_budget(run: Run) -> CurationNote | None:
     """Batch x sequence x steps is not the stated budget, or not that of the run's name."""
     tokens, nominal = run.train_tokens, run.nominal_train_tokens
     if tokens and nominal and abs(tokens / nominal - 1) > BUDGET_TOLERANCE:
-        return Finding("tokens_contradict_budget", f"{tokens:,} tokens, budget {nominal:,}")
+        return CurationNote("tokens_contradict_budget", f"{tokens:,} tokens, budget {nominal:,}")
     budget = nominal or tokens
     match = TAG.search(run.source_run) if run.source_run and budget else None
     if match is None or not budget:
@@ -152,27 +154,27 @@ def token_budget(run: Run) -> Finding | None:
         return None  # the number is, or may be, the model's size
     if abs(budget / 1e9 - billions) <= max(1.0, 0.1 * billions):
         return None  # tags are rounded, some down
-    return Finding("tokens_contradict_name", f"{budget:,} tokens, the name says {match[1]}B")
+    return CurationNote("tokens_contradict_name", f"{budget:,} tokens, the name says {match[1]}B")
 
 
-def size_error(run: Run) -> Finding | None:
+def size_error(run: Run) -> CurationNote | None:
     """The parts of the model are larger than the whole."""
     total, blocks = run.params_total, run.params_non_embedding
     if total is None or blocks is None or blocks <= total:
         return None
-    return Finding("params_contradict", f"{blocks:,} non-embedding of {total:,} parameters")
+    return CurationNote("params_contradict", f"{blocks:,} non-embedding of {total:,} parameters")
 
 
-def size_off_shape(run: Run) -> Finding | None:
+def size_off_shape(run: Run) -> CurationNote | None:
     """The source's own count of parameters is not that of the shape it states."""
     origin = (run.origins or {}).get("params_non_embedding")
     if isinstance(origin, Mapping) and str(origin.get("rule", "")).startswith(SIZE_RULE):
         return None
     off = off_shape(vars(run)) if run.params_non_embedding else None
-    return Finding("size_off_shape", off) if off else None
+    return CurationNote("size_off_shape", off) if off else None
 
 
-def guesses_removed(run: Run) -> Finding | None:
+def guesses_removed(run: Run) -> CurationNote | None:
     """Upstream filled in values that nobody logged or declared; they were taken out."""
     gone = [
         f"{column} was {origin.get('was')}"
@@ -183,7 +185,7 @@ def guesses_removed(run: Run) -> Finding | None:
         and getattr(run, column, "") is None
         and column != "final_loss"  # another run's loss is no guess; its source flags it itself
     ]
-    return Finding("guesses_removed", ", ".join(sorted(gone))) if gone else None
+    return CurationNote("guesses_removed", ", ".join(sorted(gone))) if gone else None
 
 
 RULES: tuple[Rule, ...] = (
@@ -200,7 +202,7 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def findings(run: Run) -> list[Finding]:
+def findings(run: Run) -> list[CurationNote]:
     """Return what the rules find in a run, in the order of the rules."""
     return [found for rule in RULES if (found := rule(run)) is not None]
 

@@ -137,7 +137,7 @@ def address(path: Path) -> str:
 
 def needs(package: str, extra: str) -> InputError:
     """Return the error of a missing package."""
-    return InputError(f"this export needs {package}; install it: pip install 'ncpl[{extra}]'")
+    return InputError(f"this export needs {package}; install it: pip install 'ncpl-data[{extra}]'")
 
 
 WRITERS: Mapping[str, Callable[[Path, str, Mapping[str, DataFile]], str]] = {

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ncpl_data.catalog.chain import Chain, Problem, data_files, history_problems, read_chain
+from ncpl_data.catalog.chain import CatalogProblem, Chain, data_files, history_problems, read_chain
 from ncpl_data.catalog.errors import ConflictError, IntegrityError, NcplDataError
 from ncpl_data.catalog.heads import heads, remembered
 from ncpl_data.catalog.history import numbers_of, states
@@ -35,7 +35,7 @@ MAX_NAMED = 1000
 class Repaired:
     """What a repair found, and did or would do."""
 
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[CatalogProblem] = field(default_factory=list)
     """Of the history, and of the files of the newest state."""
     base: int = 0
     """The state that stands; 0 where no manifest can be read."""
@@ -87,7 +87,7 @@ def repair(
         try:
             catalog.trusted(file)
         except IntegrityError as error:
-            done.problems.append(Problem("file", file.path, str(error)))
+            done.problems.append(CatalogProblem("file", file.path, str(error)))
             damaged.add(file.path)
             bad_sources.add(file.source)
     loose_files = [n for n in data_files(catalog.folder) if n not in ground.listed]

@@ -136,9 +136,9 @@ class Catalog:
         Raises ConflictError if a stored run would change that is not named in `replacing`, as
         when somebody else has just added it; by default every run may change.
         """
-        from ncpl_data.catalog.upsert import Batch, upsert
+        from ncpl_data.catalog.upsert import RunBatch, upsert
 
-        batch = Batch(
+        batch = RunBatch(
             runs=runs,
             source=source,
             origin=origin,

@@ -22,7 +22,7 @@ from ncpl_data.catalog.tidy import Done, tidied
 
 
 @dataclass(frozen=True)
-class Batch:
+class RunBatch:
     """What comes in of one source."""
 
     runs: Sequence[AnyRun]
@@ -46,7 +46,7 @@ class NewFiles:
 
 def upsert(
     catalog: Catalog,
-    batch: Batch,
+    batch: RunBatch,
     operation: str,
     sheet: Mapping[str, Any] | None,
     *,
@@ -116,7 +116,8 @@ def compare(
     known: dict[str, tuple[str, bool | None]] = {}
     for file in manifest.tables["runs"]:
         if file.source == source and overlaps(file, ids):
-            stored = read_parquet(catalog.trusted(file), columns).to_pydict()
+            rows = read_parquet(catalog.trusted(file), columns)
+            stored = rows.filter(pc.is_in(rows["run_id"], pa.array(ids, pa.string()))).to_pydict()
             values = zip(stored["run_hash"], stored["is_copy"], strict=True)
             known.update(zip(stored["run_id"], values, strict=True))
     added, updated = [], []

@@ -113,7 +113,9 @@ def on_ray(
     try:
         import ray
     except ImportError as error:
-        raise InputError("--engine ray needs ray; install it: pip install 'ncpl[ray]'") from error
+        raise InputError(
+            "--engine ray needs ray; install it: pip install 'ncpl-data[ray]'"
+        ) from error
     is_own = not ray.is_initialized()
     if is_own:
         address = os.environ.get("RAY_ADDRESS")

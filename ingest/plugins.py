@@ -35,7 +35,7 @@ def find_plugins(
 ) -> list[Plugin]:
     """Return every entry of the group, loaded; by default those of the installed packages."""
     found: list[Plugin] = []
-    names = dict.fromkeys(taken, "ncpl")
+    names = dict.fromkeys(taken, "ncpl-data")
     group = entry_points(group=GROUP) if entries is None else entries
     for entry in sorted(group, key=lambda e: (e.name, distribution_of(e))):
         plugin = load(entry)

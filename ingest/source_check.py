@@ -25,7 +25,7 @@ PROVENANCE = frozenset((
 
 
 @dataclass(frozen=True)
-class Finding:
+class BrokenRule:
     """One rule that a source breaks."""
 
     rule: str
@@ -39,7 +39,7 @@ class Checked:
     origin: str
     n_runs: int
     n_skipped: int
-    findings: tuple[Finding, ...]
+    findings: tuple[BrokenRule, ...]
 
 
 def check_source(source: Source, origin: Origin, paths: Mapping[str, Path]) -> Checked:
@@ -48,7 +48,7 @@ def check_source(source: Source, origin: Origin, paths: Mapping[str, Path]) -> C
         items = list(origin.read(paths))
         again = list(origin.read(paths))
     except Exception as error:  # noqa: BLE001 a reader of another package may raise anything
-        return Checked(origin.name, 0, 0, (Finding("it reads its files", place_of(error)),))
+        return Checked(origin.name, 0, 0, (BrokenRule("it reads its files", place_of(error)),))
     runs = [item for item in items if isinstance(item, Run)]
     found = [
         *sheet_findings(source, origin, runs),
@@ -67,19 +67,19 @@ def place_of(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error)[:200]}{where}"
 
 
-def sheet_findings(source: Source, origin: Origin, runs: Sequence[Run]) -> Iterator[Finding]:
+def sheet_findings(source: Source, origin: Origin, runs: Sequence[Run]) -> Iterator[BrokenRule]:
     """Yield where the data sheet and the runs disagree."""
     if origin.n_runs and len(runs) != origin.n_runs:
         detail = f"{len(runs):,} runs; its sheet says {origin.n_runs:,}"
-        yield Finding("it holds as many runs as its sheet says", detail)
+        yield BrokenRule("it holds as many runs as its sheet says", detail)
     for name in ("title", "owner", "citation", "url"):
         if not getattr(source, name):
-            yield Finding("its sheet is filled", f"no {name}")
+            yield BrokenRule("its sheet is filled", f"no {name}")
     twice = [run_id for run_id, n in Counter(run.run_id for run in runs).items() if n > 1]
     yield from named("each run has an id of its own", twice)
 
 
-def run_findings(source: Source, runs: Sequence[Run]) -> Iterator[Finding]:
+def run_findings(source: Source, runs: Sequence[Run]) -> Iterator[BrokenRule]:
     """Yield the rules that single runs break."""
     ids = {run.run_id for run in runs}
     rules: dict[str, Callable[[Run], str]] = {
@@ -95,11 +95,11 @@ def run_findings(source: Source, runs: Sequence[Run]) -> Iterator[Finding]:
         yield from named(rule, [f"{run.run_id} ({fault})" for run in runs if (fault := test(run))])
 
 
-def named(rule: str, cases: Sequence[str]) -> Iterator[Finding]:
+def named(rule: str, cases: Sequence[str]) -> Iterator[BrokenRule]:
     """Yield one finding for the cases of a rule, the first ones named."""
     if cases:
         more = f" and {len(cases) - MAX_NAMED:,} more" if len(cases) > MAX_NAMED else ""
-        yield Finding(rule, "; ".join(cases[:MAX_NAMED]) + more)
+        yield BrokenRule(rule, "; ".join(cases[:MAX_NAMED]) + more)
 
 
 def identity_fault(source: Source, run: Run) -> str:
@@ -134,9 +134,9 @@ def link_fault(source: Source, run: Run, ids: set[str]) -> str:
     return ", ".join(link for link in own if link not in ids or link == run.run_id)
 
 
-def repeat_findings(runs: Sequence[Run], again: Sequence[Run]) -> Iterator[Finding]:
+def repeat_findings(runs: Sequence[Run], again: Sequence[Run]) -> Iterator[BrokenRule]:
     """Yield that reading again gives something else."""
     first, second = (Counter(run.content_hash() for run in part) for part in (runs, again))
     if first != second:
         n = sum((first - second).values())
-        yield Finding("reading again gives the same", f"{n:,} runs differ")
+        yield BrokenRule("reading again gives the same", f"{n:,} runs differ")

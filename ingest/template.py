@@ -22,7 +22,7 @@ build-backend = "setuptools.build_meta"
 [project]
 name = "{dashed}-ncpl"
 version = "0.1"
-dependencies = ["ncpl"]
+dependencies = ["ncpl-data"]
 
 [project.entry-points."ncpl_data.sources"]
 {name} = "{name}_ncpl:SOURCE"

@@ -11,6 +11,7 @@ from ncpl.model.bundle import DEFAULT, Bundle, read_card
 from ncpl.model.bundle import load as load_own
 from ncpl.model.predictor import Predictor
 from ncpl.model.seal import check_seal
+from ncpl_data.terminal.extras import lacking
 
 if TYPE_CHECKING:
     from ncpl.model.community import Community
@@ -24,8 +25,12 @@ def load(path: Path | str | None = None) -> Predictor:
     folder = DEFAULT if path is None else Path(path)
     kind = str(read_card(folder).get("format"))
     if kind.startswith("ncpl-language/"):
-        from ncpl.language.bundle import load as load_language
-
+        try:
+            from ncpl.language.bundle import load as load_language
+        except ModuleNotFoundError as error:
+            raise BundleError(
+                f"{folder} holds a language model: {lacking(error) or error}"
+            ) from error
         return load_language(folder)
     if kind.startswith("ncpl-community/"):
         from ncpl.model.community import load_community

@@ -10,6 +10,7 @@ import importlib
 import click
 
 from ncpl.commands.train import train_main
+from ncpl.version import __version__
 from ncpl_data.terminal.console import Programs
 
 __all__ = ["main", "train_main"]
@@ -46,7 +47,7 @@ class LazyGroup(Programs):
 
 
 @click.group("ncpl", cls=LazyGroup)
-@click.version_option(package_name="ncpl")
+@click.version_option(__version__)
 def main() -> None:
     """Predict what a pretraining run will give, before it runs.
 

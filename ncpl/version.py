@@ -1,3 +1,5 @@
 """The version of the package."""
 
-__version__ = "0.2.0"
+from ncpl_data.terminal.version import __version__
+
+__all__ = ["__version__"]

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import click
 
 from ncpl_data.terminal.errors import UserError
+from ncpl_data.terminal.extras import lacking
 from ncpl_data.terminal.interrupt import EXIT_INTERRUPTED, loaded
 from ncpl_data.terminal.tables import visible
 
@@ -84,6 +85,11 @@ def output_options(command: Command) -> Command:
             code = command(*args, console=console, **kwargs)
         except UserError as error:
             fail(console, str(error), error.exit_code)
+        except ModuleNotFoundError as error:
+            told = lacking(error)
+            if told is None:
+                raise
+            fail(console, told, EXIT_INVALID)
         except BrokenPipeError:
             # The reader of our output has gone (as in `| head`): nothing is left to say.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -123,6 +129,7 @@ class Told:
     ) -> click.Context:
         """Return the context of a call, as click does."""
         as_json = parent is None and "--json" in args
+        more.setdefault("help_option_names", ["-h", "--help"])  # subcommands inherit them
         with usage_told(as_json):
             context: click.Context = super().make_context(  # type: ignore[misc]
                 info_name, args, parent, **more

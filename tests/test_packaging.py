@@ -3,10 +3,25 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import metadata
 from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import ncpl.cli
+import ncpl_data.ingest.cli
+from ncpl.version import __version__
+from ncpl_data.terminal.extras import EXTRAS, lacking
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("terminal", "schema", "catalog", "ingest", "ncpl")
+PARTS = ("terminal", "schema", "catalog", "ingest", "explore", "ncpl")
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 BLOCK = """
 import importlib, pkgutil, sys
@@ -64,3 +79,95 @@ def test_no_file_names_a_path_of_a_machine_or_a_registry() -> None:
             continue
         found = pattern.search(path.read_bytes())
         assert found is None, f"{name}: {found and found.group()!r}"
+
+
+WITHOUT_TORCH = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"torch", "transformers"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Block())
+from ncpl.entry import main, train_main
+(train_main if "--preset" in sys.argv else main)()
+"""
+
+
+@pytest.mark.parametrize("given", [("bench", "run"), ("--preset", "tiny")])
+def test_what_needs_torch_says_in_one_sentence_how_to_get_it(
+    given: tuple[str, str], tmp_path: Path
+) -> None:
+    fixture = str(ROOT / "tests" / "fixtures" / "snapshot_steplaw")
+    program = tmp_path / "program.py"
+    program.write_text(WITHOUT_TORCH)
+    done = subprocess.run(
+        [sys.executable, str(program), *given, "--snapshot", fixture],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    told = "error: torch is not installed, and training and fitting need it: "
+    assert (done.returncode, done.stderr) == (1, f"{told}pip install 'ncpl-data[train]'\n")
+
+
+def test_only_packages_of_an_extra_are_told_as_lacking() -> None:
+    assert lacking(ModuleNotFoundError("no", name="ncpl.nothing")) is None
+    assert lacking(ModuleNotFoundError("no", name="torch.nn")) is not None
+
+
+def test_every_extra_that_a_sentence_names_exists() -> None:
+    named = set(EXTRAS.values())
+    for part in PARTS:
+        for file in (ROOT / part).rglob("*.py"):
+            text = file.read_text("utf-8")
+            assert "'ncpl[" not in text, f"{file} names the distribution as it was"
+            named |= set(re.findall(r"ncpl-data\[([a-z0-9]+)\]", text))
+    assert named - set(PROJECT["optional-dependencies"]) == set()
+
+
+def test_predicting_and_querying_need_neither_torch_nor_transformers() -> None:
+    needed = {re.split(r"[<>=\[]", line)[0] for line in PROJECT["dependencies"]}
+    assert needed & {"torch", "transformers", "huggingface_hub", "matplotlib"} == set()
+    assert set(PROJECT["optional-dependencies"]["train"]) == {"torch>=2.6", "transformers>=4.57"}
+
+
+def test_the_version_stands_in_three_places_and_is_one() -> None:
+    cited = re.search(r"(?m)^version: (.+)$", (ROOT / "CITATION.cff").read_text("utf-8"))
+    changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert PROJECT["version"] == __version__ == (cited and cited[1])
+    assert re.search(rf"(?m)^## {re.escape(__version__)} \(\d{{4}}-\d\d-\d\d\)$", changes)
+
+
+def test_the_distribution_is_named_as_its_first_command() -> None:
+    assert metadata("ncpl-data")["Name"] == PROJECT["name"] == "ncpl-data"
+
+
+def commands(program: click.Command, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    yield words
+    if isinstance(program, click.Group):
+        context = click.Context(program)
+        for name in program.list_commands(context):
+            command = program.get_command(context, name)
+            assert command is not None
+            yield from commands(command, (*words, name))
+
+
+PROGRAMS: dict[str, Any] = {
+    "ncpl": ncpl.cli.main,
+    "ncpl-train": ncpl.cli.train_main,
+    "ncpl-data": ncpl_data.ingest.cli.main,
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_command_answers_to_h(name: str) -> None:
+    for words in commands(PROGRAMS[name], ()):
+        result = CliRunner().invoke(PROGRAMS[name], [*words, "-h"])
+        assert (result.exit_code, result.output[:6]) == (0, "Usage:"), words
+
+
+def test_python_m_ncpl_is_the_program() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ncpl", "--version"], check=False, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, f"python -m ncpl, version {__version__}\n")

@@ -35,7 +35,7 @@ LAST_TIME = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class FrozenSnapshot:
     """A snapshot on disk."""
 
     path: Path
@@ -135,13 +135,13 @@ def list_folders(folder: Path) -> list[Path]:
     return sorted(e for e in folder.iterdir() if e.is_dir() and not e.name.startswith("."))
 
 
-def list_snapshots(folder: Path) -> tuple[list[Snapshot], dict[str, IntegrityError]]:
+def list_snapshots(folder: Path) -> tuple[list[FrozenSnapshot], dict[str, IntegrityError]]:
     """Return the snapshots of a folder, oldest first, and what is wrong with others, by name."""
     found, damaged = [], {}
     for entry in list_folders(folder):
         if (entry / MANIFEST).is_file():
             try:
-                found.append(Snapshot(entry, read_manifest(entry), is_new=False))
+                found.append(FrozenSnapshot(entry, read_manifest(entry), is_new=False))
             except IntegrityError as error:
                 damaged[entry.name] = error
     return sorted(found, key=lambda s: (time_taken(s.manifest), s.label)), damaged

@@ -27,7 +27,7 @@ from ncpl_data.catalog.snapshots.croissant import croissant
 from ncpl_data.catalog.snapshots.read import (
     FORMAT,
     MANIFEST,
-    Snapshot,
+    FrozenSnapshot,
     finish,
     label_of,
     next_time,
@@ -102,7 +102,7 @@ def take_snapshot(
     out: Path | None = None,
     keep_twins: bool = False,
     progress: Callable[[int], object] = lambda _: None,
-) -> Snapshot:
+) -> FrozenSnapshot:
     """Freeze a selection of the catalog and return the snapshot.
 
     One physical run is one row, unless `keep_twins` (rule: catalog/twins.py). An equal snapshot
@@ -129,7 +129,7 @@ def take_snapshot(
     identity = snapshot_id(runs, splits, selection)
     target = (out or catalog.root / "snapshots") / label_of({"name": name, "id": identity})
     if (target / MANIFEST).is_file():
-        return Snapshot(target, read_manifest(target), is_new=False)
+        return FrozenSnapshot(target, read_manifest(target), is_new=False)
 
     draft = target.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
     try:
@@ -152,11 +152,11 @@ def take_snapshot(
         finish(draft, target)
     except OSError as error:
         if (target / MANIFEST).is_file():  # another process froze the same content first
-            return Snapshot(target, read_manifest(target), is_new=False)
+            return FrozenSnapshot(target, read_manifest(target), is_new=False)
         raise write_error(target, error) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return Snapshot(target, content)
+    return FrozenSnapshot(target, content)
 
 
 def sources_of(tables: Mapping[str, list[dict[str, Any]]]) -> set[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ncpl_data.ingest import complete
 from ncpl_data.ingest.options import at_option, catalog_option
 from ncpl_data.terminal.console import Console, output_options
 from ncpl_data.terminal.tables import table_text
@@ -29,7 +30,7 @@ Examples:
 @click.command(epilog=EPILOG)
 @click.option("--kind", type=click.Choice(["twins", "repaired", "duplicate"]), help="Only these.")
 @click.option("--column", help="Only this column.")
-@click.option("--run", "run_id", help="Only this run.")
+@click.option("--run", "run_id", shell_complete=complete.runs, help="Only this run.")
 @click.option("--each", is_flag=True, help="List every disagreement, not counts.")
 @at_option
 @catalog_option

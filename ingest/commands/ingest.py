@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ncpl_data.ingest import complete
 from ncpl_data.ingest.options import catalog_option
 from ncpl_data.terminal.console import EXIT_INVALID, EXIT_UNREACHABLE, Console, output_options
 
@@ -29,7 +30,7 @@ Examples:
 
 
 @click.command(epilog=EPILOG)
-@click.argument("names", nargs=-1, metavar="NAME...")
+@click.argument("names", nargs=-1, metavar="NAME...", shell_complete=complete.sources)
 @click.option("--all", "all_sources", is_flag=True, help="Every source.")
 @click.option(
     "--from",

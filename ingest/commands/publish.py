@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ncpl_data.ingest import complete
 from ncpl_data.ingest.options import catalog_option
 from ncpl_data.terminal.console import Console, output_options
 
@@ -23,7 +24,10 @@ The key comes from HF_TOKEN or `hf auth login`, the address from HF_ENDPOINT.
 
 @click.command(epilog=EPILOG)
 @click.argument("repository", metavar="OWNER/NAME")
-@click.option("--snapshot", "which", default="latest", show_default=True, help="Which snapshot.")
+@click.option(
+    "--snapshot", "which", default="latest", show_default=True, help="Which snapshot.",
+    shell_complete=complete.snapshots,
+)  # fmt: skip
 @click.option("--revision", default="main", show_default=True, help="Branch to commit to.")
 @click.option("--private", "is_private", is_flag=True, help="Create the repository for you only.")
 @click.option(

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from ncpl_data.ingest import complete
 from ncpl_data.terminal.console import Console, output_options
 
 EPILOG = """\b
-Projects: marin, steplaw (Weights & Biases), losscast, overtraining (GitHub), ncpl_logs
-(Hugging Face).
-Keys, if needed: WANDB_API_KEY, HF_TOKEN. They are sent and never written.
+Projects: marin, steplaw (Weights & Biases), losscast, overtraining, marin_speedruns (GitHub),
+ncpl_logs (Hugging Face).
+Keys, if needed: WANDB_API_KEY, HF_TOKEN, GITHUB_TOKEN. They are sent and never written.
 \b
 Examples:
   ncpl-data record marin --out recordings/marin
@@ -20,7 +21,7 @@ Examples:
 
 
 @click.command(epilog=EPILOG)
-@click.argument("name")
+@click.argument("name", shell_complete=complete.sources)
 @click.option(
     "--out",
     "folder",

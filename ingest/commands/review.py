@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from ncpl_data.ingest import complete
 from ncpl_data.ingest.options import catalog_option
 from ncpl_data.terminal.console import Console, output_options
 from ncpl_data.terminal.tables import table_text
@@ -64,7 +65,9 @@ def decision(verdict: str, done: str, command: str) -> click.Command:
     """Return the command that writes one kind of decision."""
 
     @click.command(command, epilog=EPILOG, help=f"{command.capitalize()} runs, with the reason.")
-    @click.argument("names", nargs=-1, required=True, metavar="RUN_ID|SOURCE/...")
+    @click.argument(
+        "names", nargs=-1, required=True, metavar="RUN_ID|SOURCE/...", shell_complete=complete.runs
+    )
     @click.option("--reason", required=True, help="Why; kept with the decision.")
     @click.option("--by", help="Who decides; kept with the decision.")
     @catalog_option

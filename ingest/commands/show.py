@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ncpl_data.ingest import complete
 from ncpl_data.ingest.options import catalog_option
 from ncpl_data.terminal.console import Console, output_options
 
@@ -31,7 +32,7 @@ Examples:
 
 
 @click.command(epilog=EPILOG)
-@click.argument("run_id")
+@click.argument("run_id", shell_complete=complete.runs)
 @click.option("--metric", help="Curve to draw. Default: the one of the final loss.")
 @click.option(
     "--plot",
@@ -209,7 +210,7 @@ def draw_file(run: Run, path: Path) -> None:
     try:
         import matplotlib as mpl
     except ImportError as error:
-        raise InputError("drawing needs the extra plot: pip install 'ncpl[plot]'") from error
+        raise InputError("drawing needs the extra plot: pip install 'ncpl-data[plot]'") from error
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ncpl_data.ingest import complete
 from ncpl_data.ingest.options import at_option, catalog_option
 from ncpl_data.terminal.console import EXIT_INVALID, Console, output_options
 from ncpl_data.terminal.tables import table_text
@@ -171,7 +172,7 @@ def list_command(catalog_folder: Path, console: Console) -> int:
 
 
 @snapshot.command(epilog="\b\nExample:\n  ncpl-data snapshot verify latest")
-@click.argument("which", default="latest")
+@click.argument("which", default="latest", shell_complete=complete.snapshots)
 @catalog_option
 @output_options
 def verify(which: str, catalog_folder: Path, console: Console) -> None:
@@ -190,8 +191,8 @@ def verify(which: str, catalog_folder: Path, console: Console) -> None:
 
 
 @snapshot.command(epilog="\b\nExample:\n  ncpl-data snapshot diff 41b0658 latest")
-@click.argument("first")
-@click.argument("second", default="latest")
+@click.argument("first", shell_complete=complete.snapshots)
+@click.argument("second", default="latest", shell_complete=complete.snapshots)
 @catalog_option
 @output_options
 def diff(first: str, second: str, catalog_folder: Path, console: Console) -> int:

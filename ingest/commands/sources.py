@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ncpl_data.ingest import complete
 from ncpl_data.terminal.console import EXIT_INVALID, Console, output_options
 from ncpl_data.terminal.tables import table_text
 
@@ -24,7 +25,7 @@ Examples:
 
 
 @click.command(epilog=EPILOG)
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete.sources)
 @click.option("--check", "is_check", is_flag=True, help="Run the generic tests on the source NAME.")
 @click.option(
     "--from", "folder", type=click.Path(path_type=Path), help="With --check: where its files lie."

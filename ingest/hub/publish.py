@@ -177,7 +177,7 @@ class Writer:
             from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
         except ImportError as error:
             raise InputError(
-                "publishing needs huggingface_hub; install it: pip install 'ncpl[hub]'"
+                "publishing needs huggingface_hub; install it: pip install 'ncpl-data[hub]'"
             ) from error
         if not shows_progress:
             disable_progress_bars()

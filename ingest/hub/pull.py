@@ -21,7 +21,7 @@ from ncpl_data.catalog.snapshots.read import (
     MANIFEST,
     PAGES,
     TABLE_FILE,
-    Snapshot,
+    FrozenSnapshot,
     finish,
     label_of,
     parse_manifest,
@@ -59,7 +59,7 @@ def pull(
     offline: bool = False,
     max_bytes: int = MAX_SNAPSHOT_BYTES,
     starting: Callable[[int], Progress | None] = lambda _: None,
-) -> Snapshot:
+) -> FrozenSnapshot:
     """Put the snapshot of a dataset repository into a folder and return it.
 
     Downloads are resumed, kept in the cache, and checked by hash; the snapshot appears only when
@@ -99,7 +99,7 @@ def pull(
         verify_snapshot(target)
         check_same(target, manifest)
         remember(listing, revision, cache)
-        return Snapshot(target, read_manifest(target), is_new=False)
+        return FrozenSnapshot(target, read_manifest(target), is_new=False)
     if target.exists():
         raise InputError(f"{target} is in the way and is no snapshot; remove it or choose --out")
     draft = folder / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
@@ -119,7 +119,7 @@ def pull(
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     remember(listing, revision, cache)
-    return Snapshot(target, manifest)
+    return FrozenSnapshot(target, manifest)
 
 
 def listed(hub: Repository, revision: str) -> Listing:

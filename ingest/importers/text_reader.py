@@ -13,7 +13,7 @@ from ncpl_data.ingest.importers.text_columns import PLANNED, Columns
 from ncpl_data.ingest.importers.text_form import NUMBER, Form, own_form
 from ncpl_data.ingest.importers.text_lines import FORMS
 from ncpl_data.ingest.importers.text_rows import BAR, form_of, row_of, step_of, values_of
-from ncpl_data.ingest.importers.text_settings import STOPS, Settings
+from ncpl_data.ingest.importers.text_settings import STOPS, TextSettings
 
 METRIC_WORD = re.compile(
     rf"(?<![A-Za-z])(?:loss|ppl|perplexity|bpb|bpc|nll|cross[ _-]?entropy)(?![A-Za-z_])"
@@ -42,7 +42,7 @@ class Reader:
     def __init__(self, draft: Draft) -> None:
         """Start with nothing read."""
         self.draft = draft
-        self.settings = Settings()
+        self.settings = TextSettings()
         self.forms = (*(own_form(m, text) for m, text in draft.options.lines), *FORMS)
         self.has_own_forms = bool(draft.options.lines)
         self.unread: list[tuple[int, str]] = []

@@ -79,7 +79,7 @@ STOPS = re.compile(
 
 
 @dataclass
-class Settings:
+class TextSettings:
     """The settings a log states, each with the line of its last statement."""
 
     values: dict[str, Any] = field(default_factory=dict)

@@ -27,7 +27,7 @@ SHAPES = (
 
 
 @dataclass(frozen=True)
-class Shape:
+class PaperShape:
     """One size of the table."""
 
     d_model: int
@@ -37,7 +37,7 @@ class Shape:
     """Share by which the stated count differs."""
 
 
-def shape_of(count: float, tolerance: float) -> Shape | None:
+def shape_of(count: float, tolerance: float) -> PaperShape | None:
     """Return the one shape whose count is the stated one within a share; None if none or two are.
 
     Of several within it the nearest stands if it is ten times nearer than the next.
@@ -45,7 +45,7 @@ def shape_of(count: float, tolerance: float) -> Shape | None:
     found = []
     for width, layers in SHAPES:
         blocks = 13 * layers * width**2
-        found.append(Shape(width, layers, blocks, count / (blocks + VOCABULARY * width) - 1))
+        found.append(PaperShape(width, layers, blocks, count / (blocks + VOCABULARY * width) - 1))
     first, second = sorted(found, key=lambda shape: abs(shape.off))[:2]
     if abs(first.off) > tolerance:
         return None

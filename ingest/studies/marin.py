@@ -116,7 +116,7 @@ BASELINE_NAME = re.compile(
 
 
 @dataclass(frozen=True)
-class Named:
+class MarinName:
     """What a run's name says."""
 
     size: str
@@ -156,7 +156,7 @@ def steps_of(tokens: int, batch: int) -> int:
 
 
 @cache
-def parse_name(name: str) -> Named | None:
+def parse_name(name: str) -> MarinName | None:
     """Return what a run's name says, or None for a name of another form."""
     match = NAME.fullmatch(name)
     if match is not None:
@@ -166,10 +166,10 @@ def parse_name(name: str) -> Named | None:
         tokens = budget_of_tag(match["size"], match["tag"])
         if tokens is None:
             return None
-        return Named(match["size"], tokens, match["group"], match["digest"], match["visible"])
+        return MarinName(match["size"], tokens, match["group"], match["digest"], match["visible"])
     match = BASELINE_NAME.fullmatch(name)
     if match is not None and match["size"] in SHAPES:
-        return Named(match["size"], token_budget(match["size"], 1), "adamw", None, "")
+        return MarinName(match["size"], token_budget(match["size"], 1), "adamw", None, "")
     return None
 
 

@@ -94,7 +94,7 @@ def recover(
 
 
 def search(
-    named: study.Named,
+    named: study.MarinName,
     optimizer: str,
     grid: Mapping[str, Values],
     listed: Mapping[str, Any],

@@ -35,15 +35,15 @@ RUN_NAME = re.compile(
     r"_lr(?P<lr>[\d.]+[eE][+-]\d+)_bs(?P<bs>\d+)_ti(?P<ti>\d+)_mlr(?P<mlr>[\d.]+[eE][+-]?\d+)"
 )
 
-Shape = tuple[int, int, int, int]
+DenseShape = tuple[int, int, int, int]
 """Width, feed-forward width, heads, layers."""
 
 
 @dataclass(frozen=True)
-class Named:
+class StepLawName:
     """What the name of a dense run says."""
 
-    shape: Shape
+    shape: DenseShape
     learning_rate: float
     batch_size_sequences: int
     train_steps: int
@@ -55,12 +55,12 @@ class Named:
         return dense_id(self.shape, self.learning_rate, self.batch_size_sequences, self.train_steps)
 
 
-def parse_name(name: str) -> Named | None:
+def parse_name(name: str) -> StepLawName | None:
     """Return what a dense run's name says, or None for a name of another form."""
     match = RUN_NAME.fullmatch(name)
     if match is None:
         return None
-    return Named(
+    return StepLawName(
         shape=(int(match["h"]), int(match["ffnh"]), int(match["numh"]), int(match["numl"])),
         learning_rate=float(match["lr"]),
         batch_size_sequences=int(match["bs"]),
@@ -69,7 +69,7 @@ def parse_name(name: str) -> Named | None:
     )
 
 
-def dense_id(shape: Shape, learning_rate: float, batch: int, steps: int) -> str:
+def dense_id(shape: DenseShape, learning_rate: float, batch: int, steps: int) -> str:
     """Return the identity of a dense run; upstream spells one name in several ways."""
     h, ffnh, numh, numl = shape
     return (
@@ -78,7 +78,7 @@ def dense_id(shape: Shape, learning_rate: float, batch: int, steps: int) -> str:
     )
 
 
-def dense_size(shape: Shape) -> int:
+def dense_size(shape: DenseShape) -> int:
     """Return the non-embedding parameters of a dense shape: layers x (4 h^2 + 3 h ffn)."""
     h, ffnh, _, numl = shape
     return numl * (4 * h * h + 3 * h * ffnh)

@@ -19,7 +19,7 @@ from ncpl_data.ingest.studies.steplaw import (
     RUN_NAME,
     SEQUENCE_LENGTH,
     SOURCE_NAME,
-    Shape,
+    DenseShape,
     dense_id,
     dense_size,
 )
@@ -83,7 +83,7 @@ class NamedRuns:
 
     def __init__(self, path: Path) -> None:
         """Read the run names of the split file."""
-        self.shapes: dict[int, Shape] = {}
+        self.shapes: dict[int, DenseShape] = {}
         """Shape by non-embedding parameters; the seven sizes have one shape each."""
         self.runs: dict[tuple[int, int, float], list[tuple[int, str, float]]] = {}
         """(steps, name, final learning rate) by size, batch and learning rate."""

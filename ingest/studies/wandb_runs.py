@@ -189,7 +189,7 @@ def read_steplaw(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
             yield steplaw_record(name, named, row)
 
 
-def steplaw_record(name: str, named: steplaw.Named, row: Record) -> Run:
+def steplaw_record(name: str, named: steplaw.StepLawName, row: Record) -> Run:
     """Return one Step Law run: the last smoothed loss is its target."""
     steps, batch = named.train_steps, named.batch_size_sequences
     found = points(row, str(row.get("metric")))

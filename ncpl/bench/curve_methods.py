@@ -14,9 +14,9 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from ncpl.bench.curve_points import CurvePoints
-from ncpl.bench.design import DesignColumns
 from ncpl.bench.learners import Base, NotApplicableError, Predictor
 from ncpl.bench.rates import schedule_columns
+from ncpl.bench.recipe import Recipe
 from ncpl.errors import ConfigError
 from ncpl.laws import chinchilla
 from ncpl.laws.base import Inputs, Law, Parameter
@@ -53,9 +53,9 @@ class Trees:
         try:
             import lightgbm
         except ModuleNotFoundError as error:
-            raise NotApplicableError("needs LightGBM: pip install ncpl[bench]") from error
+            raise NotApplicableError("needs LightGBM: pip install ncpl-data[bench]") from error
         self.lightgbm = lightgbm
-        self.design = DesignColumns.of(train.part)
+        self.design = Recipe.of(train.part)
         self.train = train
         self.settings: dict[str, Any] = {
             "objective": "l1", "num_leaves": 31, "learning_rate": 0.05, "seed": seed,
@@ -109,7 +109,7 @@ def deep_power_law(train: CurvePoints, seed: int) -> CurvePredictor:
     """Return deep power laws of the configuration, in the share of the run."""
     from ncpl.laws.dpl import fit_dpl
 
-    design = DesignColumns.of(train.part)
+    design = Recipe.of(train.part)
 
     def rows(points: CurvePoints) -> Array:
         return design.for_process(points.part, centred=False)[points.run]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ncpl.bench.design import DesignColumns
 from ncpl.bench.part import Part
 from ncpl.bench.recipe import Recipe, hidden_columns
 
@@ -59,11 +58,11 @@ def trees(*, physics: bool, on: Base | None, hidden: bool = False) -> Base:
         try:
             import lightgbm
         except ModuleNotFoundError as error:
-            raise NotApplicableError("needs LightGBM: pip install ncpl[bench]") from error
+            raise NotApplicableError("needs LightGBM: pip install ncpl-data[bench]") from error
         if hidden and not any(np.isfinite(c).any() for c in hidden_columns(train).values()):
             raise NotApplicableError("no run states a field beyond those of its source's table")
         base = on(train, seed) if on else None
-        design = DesignColumns.of(train)
+        design = Recipe.of(train)
 
         def columns(part: Part) -> Array:
             whole = design.for_trees(part, physics=physics)
@@ -110,7 +109,7 @@ def process(*, centred: bool, on: Base) -> Base:
     def fit(train: Part, seed: int) -> Predictor:
         from ncpl.bench.processes import fit_gp
 
-        base, design = on(train, seed), DesignColumns.of(train)
+        base, design = on(train, seed), Recipe.of(train)
 
         def rows(part: Part) -> Array:
             return design.for_process(part, centred=centred)

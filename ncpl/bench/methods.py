@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ncpl.bench import learners
-from ncpl.bench.design import refit_step_law
 from ncpl.bench.learners import NotApplicableError, PredictedLosses, Predictor
 from ncpl.bench.part import Part
+from ncpl.bench.recipe import refit_step_law
 from ncpl.laws import (
     bnsl,
     chinchilla,

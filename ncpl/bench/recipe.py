@@ -1,4 +1,7 @@
-"""Recipe columns for processes and structured fits: scaled on the training rows, hidden or not."""
+"""A recipe as columns: what trees, processes and structured fits of the board read.
+
+The columns are chosen, centred and scaled on training rows, and applied to any rows.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ncpl.bench.design import refit_step_law
-from ncpl.bench.part import Part
+from ncpl.bench.part import HYPER_FIELDS, Part
 from ncpl.laws import steplaw
 from ncpl.laws.powerlines import timescale
 
@@ -24,6 +26,10 @@ MIN_KNOWN = 10
 
 def _log(floor: float) -> Callable[[Array], Array]:
     return lambda v: np.log(np.maximum(np.abs(v), floor))
+
+
+def _scaled(values: Array) -> Array:
+    return np.log(np.abs(values) + 1e-15)
 
 
 def _memory(beta: Array) -> Array:
@@ -76,12 +82,20 @@ class Recipe:
     """Which columns there are and how they are scaled; made from training rows."""
 
     law: steplaw.StepLaw | None
-    """Where there is one optimizer: learning rate and batch are read relative to its optimum."""
+    """Where there is one optimizer: learning rate and batch are read relative to its optimum. None
+    where groups are too small to refit it."""
     optimizers: tuple[str, ...]
+    median_rate: dict[str, float]
+    """Median log learning rate of each optimizer."""
     has_hidden: bool
     names: tuple[str, ...]
+    """Of the standardized columns."""
     centre: Array
     spread: Array
+    hyper: tuple[str, ...]
+    """Fields that vary and that most runs state: columns of trees and processes."""
+    median: dict[str, float]
+    """Of these, scaled: for silent runs (processes only; trees read NaN)."""
 
     @classmethod
     def of(cls, train: Part, *, hidden: bool = False) -> Recipe:
@@ -99,7 +113,17 @@ class Recipe:
                 names.append(name)
                 centre.append(middle)
                 spread.append(width)
-        return cls(law, optimizers, hidden, tuple(names), np.array(centre), np.array(spread))
+        median = {}
+        for name in HYPER_FIELDS:
+            values = train.column(name)
+            known = values[np.isfinite(values)]
+            if len(known) > len(values) / 2 and len(np.unique(known)) > 1:
+                median[name] = float(np.median(_scaled(known)))
+        rate, named = np.log(train.learning_rate), np.array(train.optimizer)
+        return cls(
+            law, optimizers, {o: float(np.nanmedian(rate[named == o])) for o in optimizers}, hidden,
+            tuple(names), np.array(centre), np.array(spread), tuple(median), median,
+        )  # fmt: skip
 
     def columns(self, part: Part) -> Array:
         """Return standardized columns, 0 where a run does not say, shape (n, F)."""
@@ -112,6 +136,59 @@ class Recipe:
         """Return the code of each run's optimizer; -1 where training never saw it."""
         code = {name: i for i, name in enumerate(self.optimizers)}
         return np.array([code.get(name, -1) for name in part.optimizer], dtype=np.int64)
+
+    def base(self, part: Part) -> Array:
+        """Return log N, log D, log lr, log batch: what every method sees, shape (n, 4)."""
+        n, d = part.sizes
+        return np.log(np.stack([n, d, part.learning_rate, part.batch_tokens], axis=1))
+
+    def centred(self, part: Part) -> Array:
+        """Return log lr and log batch relative to the best (or usual) ones, shape (n, 2)."""
+        rate, batch = np.log(part.learning_rate), np.log(part.batch_tokens)
+        if self.law is not None:
+            best_rate, best_batch = self.law.optimum(*part.sizes)
+            return np.stack([rate - np.log(best_rate), batch - np.log(best_batch)], axis=1)
+        fallback = float(np.median(list(self.median_rate.values())))
+        usual = np.array([self.median_rate.get(o, fallback) for o in part.optimizer])
+        return np.stack([rate - usual, batch], axis=1)
+
+    def hypers(self, part: Part, *, fill: bool) -> Array:
+        """Return the other varying fields on a log scale where they span one, shape (n, h)."""
+        columns = []
+        for name in self.hyper:
+            values = _scaled(part.column(name))
+            columns.append(
+                np.where(np.isfinite(values), values, self.median[name]) if fill else values
+            )
+        return np.stack(columns, axis=1) if columns else np.empty((len(part), 0))
+
+    def one_hot(self, part: Part) -> Array:
+        """Return one column an optimizer; none where there is only one, shape (n, k)."""
+        if len(self.optimizers) < 2:
+            return np.empty((len(part), 0))
+        is_it = self.kind(part)[:, None] == np.arange(len(self.optimizers))
+        return np.asarray(is_it, dtype=np.float64)
+
+    def for_trees(self, part: Part, *, physics: bool) -> Array:
+        """Return the tree's columns: base, optimizer, hypers, and with `physics` ratios of them."""
+        base = self.base(part)
+        columns = [base, self.kind(part)[:, None].astype(np.float64), self.hypers(part, fill=False)]
+        if physics:
+            n, d, rate, batch = base.T
+            decay = np.log(np.maximum(part.column("weight_decay"), 1e-12))
+            ratios = [d - n, rate - batch, d - batch, rate + d - batch, batch - rate - decay - d]
+            if "warmup_steps" in self.hyper:
+                ratios.append(part.column("warmup_steps") / np.exp(d - batch))
+            columns += [self.centred(part), np.stack(ratios, axis=1)]
+        return np.concatenate(columns, axis=1)
+
+    def for_process(self, part: Part, *, centred: bool) -> Array:
+        """Return the process's columns: size, data, rate, batch, hypers, one-hot optimizers."""
+        base = self.base(part)
+        recipe = self.centred(part) if centred else base[:, 2:]
+        return np.concatenate(
+            [base[:, :2], recipe, self.hypers(part, fill=True), self.one_hot(part)], axis=1
+        )
 
 
 def _raw(part: Part, law: steplaw.StepLaw | None, *, hidden: bool) -> dict[str, Array]:
@@ -133,3 +210,13 @@ def _raw(part: Part, law: steplaw.StepLaw | None, *, hidden: bool) -> dict[str, 
         "epsilon": _log(1e-30)(part.column("adam_epsilon")),
     }
     return columns | hidden_columns(part) if hidden else columns
+
+
+def refit_step_law(train: Part) -> steplaw.StepLaw | None:
+    """Return the Step Law of the training groups, or None where too few are large enough."""
+    try:
+        return steplaw.fit(
+            *train.sizes, train.learning_rate, train.batch_tokens, train.loss, train.runs.group
+        )
+    except ValueError:
+        return None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from ncpl.commands import complete
 from ncpl.commands.options import catalog_option, common, snapshot_option
 
 log = logging.getLogger("ncpl.bench")
@@ -16,7 +17,10 @@ log = logging.getLogger("ncpl.bench")
 @click.command("transfer")
 @snapshot_option
 @catalog_option
-@click.option("--family", "names", multiple=True, help="Only families whose name holds this text.")
+@click.option(
+    "--family", "names", multiple=True, help="Only families whose name holds this text.",
+    shell_complete=complete.families,
+)  # fmt: skip
 @click.option("--no-baselines", is_flag=True, help="Only the adapted population.")
 @click.option(
     "--tasks", type=click.Path(path_type=Path, exists=True, dir_okay=False),

@@ -62,10 +62,10 @@ def scoring_of(bundle: Any) -> tuple[Callable[..., None], Callable[..., list[dic
         from ncpl.language import scores
 
         return scores.rescore, scores.cells
+    from ncpl.evaluate.rescore import rescore
     from ncpl.evaluate.scores import cell_table
-    from ncpl.train import pipeline
 
-    return pipeline.rescore, cell_table
+    return rescore, cell_table
 
 
 @click.command()

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from ncpl.commands import complete
 from ncpl_data.terminal.console import Console, output_options
 
 
@@ -40,7 +41,11 @@ bundle_option = click.option(
     help="Bundle folder; the one shipped with the package if not given.",
 )
 snapshot_option = click.option(
-    "--snapshot", default="latest", show_default=True, help="Id, name, path, or latest."
+    "--snapshot",
+    default="latest",
+    show_default=True,
+    help="Id, name, path, or latest.",
+    shell_complete=complete.snapshots,
 )
 catalog_option = click.option(
     "--catalog", type=click.Path(path_type=Path, file_okay=False), help="Catalog folder."

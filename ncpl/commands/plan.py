@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ncpl.commands import complete
 from ncpl.commands.downstream import task_lines, words
 from ncpl.commands.options import bundle_option, catalog_option, common, snapshot_option
+from ncpl.commands.plan_allocate import allocate
 from ncpl.commands.plan_extrapolate import extrapolate
 from ncpl.commands.plan_rules import batch, transfer
+from ncpl.commands.plan_sweep import sweep
 from ncpl_data.terminal.console import NumberRange
 
 if TYPE_CHECKING:
@@ -65,10 +68,14 @@ def plan() -> None:
     "--as", "form", type=click.Choice(["megatron", "hf", "nanogpt", "torchtitan"]),
     help="Print only the recommended settings, in a framework's own form.",
 )  # fmt: skip
-@click.option("--source", help="Whose runs to follow, where the bundle has several.")
+@click.option(
+    "--source", help="Whose runs to follow, where the bundle has several.",
+    shell_complete=complete.sources,
+)  # fmt: skip
 @click.option(
     "--snapshot",
     help="Search only near the runs of this snapshot (id, name, path, or latest), by optimizer.",
+    shell_complete=complete.snapshots,
 )
 @click.option(
     "--mean", is_flag=True, help="Rank by the loss, not by the upper end of its interval."
@@ -322,6 +329,8 @@ def check(
         click.echo(f"{c.source} {c.split.upper()} {c.group}: {c.n} runs, gap {c.gap_percent:.3f}%")
 
 
+plan.add_command(allocate)
 plan.add_command(batch)
+plan.add_command(sweep)
 plan.add_command(transfer)
 plan.add_command(extrapolate)

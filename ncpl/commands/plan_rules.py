@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ncpl.commands import complete
 from ncpl.commands.options import bundle_option, catalog_option, common
 from ncpl_data.terminal.console import NumberRange
 
@@ -28,7 +29,10 @@ snapshot_runs = click.option(
 @click.option("--fix", multiple=True, metavar="NAME=VALUE", help="Keep a field; may be repeated.")
 @click.option("--optimizer", help="Optimizer, where the source has several.")
 @click.option("--sequence-length", type=click.IntRange(1), help="Tokens of one sequence.")
-@click.option("--source", help="Whose runs to follow, where the bundle has several.")
+@click.option(
+    "--source", help="Whose runs to follow, where the bundle has several.",
+    shell_complete=complete.sources,
+)  # fmt: skip
 @snapshot_runs
 @catalog_option
 @bundle_option
@@ -134,7 +138,10 @@ def batch_lines(found: BatchPlan) -> list[str]:
               help="The other run: params_non_embedding, train_tokens, batch_tokens; what is not "
               "given stays.")  # fmt: skip
 @click.option("--optimizer", help="Optimizer, where the source has several.")
-@click.option("--source", help="Whose runs to follow, where the bundle has several.")
+@click.option(
+    "--source", help="Whose runs to follow, where the bundle has several.",
+    shell_complete=complete.sources,
+)  # fmt: skip
 @snapshot_runs
 @catalog_option
 @bundle_option

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from ncpl.commands import complete
 from ncpl.commands.options import bundle_option, catalog_option, common, snapshot_option
 
 
@@ -28,7 +29,7 @@ def figure_options(function: Callable[..., None]) -> Callable[..., None]:
         "--out", type=click.Path(path_type=Path), required=True,
         help="File to write; its ending decides: .png, .svg or .pdf.",
     )  # fmt: skip
-    @click.option("--source", help="Only runs of this source.")
+    @click.option("--source", help="Only runs of this source.", shell_complete=complete.sources)
     @bundle_option
     @snapshot_option
     @catalog_option

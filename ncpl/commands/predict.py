@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from ncpl.commands import complete
 from ncpl.commands.downstream import task_lines, words
 from ncpl.commands.options import bundle_option, catalog_option, common
 
@@ -22,7 +23,7 @@ Examples:
   ncpl predict config.json
   ncpl predict sweep.csv --csv > predicted.csv
   ncpl predict config.json --curve 10
-  ncpl predict config.json --tasks hellaswag,arc_easy
+  ncpl predict config.json --source marin --tasks hellaswag,arc_easy
   ncpl predict train_gpt2.py
   ncpl predict config.json --beside training_args.json --set n_devices=8 --set sequence_length=2048
   ncpl predict config.json --runs mine.jsonl
@@ -51,7 +52,10 @@ config.json holds an object, a list of objects, or one object a line:
     "--set", "pairs", multiple=True, metavar="NAME=VALUE",
     help="What the file does not say, or says otherwise; may be repeated.",
 )  # fmt: skip
-@click.option("--snapshot", help="Predict the runs of a snapshot: id, name, path, or latest.")
+@click.option(
+    "--snapshot", help="Predict the runs of a snapshot: id, name, path, or latest.",
+    shell_complete=complete.snapshots,
+)  # fmt: skip
 @click.option("--csv", "as_csv", is_flag=True, help="Print a CSV table.")
 @click.option("--curve", "points", type=click.IntRange(1, 10_000), help="Points of the loss curve.")
 @click.option(
@@ -74,7 +78,10 @@ config.json holds an object, a list of objects, or one object a line:
     "--prefix", type=click.Path(path_type=Path),
     help="Log of the run so far: forecast its end, see ncpl plan extrapolate.",
 )  # fmt: skip
-@click.option("--source", help="Family that FILE is of: a source, or a family's whole name.")
+@click.option(
+    "--source", help="Family that FILE is of: a source, or a family's whole name.",
+    shell_complete=complete.families,
+)  # fmt: skip
 @catalog_option
 @bundle_option
 @common

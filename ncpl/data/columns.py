@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ncpl.data.fields import FIELDS, Config, Field
+from ncpl.data.fields import FIELDS, Config, InputField
 
 
 def column(rows: Sequence[Config], name: str) -> npt.NDArray[np.float64]:
@@ -19,7 +19,7 @@ def column(rows: Sequence[Config], name: str) -> npt.NDArray[np.float64]:
     return np.array([row.get(name) for row in rows], dtype=np.float64)
 
 
-def scaled_by(entry: Field, values_B: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def scaled_by(entry: InputField, values_B: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return scaled values; zero on a log scale counts as the smallest positive step."""
     if entry.transform == "linear":
         return (values_B - entry.centre) / entry.scale

@@ -12,7 +12,8 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from ncpl.data.fields import FIELDS, KNOWN, Config, check_config, derive, size_of_shape
+from ncpl.data.checks import check_config
+from ncpl.data.fields import FIELDS, KNOWN, Config, derive, size_of_shape
 from ncpl.errors import ConfigError
 
 MAX_BATCH_TOKENS = 2**27

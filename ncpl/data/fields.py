@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
+from ncpl.data.unread import SILENT, UNREAD
 from ncpl.errors import ConfigError
 
 Config = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Field:
+class InputField:
     """One field: scaled value = (transform(value) - transform(centre)) / scale."""
 
     name: str
@@ -32,43 +30,43 @@ class Field:
 
 # One row a field. Centres are round numbers near the middle of the public logs, so that bundles
 # share coordinates; ranges are those of a sane run, and catch a wrong unit.
-FIELDS: dict[str, Field] = {
+FIELDS: dict[str, InputField] = {
     entry.name: entry
     for entry in (
-        Field("params_non_embedding", "parameters", centre=250e6, low=1e5, high=1e13),
-        Field("data_tokens", "tokens", centre=15e9, low=1e6, high=1e15),
-        Field("learning_rate", "per step, peak", centre=2e-3, low=1e-8, high=1.0),
-        Field("batch_tokens", "tokens", centre=5e5, low=1, high=1e10),
-        Field("ffn_ratio", "d_ff / d_model", centre=4.0, low=1e-3, high=1e4),
-        Field("n_layers", "layers", centre=10, low=1, high=1e4),
-        Field("d_model", "features", centre=1024, low=8, high=1e6),
-        Field("d_ff", "features", centre=4096, low=8, high=1e7),
-        Field("n_heads", "heads", centre=16, low=1, high=1e4),
-        Field("sequence_length", "tokens", centre=2048, low=8, high=1e8),
-        Field("batch_size_sequences", "sequences", centre=256, low=1, high=1e7),
-        Field("train_steps", "steps", centre=2e4, low=1, high=1e9),
-        Field("train_tokens", "tokens", centre=15e9, low=1e6, high=1e15),
-        Field("nominal_train_tokens", "tokens", centre=15e9, low=1e6, high=1e15),
-        Field("warmup_steps", "steps", centre=2000, low=0, high=1e8),
-        Field("warmup_frac", "share of the steps", centre=0.1, low=0, high=1e4),
-        Field("min_learning_rate", "per step", centre=1e-5, low=0, high=1.0),
-        Field("weight_decay", "", transform="linear", centre=0.1, scale=0.1, low=0, high=10),
-        Field("adam_beta1", "", transform="linear", centre=0.9, scale=0.05, low=0, high=1),
-        Field("adam_beta2", "", transform="linear", centre=0.95, scale=0.05, low=0, high=1),
-        Field("adam_epsilon", "", centre=1e-8, scale=5.0, low=0, high=1),
-        Field("grad_clip_norm", "", transform="linear", centre=1.0, low=0, high=1e6),
-        Field("momentum", "", transform="linear", centre=0.9, scale=0.05, low=0, high=1),
-        Field("decay_frac", "share of the steps", transform="linear", centre=1.0, scale=0.3),
-        Field("timescale_frac", "share of the run AdamW averages over", centre=0.1),
-        Field("second_rate_ratio", "second learning rate / main one", centre=0.2),
-        Field("second_epsilon", "", centre=1e-8, scale=5.0),
-        Field("gamma", "", centre=0.025),
-        Field("preconditioner_beta", "", transform="linear", centre=0.95, scale=0.05),
-        Field("preconditioner_period_steps", "steps", centre=10),
-        Field("preconditioner_learning_rate", "", centre=0.1),
-        Field("preconditioner_update_frac", "share of the steps", centre=0.05),
-        Field("optimizer", "name", kind="category"),
-        Field("schedule", "name", kind="category"),
+        InputField("params_non_embedding", "parameters", centre=250e6, low=1e5, high=1e13),
+        InputField("data_tokens", "tokens", centre=15e9, low=1e6, high=1e15),
+        InputField("learning_rate", "per step, peak", centre=2e-3, low=1e-8, high=1.0),
+        InputField("batch_tokens", "tokens", centre=5e5, low=1, high=1e10),
+        InputField("ffn_ratio", "d_ff / d_model", centre=4.0, low=1e-3, high=1e4),
+        InputField("n_layers", "layers", centre=10, low=1, high=1e4),
+        InputField("d_model", "features", centre=1024, low=8, high=1e6),
+        InputField("d_ff", "features", centre=4096, low=8, high=1e7),
+        InputField("n_heads", "heads", centre=16, low=1, high=1e4),
+        InputField("sequence_length", "tokens", centre=2048, low=8, high=1e8),
+        InputField("batch_size_sequences", "sequences", centre=256, low=1, high=1e7),
+        InputField("train_steps", "steps", centre=2e4, low=1, high=1e9),
+        InputField("train_tokens", "tokens", centre=15e9, low=1e6, high=1e15),
+        InputField("nominal_train_tokens", "tokens", centre=15e9, low=1e6, high=1e15),
+        InputField("warmup_steps", "steps", centre=2000, low=0, high=1e8),
+        InputField("warmup_frac", "share of the steps", centre=0.1, low=0, high=1e4),
+        InputField("min_learning_rate", "per step", centre=1e-5, low=0, high=1.0),
+        InputField("weight_decay", "", transform="linear", centre=0.1, scale=0.1, low=0, high=10),
+        InputField("adam_beta1", "", transform="linear", centre=0.9, scale=0.05, low=0, high=1),
+        InputField("adam_beta2", "", transform="linear", centre=0.95, scale=0.05, low=0, high=1),
+        InputField("adam_epsilon", "", centre=1e-8, scale=5.0, low=0, high=1),
+        InputField("grad_clip_norm", "", transform="linear", centre=1.0, low=0, high=1e6),
+        InputField("momentum", "", transform="linear", centre=0.9, scale=0.05, low=0, high=1),
+        InputField("decay_frac", "share of the steps", transform="linear", centre=1.0, scale=0.3),
+        InputField("timescale_frac", "share of the run AdamW averages over", centre=0.1),
+        InputField("second_rate_ratio", "second learning rate / main one", centre=0.2),
+        InputField("second_epsilon", "", centre=1e-8, scale=5.0),
+        InputField("gamma", "", centre=0.025),
+        InputField("preconditioner_beta", "", transform="linear", centre=0.95, scale=0.05),
+        InputField("preconditioner_period_steps", "steps", centre=10),
+        InputField("preconditioner_learning_rate", "", centre=0.1),
+        InputField("preconditioner_update_frac", "share of the steps", centre=0.05),
+        InputField("optimizer", "name", kind="category"),
+        InputField("schedule", "name", kind="category"),
     )
 }
 EXTRA = {
@@ -87,110 +85,7 @@ DERIVED = (
     "data_tokens", "batch_tokens", "warmup_frac", "ffn_ratio", "decay_frac", "timescale_frac",
     *dict.fromkeys(EXTRA.values()),
 )  # fmt: skip
-COUNTS = (
-    "n_kv_heads", "head_dim", "vocab_size", "n_experts", "experts_per_token", "params_total",
-    "params_active", "decay_steps", "weight_bits", "activation_bits",
-)  # fmt: skip
-"""Numbers that no model reads as they are: others are derived from them, or checked by them."""
-SILENT = (
-    "run_id", "source", "source_run", "status", "model_family", "optimizer_extra", "dataset",
-    "tokenizer", "precision", *COUNTS,
-)  # fmt: skip
-"""Fields a configuration may carry although no model reads them as they are."""
-UNREAD = (
-    "schema_version", "same_as", "parent_run_id", "branch_step", "stage", "modality", "seed",
-    "extra", "architecture", "n_encoder_layers", "n_decoder_layers", "is_embedding_tied",
-    "activation", "norm", "position_encoding", "n_shared_experts", "d_ff_expert",
-    "d_ff_shared_expert", "n_dense_layers", "n_recurrent_steps", "n_parallel_streams",
-    "params_active_non_embedding", "parametrization", "init_std", "dropout",
-    "learning_rate_groups", "is_nesterov", "learning_rate_knots", "batch_ramp",
-    "dataset_revision", "unique_tokens", "epochs", "filter", "mixture", "perturbations",
-    "accelerator", "n_devices", "tensor_parallel", "pipeline_parallel", "tokens_per_second",
-    "mfu_frac", "step_time_seconds", "wall_time_seconds", "train_flops", "framework",
-    "code_revision", "final_loss", "final_loss_metric", "final_loss_unit", "final_step",
-    "metrics", "licence", "citation", "url", "revision", "file", "file_sha256", "record",
-    "is_copy", "contributor", "notes", "flags", "origins", "raw_config", "initial_weights",
-    "attention", "is_ffn_gated", "has_bias", "weight_bits", "activation_bits", "bytes_per_token",
-    "loss_family",
-)  # fmt: skip
-"""The other fields of the schema: a configuration may carry them, a prediction says they are not
-read."""
-NOT_READ = frozenset(
-    (*UNREAD, "model_family", "n_kv_heads", "head_dim", "vocab_size", "params_active", "precision")
-)
-"""Fields a prediction says it did not read."""
-ALWAYS = frozenset(
-    (
-        "run_id", "source", "source_run", "status", "params_non_embedding", "train_tokens",
-        "nominal_train_tokens", "train_steps", "n_layers", "d_model", "d_ff", "n_heads",
-        "batch_size_sequences", "sequence_length", "learning_rate", "optimizer", "schedule",
-        "dataset", "tokenizer", "params_total", "n_experts", "experts_per_token",
-        "optimizer_extra", "precision",
-    )
-)  # fmt: skip
-"""Fields that are read or checked whatever the training runs state: size, data, shape, names."""
 KNOWN = frozenset((*FIELDS, *SILENT, *UNREAD)) - frozenset(DERIVED)
-
-
-NUMBERS = (float, int)
-
-
-def is_number(name: str) -> bool:
-    """Return whether a known field holds a number, one no model reads included."""
-    return name in COUNTS or (name in FIELDS and FIELDS[name].kind == "number")
-
-
-def check_config(config: Config, *, where: str = "configuration") -> dict[str, Any]:
-    """Return a copy without nulls. Raises ConfigError for an unknown field or a value out of range.
-
-    `where` names the configuration in the error.
-    """
-    kept: dict[str, Any] = {}
-    for name, value in config.items():
-        if name not in KNOWN:
-            near = difflib.get_close_matches(name, sorted(KNOWN), n=1, cutoff=0.5)
-            hint = f"; the nearest known field is {near[0]}" if near else ""
-            raise ConfigError(f"{where}: unknown field {name!r}{hint}")
-        if value is None:
-            continue
-        if name in FIELDS:
-            kept[name] = _checked(FIELDS[name], value, where)
-        elif name in COUNTS:
-            kept[name] = _counted(name, value, where)
-        else:
-            kept[name] = value
-    extra_of(kept, where=where)
-    return kept
-
-
-def _counted(name: str, value: Any, where: str) -> Any:
-    value = _plain(value)
-    if type(value) in NUMBERS and 0 <= value < math.inf:
-        return value
-    raise ConfigError(f"{where}: {name} is {value!r}; expected a number, 0 or more")
-
-
-def _plain(value: Any) -> Any:
-    """Return a number of numpy, of a table say, as Python's own."""
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _checked(field: Field, value: Any, where: str) -> Any:
-    if field.kind == "category":
-        if isinstance(value, str):
-            return value
-        raise ConfigError(f"{where}: {field.name} is {value!r}; expected a name in quotes")
-    if type(value) in NUMBERS and field.low <= value <= field.high:  # the common case, first
-        return value
-    value = _plain(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ConfigError(f"{where}: {field.name} is {value!r}; expected a number")
-    if not field.low <= value <= field.high:
-        unit = f" ({field.unit})" if field.unit else ""
-        raise ConfigError(
-            f"{where}: {field.name} is {value:g}; expected {field.low:g} to {field.high:g}{unit}"
-        )
-    return value
 
 
 def derive(config: Config) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def _points(
     for j, point in enumerate(curve, start=1):
         at = f"{where}: curve point {j}"
         values.append(_loss(point.get("loss"), f"{at}: loss"))
-        shares.append(_share(point, row, at))
+        shares.append(share_of(point, row, at))
     share, value = np.array(shares), np.array(values)
     order = np.flatnonzero((share >= FIRST) & (share <= LAST))
     order = order[np.argsort(share[order], kind="stable")]
@@ -130,7 +130,8 @@ def _points(
     ]
 
 
-def _share(point: Mapping[str, Any], row: Mapping[str, Any], where: str) -> float:
+def share_of(point: Mapping[str, Any], row: Mapping[str, Any], where: str) -> float:
+    """Return how far along its run a point lies. Raises ConfigError where it does not say."""
     for name, whole in (("step", "train_steps"), ("tokens", "data_tokens")):
         value, total = point.get(name), row.get(whole)
         if value is not None and total:

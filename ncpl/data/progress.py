@@ -178,7 +178,7 @@ def _imported(path: Path, metric: str | None) -> list[Progress]:
     except ImportError as error:
         raise ConfigError(
             f"{path}: to read this log {error.name or 'the data half'} is needed (pip install "
-            "'ncpl'); a CSV file with step and loss is read without it"
+            "'ncpl-data'); a CSV file with step and loss is read without it"
         ) from error
     notes: list[str] = []
     options = base.Options(source="own", metric=metric, notes=notes)

@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ncpl.data.fields import FIELDS, SILENT, derive
+from ncpl.data.fields import FIELDS, derive
 from ncpl.data.schedules import Schedules
+from ncpl.data.unread import SILENT
 from ncpl.errors import SnapshotError
 
 FORMAT = "ncpl-snapshot/1"

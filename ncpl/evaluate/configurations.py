@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ncpl.data.checks import check_config, is_number
 from ncpl.data.consistency import checked
-from ncpl.data.fields import NOT_READ, check_config, derive, is_number
+from ncpl.data.fields import derive
 from ncpl.data.snapshot import Runs
+from ncpl.data.unread import NOT_READ
 from ncpl.errors import ConfigError
 from ncpl.model.predictor import Predictor
 

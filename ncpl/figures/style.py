@@ -32,7 +32,7 @@ def pyplot() -> Any:
     try:
         import matplotlib as mpl
     except ImportError as error:
-        raise NcplError("plots need matplotlib: pip install 'ncpl[plot]'") from error
+        raise NcplError("plots need matplotlib: pip install 'ncpl-data[plot]'") from error
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 

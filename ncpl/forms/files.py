@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ncpl.data.fields import KNOWN, is_number
+from ncpl.data.checks import is_number
+from ncpl.data.fields import KNOWN
 from ncpl.errors import ConfigError
 from ncpl.evaluate.configurations import read_configs
 from ncpl.forms.names import TABLES, program_of

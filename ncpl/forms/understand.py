@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ncpl.data.fields import KNOWN, is_number
+from ncpl.data.checks import is_number
+from ncpl.data.fields import KNOWN
 from ncpl.errors import ConfigError
 from ncpl.forms.derive import derive_fields
 from ncpl.forms.names import TABLES, TITLES, program_of

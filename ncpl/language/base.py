@@ -154,7 +154,7 @@ def _place(base: str) -> Path:
 def _of_gguf(file: Path, config: LanguageConfig) -> Base:
     for name in ("gguf", "accelerate"):
         if importlib.util.find_spec(name) is None:
-            raise ConfigError(f"{file.name}: GGUF needs {name}: pip install 'ncpl[gguf]'")
+            raise ConfigError(f"{file.name}: GGUF needs {name}: pip install 'ncpl-data[gguf]'")
     if not file.is_file():
         raise ConfigError(f"{file}: no such file")
     given = {"gguf_file": file.name, **SAFE}

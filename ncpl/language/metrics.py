@@ -60,7 +60,7 @@ def check_trackers(names: Sequence[str]) -> None:
         if name not in TRACKERS:
             raise ConfigError(f"unknown tracker {name!r}; known: {', '.join(TRACKERS)}")
         if importlib.util.find_spec(TRACKERS[name]) is None:
-            raise ConfigError(f"{name} is not installed: pip install 'ncpl[{name}]'")
+            raise ConfigError(f"{name} is not installed: pip install 'ncpl-data[{name}]'")
 
 
 def _step(line: str) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ncpl.language.sequence import Batch
+from ncpl.language.sequence import SequenceBatch
 
 
 class LanguageNetwork(nn.Module):
@@ -29,7 +29,7 @@ class LanguageNetwork(nn.Module):
             for weight in self.head.parameters():
                 weight.mul_(head_start_scale)
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: SequenceBatch) -> Tensor:
         """Return the residual of every point (R), nats per token, in fp32."""
         is_number_BL = batch.values.isfinite()
         word_BLD = self.base.get_input_embeddings()(batch.ids)

@@ -82,7 +82,9 @@ class Sequencer:
         """Return the tokens of a query with no field hidden: the most it can have."""
         return len(self.prefix(query.row)) + sum(len(self.block(f)) for f in query.fractions)
 
-    def batch(self, queries: Sequence[Query], hidden: Sequence[Collection[str]] = ()) -> Batch:
+    def batch(
+        self, queries: Sequence[Query], hidden: Sequence[Collection[str]] = ()
+    ) -> SequenceBatch:
         """Return queries as one padded batch."""
         parts = []
         for i, query in enumerate(queries):
@@ -93,7 +95,7 @@ class Sequencer:
 
 
 @dataclass(frozen=True)
-class Batch:
+class SequenceBatch:
     """What the network reads: (B, L) tensors, and two of (R,)."""
 
     ids: Tensor
@@ -106,9 +108,9 @@ class Batch:
     """Places of the points' last tokens in the flattened (B L)."""
     targets: Tensor
 
-    def to(self, device: torch.device) -> Batch:
+    def to(self, device: torch.device) -> SequenceBatch:
         """Return the batch on a device."""
-        return Batch(**{name: tensor.to(device) for name, tensor in vars(self).items()})
+        return SequenceBatch(**{name: tensor.to(device) for name, tensor in vars(self).items()})
 
     def mask(self) -> Tensor:
         """Return (B, 1, L, L): true where a token (row) may see another (column)."""
@@ -124,7 +126,7 @@ class Batch:
 
 def _padded(
     parts: Sequence[tuple[Tokens, list[Tokens]]], targets: Sequence[float], filler: int
-) -> Batch:
+) -> SequenceBatch:
     lengths = [len(prefix) + sum(map(len, blocks)) for prefix, blocks in parts]
     shape = (len(parts), max(lengths))
     ids = np.full(shape, filler, dtype=np.int64)
@@ -142,7 +144,7 @@ def _padded(
             at = end
             if number:
                 read.append(b * shape[1] + end - 1)
-    return Batch(
+    return SequenceBatch(
         torch.from_numpy(ids),
         torch.from_numpy(values),
         torch.from_numpy(position),

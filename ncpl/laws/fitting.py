@@ -37,7 +37,7 @@ WEAK_SPREAD = 1.0
 
 
 @dataclass(frozen=True)
-class Problem:
+class FitProblem:
     """One law against one table, in the optimizer's coordinates."""
 
     law: Law
@@ -142,7 +142,7 @@ def fit_law(
         )
     target = np.log(observed) if law.space == "log" else observed
     weights = np.ones(n_rows) if weight is None else np.asarray(weight, dtype=np.float64)
-    problem = Problem(law, columns, target, weights)
+    problem = FitProblem(law, columns, target, weights)
     generator = np.random.default_rng(seed)
     starts = draw_starts(law, generator, n_starts)
     if start is not None:
@@ -181,7 +181,7 @@ def draw_starts(law: Law, generator: np.random.Generator, n_starts: int) -> Arra
 
 
 def multistart(
-    problem: Problem, starts: Array, generator: np.random.Generator
+    problem: FitProblem, starts: Array, generator: np.random.Generator
 ) -> tuple[Array, int, int, bool]:
     """Return the best coordinates, counts of starts and of agreeing ones, and if they converged.
 
@@ -194,14 +194,14 @@ def multistart(
     screen = problem
     if n_rows > SCREEN_POINTS:
         rows = np.sort(generator.choice(n_rows, SCREEN_POINTS, replace=False))
-        screen = Problem(
+        screen = FitProblem(
             problem.law,
             {name: column[rows] for name, column in problem.inputs.items()},
             problem.target[rows],
             problem.weight[rows],
         )
 
-    def descend(on: Problem, z_P: Array, iterations: int, tolerance: float = 1e-13) -> Any:
+    def descend(on: FitProblem, z_P: Array, iterations: int, tolerance: float = 1e-13) -> Any:
         options = {"maxiter": iterations, "maxfun": 4 * iterations, "ftol": tolerance, "gtol": 1e-9}
         return minimize(
             on.value_and_gradient, z_P, jac=True, method="L-BFGS-B", bounds=bounds, options=options
@@ -234,7 +234,7 @@ def _agreeing(ends: list[Any]) -> int:
     return sum(end.fun <= ends[0].fun * (1 + AGREEING_FRAC) + 1e-9 for end in ends)
 
 
-def polish(problem: Problem, z_P: Array, low: Array, high: Array) -> Array:
+def polish(problem: FitProblem, z_P: Array, low: Array, high: Array) -> Array:
     """Return the coordinates after curvature steps along a flat valley.
 
     L-BFGS ends where the objective hardly changes: anywhere along such a valley. Valleys bend, so
@@ -258,7 +258,7 @@ def polish(problem: Problem, z_P: Array, low: Array, high: Array) -> Array:
     return z_P
 
 
-def _curvature_step(problem: Problem, z_P: Array) -> Array:
+def _curvature_step(problem: FitProblem, z_P: Array) -> Array:
     delta = problem.law.huber_delta
     centre, pull = problem.pulls
     residual, slope_Pn = problem.jacobian(z_P)
@@ -270,7 +270,7 @@ def _curvature_step(problem: Problem, z_P: Array) -> Array:
     return np.asarray(np.linalg.lstsq(whole, gradient / scale, rcond=1e-15)[0] / scale)
 
 
-def identify(problem: Problem, z_P: Array) -> tuple[dict[str, float], list[str]]:
+def identify(problem: FitProblem, z_P: Array) -> tuple[dict[str, float], list[str]]:
     """Return standard errors and a sentence for each parameter the data do not pin down.
 
     The curvature is that of the Huber loss (Gauss-Newton, rows inside delta), the scale the usual

@@ -15,7 +15,7 @@ import dataclasses
 import numpy as np
 
 from ncpl.laws.base import Array
-from ncpl.laws.fitting import STEP, Problem
+from ncpl.laws.fitting import STEP, FitProblem
 
 NOISE, NOISE_RUNS = 0.003, 3.0
 """What is known of the noise before: as much as so many runs that spread by so much (log loss, or
@@ -27,7 +27,7 @@ ROUNDS = 80
 
 
 def sample(
-    problem: Problem, fitted_P: Array, n_groups: int, *, n_draws: int, seed: int
+    problem: FitProblem, fitted_P: Array, n_groups: int, *, n_draws: int, seed: int
 ) -> tuple[Array, Array]:
     """Return draws of the coordinates (K, P) and of the noise (K,).
 
@@ -56,7 +56,7 @@ def sample(
 
 
 def _descend(
-    problem: Problem, start_P: Array, shift_Kn: Array, noise_K: Array, centre_KP: Array,
+    problem: FitProblem, start_P: Array, shift_Kn: Array, noise_K: Array, centre_KP: Array,
     reach_P: Array,
 ) -> Array:  # fmt: skip
     """Return the best coordinates (K, P) of each draw: damped Gauss-Newton, all in one batch."""

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ncpl.laws.base import Array, Law, LawFit
-from ncpl.laws.fitting import STEP, Problem
+from ncpl.laws.fitting import STEP, FitProblem
 from ncpl.laws.posterior import sample
 
 ROUNDS = 60
@@ -95,7 +95,7 @@ def bootstrap_fit(
     picks = generator.integers(n_groups, size=(n_refits, n_groups))
     counts = np.stack([np.bincount(row, minlength=n_groups) for row in picks])
     target = np.log(observed) if law.space == "log" else observed
-    problem = Problem(law, columns, target, np.ones(len(observed)))
+    problem = FitProblem(law, columns, target, np.ones(len(observed)))
     start = np.array([p.inner(fit.values[p.name]) for p in law.parameters])
     ends, converged = refit(problem, counts[:, names].astype(np.float64), start)
     if converged.sum() < 0.5 * n_refits:
@@ -113,7 +113,7 @@ def bootstrap_fit(
     )
 
 
-def noise_of(problem: Problem, z_P: Array) -> float:
+def noise_of(problem: FitProblem, z_P: Array) -> float:
     """Return what rows spread by around a fit: their root mean square a degree of freedom."""
     residual = problem.residuals(z_P[None])[0]
     free = max(1, len(residual) - len(z_P))
@@ -144,7 +144,7 @@ def draws_of(
     law = fit.law
     observed = np.asarray(loss, dtype=np.float64)
     target = np.log(observed) if law.space == "log" else observed
-    problem = Problem(law, law.check(inputs), target, np.ones(len(observed)))
+    problem = FitProblem(law, law.check(inputs), target, np.ones(len(observed)))
     start = np.array([p.inner(fit.values[p.name]) for p in law.parameters])
     draws, noise = sample(problem, start, n_groups, n_draws=n_draws, seed=seed)
     return Bootstrap(
@@ -153,7 +153,7 @@ def draws_of(
 
 
 def refit(
-    problem: Problem, weight_Kn: Array, start_P: Array
+    problem: FitProblem, weight_Kn: Array, start_P: Array
 ) -> tuple[Array, npt.NDArray[np.bool_]]:
     """Return K optima (K, P) and which converged: damped Gauss-Newton on reweighted rows.
 

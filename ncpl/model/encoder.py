@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ncpl.data.columns import centres_of, column, lr_shift_of, scaled_by
-from ncpl.data.fields import ALWAYS, EXTRA, FIELDS, KNOWN, NOT_READ, Config, derive, extra_of
+from ncpl.data.fields import EXTRA, FIELDS, KNOWN, Config, derive, extra_of
+from ncpl.data.unread import ALWAYS, NOT_READ
 from ncpl.errors import ConfigError
 from ncpl.model.seen import ANY_DENSITY, LAW_FIELDS, SHAPE, TOLD_BY_OTHERS, Seen
 

@@ -24,16 +24,15 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from ncpl.errors import BundleError, ConfigError
+from ncpl.errors import BundleError
 from ncpl.model.arrays import Array, constant, module_of
 from ncpl.model.config import FitConfig
 from ncpl.model.encoder import Encoder
 from ncpl.model.inputs import RATE, Inputs
-from ncpl.model.response_surface import CORRECTION_SCALE, K, Surface, distances
+from ncpl.model.response_surface import CORRECTION_SCALE, Surface, distances
 from ncpl.model.seen import LAW_FIELDS
+from ncpl.model.weight_shapes import check_backbone, check_shapes
 
-BACKBONES = ("llama", "qwen3")
-"""Decoders with rotary positions and gated feed-forward layers; qwen3 norms queries and keys."""
 EPSILON = 1e-6
 """Added to mean squares before a norm divides by their root."""
 ROTARY_BASE = 10_000.0
@@ -294,47 +293,6 @@ class Network:
             np.concatenate([cos, cos]).astype(np.float32),
             np.concatenate([-sin, sin]).astype(np.float32),
         )
-
-
-def check_backbone(config: FitConfig) -> None:
-    """Raise ConfigError for a backbone that is none of BACKBONES."""
-    if config.backbone not in BACKBONES:
-        known = ", ".join(BACKBONES)
-        raise ConfigError(f"backbone is {config.backbone!r}; expected one of {known}")
-
-
-def shapes_of(config: FitConfig, encoder: Encoder) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each weight of one member, by name."""
-    width, n_fields = config.width, len(encoder.network_fields)
-    found: dict[str, tuple[int, ...]] = {}
-    for i in range(config.n_layers):
-        layer = f"backbone.layers.{i}"
-        found |= {f"{layer}.self_attn.{name}_proj.weight": (width, width) for name in "qkvo"}
-        found |= {f"{layer}.mlp.{name}_proj.weight": (2 * width, width) for name in ("gate", "up")}
-        found[f"{layer}.mlp.down_proj.weight"] = (width, 2 * width)
-        for name in ("input_layernorm", "post_attention_layernorm"):
-            found[f"{layer}.{name}.weight"] = (width,)
-        for name in ("q_norm", "k_norm") if config.backbone == "qwen3" else ():
-            found[f"{layer}.self_attn.{name}.weight"] = (width // config.n_heads,)
-    found["backbone.norm.weight"] = (width,)
-    found["backbone.embed_tokens.weight"] = (2 + len(encoder.vocabulary), width)
-    found |= {f"numbers.{name}": (n_fields, width) for name in ("slope", "shift")}
-    found["numbers.out"] = (n_fields, width, width)
-    found |= {"names": (n_fields, width), "readers": (3, width)}
-    for name, n_out in (("law", K), ("loss", 1), ("scale", 1)):
-        found |= {f"{name}_head.weight": (n_out, width), f"{name}_head.bias": (n_out,)}
-    return found
-
-
-def check_shapes(
-    states: Sequence[Mapping[str, Array]], config: FitConfig, encoder: Encoder
-) -> None:
-    """Raise ValueError where an array of a member is missing or has another shape."""
-    for name, shape in shapes_of(config, encoder).items():
-        for state in states:
-            found = state[name].shape if name in state else None
-            if found != shape:
-                raise ValueError(f"{name} has the shape {found}, expected {shape}")
 
 
 def shared_contexts(seen_BC: Array, codes_BC: Array) -> tuple[Array, Array]:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ncpl.data.checks import check_config
 from ncpl.data.consistency import checked
-from ncpl.data.fields import FIELDS, Config, check_config, derive
+from ncpl.data.fields import FIELDS, Config, derive
 from ncpl.data.snapshot import Runs
 from ncpl.errors import ConfigError
 from ncpl.model.bundle import Bundle

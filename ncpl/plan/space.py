@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ncpl.data.fields import FIELDS, KNOWN, Config, derive, is_number
+from ncpl.data.checks import is_number
+from ncpl.data.fields import FIELDS, KNOWN, Config, derive
 from ncpl.errors import ConfigError
 from ncpl.model.ensemble import Fit
 

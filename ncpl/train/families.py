@@ -12,7 +12,7 @@ UNITS = ("nats_per_token", "")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FamilyOutcome:
     """What became of one family of comparable losses."""
 
     source: str
@@ -29,7 +29,7 @@ class Outcome:
     @classmethod
     def of(
         cls, family: Family, train_runs: int, *, reason: str | None, left_out: str | None
-    ) -> Outcome:
+    ) -> FamilyOutcome:
         """Return the outcome of a family; trained where there is no reason against it."""
         source, metric, dataset, *_ = family
         return cls(source, metric, dataset or None, train_runs, reason is None, reason, left_out)

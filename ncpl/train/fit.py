@@ -6,7 +6,6 @@ Legend: B runs.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -20,13 +19,15 @@ from ncpl.model.arrays import Array
 from ncpl.model.config import FitConfig
 from ncpl.model.encoder import Encoder
 from ncpl.model.ensemble import Fit
-from ncpl.model.inputs import SIZE, Inputs
+from ncpl.model.inputs import Inputs
 from ncpl.model.neighbours import KnownRuns
+from ncpl.train.beyond import told_beyond
+from ncpl.train.checkpoint import checkpoint_name
 from ncpl.train.curves import fit_curves
 from ncpl.train.divergence import fit_risk
 from ncpl.train.gaussian_process import fit_process
 from ncpl.train.members import fresh_network, train_members
-from ncpl.train.response_surface import MIN_KEPT, choose_floor, fit_surface
+from ncpl.train.response_surface import choose_floor, fit_surface
 from ncpl.train.warm_start import warm_start
 
 log = logging.getLogger(__name__)
@@ -92,22 +93,13 @@ def fit_family(
             risk = fit_risk(both, label, process, surface)
     seeds = [seed * 1000 + i for i in range(config.members)]
     network = fresh_network(config, encoder, surface, seeds).with_hull(inputs, config.hull_margin)
-    begun = ""
     if start is not None:
         network = warm_start(network, encoder, start.network, start.encoder)
-        begun = hashlib.sha256(start.network.weights["names"].tobytes()).hexdigest()
-    key = repr((config.sha256(), family, target_B.tolist(), begun, seed)).encode()
-    name = f"{hashlib.sha256(key).hexdigest()[:12]}-{seed}.safetensors"
+    name = checkpoint_name(config, family, target_B, start, seed)
     network = train_members(
-        network,
-        inputs,
-        target_B,
-        config,
-        seeds=seeds,
-        deadline=deadline,
+        network, inputs, target_B, config, seeds=seeds, deadline=deadline, on_step=on_step,
         checkpoint=checkpoints and checkpoints / name,
-        on_step=on_step,
-    )
+    )  # fmt: skip
     fit = Fit(
         family, encoder, baseline, network, seeds, process, config.process_share,
         risk=risk, known=KnownRuns.of(train),
@@ -124,43 +116,3 @@ def settled(config: FitConfig, fit: Fit) -> FitConfig:
     floor = float(fit.surface.start[4])
     carry, fade = ("yes" if chosen else "no" for chosen in (carries, fades))
     return dataclasses.replace(config, floor=floor, carry=carry, fade=fade)
-
-
-def told_beyond(
-    inputs: Inputs,
-    target_B: Array,
-    encoder: Encoder,
-    *,
-    floor: float,
-    seed: int,
-    **settings: Any,
-) -> tuple[bool, bool]:
-    """Return whether the process's level at the largest size helps beyond it, and whether it fades.
-
-    The largest size, then the two largest, are left out and predicted with and without. Where
-    fewer than two sizes would be left, which say nothing of how loss goes with size, it is carried.
-    What is said beside the surface fades unless that is worse by more than a tenth: small
-    differences say nothing, and further out there is less and less reason for it.
-    """
-    size_B = inputs.law[:, SIZE]
-    errors = {True: 0.0, False: 0.0}
-    faded = {True: 0.0, False: 0.0}
-    for first_out in np.unique(size_B)[2:][-2:]:
-        out = size_B >= first_out
-        if (~out).sum() < MIN_KEPT:
-            continue
-        kept = inputs.take(~out)
-        surface = fit_surface(kept.law, target_B[~out], floor=floor, **settings)
-        surface_B = surface.value(surface.coefficients(inputs.law), inputs.law)
-        residual_B = target_B - surface_B
-        process = fit_process(kept, residual_B[~out], surface, encoder, seed=seed)
-        for carries in errors:
-            process = dataclasses.replace(
-                process, carries_level=np.array(carries), fades=np.array(True)
-            )
-            left_B = process.mean(inputs, surface)
-            errors[carries] += float(np.abs(left_B - residual_B)[out].mean())
-            kept_B = process.kept(size_B)
-            faded[carries] += float(np.abs(kept_B * left_B - residual_B)[out].mean())
-    carried = errors[True] <= errors[False]
-    return carried, 0 < faded[carried] < 1.1 * errors[carried]

@@ -69,7 +69,7 @@ def form_widths(
     return found
 
 
-class Told(NamedTuple):
+class FormPredictions(NamedTuple):
     """What a fold says of left-out runs of which fields are hidden."""
 
     completed: Completed
@@ -79,7 +79,9 @@ class Told(NamedTuple):
     runs: Runs
 
 
-def told_of_form(fit: Fit, runs: Runs, form: str, factors: Mapping[str, float]) -> Told | None:
+def told_of_form(
+    fit: Fit, runs: Runs, form: str, factors: Mapping[str, float]
+) -> FormPredictions | None:
     """Return what a fit says of runs in a form; None where that is another form for its source."""
     completed = fit.completer([derive(hidden(config, form)) for config in runs.configs])
     if not all(form_of(missing) == form for missing in completed.missing):
@@ -87,7 +89,7 @@ def told_of_form(fit: Fit, runs: Runs, form: str, factors: Mapping[str, float]) 
     rows = completed.rows
     read = fit.read(fit.encoder.encode_rows(rows))
     loss, half = half_width(read, fit.encoder.distance(rows), fit.encoder.apart(rows), factors)
-    return Told(completed, loss, half, runs)
+    return FormPredictions(completed, loss, half, runs)
 
 
 def hidden(config: Config, form: str) -> dict[str, Any]:
@@ -98,7 +100,7 @@ def hidden(config: Config, form: str) -> dict[str, Any]:
     return {name: value for name, value in config.items() if name not in names}
 
 
-def enough(seen: Sequence[Told], factor: float) -> bool:
+def enough(seen: Sequence[FormPredictions], factor: float) -> bool:
     """Return whether intervals with this factor hold what they must."""
     held, near = [], []
     for part in seen:

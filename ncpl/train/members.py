@@ -9,21 +9,22 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ncpl.model.arrays import Array
 from ncpl.model.config import FitConfig
 from ncpl.model.encoder import Encoder
 from ncpl.model.inputs import Inputs
-from ncpl.model.network import Network, check_backbone, shapes_of
+from ncpl.model.network import Network
 from ncpl.model.response_surface import Surface
+from ncpl.model.weight_shapes import check_backbone, shapes_of
+from ncpl.train.checkpoint import State
 from ncpl.train.response_surface import pseudo_huber
 
 log = logging.getLogger(__name__)
@@ -176,36 +177,3 @@ def schedule(step: int, steps: int) -> float:
     if step < warmup:
         return (step + 1) / warmup
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-
-
-@dataclass(frozen=True)
-class State:
-    """Weights, their moving average and the optimizer's moments, as one file."""
-
-    weights: dict[str, nn.Parameter]
-    average: dict[str, Tensor]
-    optimizer: torch.optim.Optimizer
-
-    def store(self, path: Path, step: int) -> None:
-        """Write the state after `step` steps; a reader sees the old file or the new one."""
-        tensors = {"step": torch.tensor(step)}
-        for name, weight in self.weights.items():
-            tensors |= {f"weight/{name}": weight.detach(), f"average/{name}": self.average[name]}
-            moments = self.optimizer.state[weight]
-            tensors |= {f"{key}/{name}": value for key, value in moments.items()}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_suffix(".part")
-        save_file({name: t.contiguous().clone() for name, t in tensors.items()}, fresh)
-        fresh.replace(path)
-
-    @torch.no_grad()
-    def restore(self, path: Path) -> int:
-        """Read a state back in place and return its number of steps."""
-        tensors = load_file(path)
-        for name, weight in self.weights.items():
-            weight.copy_(tensors[f"weight/{name}"])
-            self.average[name].copy_(tensors[f"average/{name}"])
-            self.optimizer.state[weight] = {
-                key: tensors[f"{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq")
-            }
-        return int(tensors["step"])

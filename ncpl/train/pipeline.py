@@ -16,15 +16,14 @@ import torch
 from ncpl.data.snapshot import Runs, Snapshot
 from ncpl.errors import SnapshotError
 from ncpl.evaluate.card import render
-from ncpl.evaluate.forms import form_table, group_table
-from ncpl.evaluate.scores import coverage_table, curve_table, plain, risk_table, score_table
+from ncpl.evaluate.rescore import rescore
 from ncpl.model.bundle import Bundle
 from ncpl.model.config import FitConfig
 from ncpl.model.ensemble import Fit
 from ncpl.model.seal import seal
 from ncpl.train.calibrate import calibrate
 from ncpl.train.community import train_community
-from ncpl.train.families import Outcome, line, trainable
+from ncpl.train.families import FamilyOutcome, line, trainable
 from ncpl.train.fit import fit_family
 from ncpl.version import __version__
 
@@ -75,7 +74,7 @@ def train_bundle(
         if fit is not None:
             fits.append(fit)
             counts[family[0]] = len(train)
-        outcome = Outcome.of(family, len(train), reason=reason, left_out=left_out)
+        outcome = FamilyOutcome.of(family, len(train), reason=reason, left_out=left_out)
         outcomes.append(outcome.to_json())
     if not fits:
         told = "; ".join(line(outcome) for outcome in outcomes) or "no run is in the split"
@@ -153,19 +152,6 @@ def _fit(
         log.info("%s: measuring interval widths on left-out training groups", name)
         calibration = calibrate(fit, train, config, seed=seed)
     return dataclasses.replace(fit, calibration=calibration)
-
-
-def rescore(bundle: Bundle, snapshot: Snapshot, runs: Runs) -> None:
-    """Put the scores on this snapshot's held-out runs on the bundle's card."""
-    bundle.about["scored_on"] = snapshot.id
-    bundle.about["scored_split"] = snapshot.policy
-    bundle.about["scores"] = plain(score_table(bundle, runs))
-    bundle.about["curve_scores"] = plain(curve_table(bundle, snapshot, runs))
-    bundle.about["coverage"] = plain(coverage_table(bundle, runs))
-    if bundle.config.calibration_folds:  # else no form was calibrated
-        bundle.about["forms"] = plain(form_table(bundle, runs))
-    bundle.about["groups"] = plain(group_table(bundle, runs))
-    bundle.about["divergence"] = plain(risk_table(bundle, runs))
 
 
 def _bar(config: FitConfig, name: str) -> Any:

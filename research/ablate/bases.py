@@ -49,7 +49,7 @@ LeftOut = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingRecipe:
     """What an arm chooses."""
 
     learning_rate: float
@@ -83,7 +83,7 @@ class Trial:
     arm: str
     fold: int | None
     """Which left-out groups it was scored on, from 1; None where it only served to choose."""
-    recipe: Recipe
+    recipe: TrainingRecipe
     seed: int
     n_epochs: int
     n_runs: int
@@ -228,14 +228,14 @@ class _Comparison:
         """Return what is trained on without the left-out runs, the law included."""
         return data_of(self.snapshot, self.train.take(~out), self.config)
 
-    def choose(self, arm: str, n_epochs: int, data: Data) -> Recipe:
+    def choose(self, arm: str, n_epochs: int, data: Data) -> TrainingRecipe:
         """Return the recipe with the least error on the mode's own held-out groups."""
 
-        def error(recipe: Recipe) -> float:
+        def error(recipe: TrainingRecipe) -> float:
             return self.trained(arm, recipe, n_epochs, data)[0].chosen_mae
 
         own_factor = self.config.number_learning_rate_factor
-        tried = {recipe: error(recipe) for recipe in (Recipe(r, own_factor) for r in RATES)}
+        tried = {recipe: error(recipe) for recipe in (TrainingRecipe(r, own_factor) for r in RATES)}
         best = min(tried, key=tried.__getitem__)
         recipe = dataclasses.replace(best, number_factor=NUMBER_FACTOR)
         tried[recipe] = error(recipe)
@@ -248,7 +248,7 @@ class _Comparison:
     def trained(
         self,
         arm: str,
-        recipe: Recipe,
+        recipe: TrainingRecipe,
         n_epochs: int,
         data: Data,
         fold: tuple[int, Examples] | None = None,

@@ -56,7 +56,7 @@ def test_ray_is_asked_for_by_name_where_it_is_not_installed(
         pytest.skip("ray is installed")
     args = ("ingest", "multipower", "--offline", "--engine", "ray", "--catalog", tmp_path)
     result = run_command(main, *args)
-    assert (result.exit_code, "pip install 'ncpl[ray]'" in result.stderr) == (1, True)
+    assert (result.exit_code, "pip install 'ncpl-data[ray]'" in result.stderr) == (1, True)
 
 
 @pytest.mark.slow

@@ -82,7 +82,7 @@ def test_a_broken_one_is_named_and_skipped(name: str, words: str, site: Path) ->
 def test_a_name_is_given_once(site: Path) -> None:
     own = [e for e in entry_points(group=GROUP) if e.name == "acme_sweeps"]
     (plugin,) = find_plugins(["acme_sweeps"], own)
-    assert plugin.problem == 'the name "acme_sweeps" is taken by ncpl'
+    assert plugin.problem == 'the name "acme_sweeps" is taken by ncpl-data'
 
 
 def test_a_plug_in_that_leaves_the_program_is_skipped(site: Path) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ncpl.data.fields import check_config, derive
+from ncpl.data.checks import check_config
+from ncpl.data.fields import derive
 from ncpl.data.snapshot import Runs
 from ncpl.errors import ConfigError
 from ncpl.model.encoder import Encoder

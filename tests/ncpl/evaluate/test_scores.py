@@ -10,9 +10,9 @@ import pytest
 import ncpl
 from ncpl.data.snapshot import Runs, Snapshot
 from ncpl.evaluate.card import render
+from ncpl.evaluate.rescore import rescore
 from ncpl.evaluate.scores import cell_table, format_table, score, score_table, spearman
 from ncpl.model.bundle import Bundle
-from ncpl.train.pipeline import rescore
 
 
 @pytest.mark.parametrize(

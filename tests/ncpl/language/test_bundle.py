@@ -165,5 +165,5 @@ def test_a_wrong_training_command_is_one_sentence(
 
 def test_a_missing_tracker_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(ConfigError, match=r"pip install 'ncpl\[trackio\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'ncpl-data\[trackio\]'"):
         check_trackers(["trackio"])

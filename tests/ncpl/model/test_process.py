@@ -11,8 +11,9 @@ from ncpl.model.bundle import Bundle
 from ncpl.model.ensemble import Fit
 from ncpl.model.gaussian_process import kernel
 from ncpl.model.inputs import SIZE, Inputs
+from ncpl.train.beyond import told_beyond
 from ncpl.train.divergence import MIN_DIVERGED, fit_risk
-from ncpl.train.fit import fit_family, told_beyond
+from ncpl.train.fit import fit_family
 from ncpl.train.gaussian_process import fit_process
 
 

@@ -1,0 +1,142 @@
+"""Command ncpl plan allocate."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ncpl.commands.options import bundle_option, common
+from ncpl_data.terminal.console import NumberRange
+
+if TYPE_CHECKING:
+    from ncpl.plan.allocate import Allocation, Step
+
+EXAMPLES = """
+\b
+Examples:
+  ncpl plan allocate candidates.jsonl --budget 3e19
+  ncpl plan allocate base.json --vary learning_rate=5e-4:8e-3:6 --vary batch_tokens=2.5e5,5e5
+      --runs 4
+  ncpl plan allocate candidates.jsonl --budget 3e19 --resume results.jsonl
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@click.option("--vary", multiple=True, metavar="NAME=VALUES",
+              help="Candidates are every combination: LOW:HIGH:COUNT, or values with commas."
+)  # fmt: skip
+@click.option("--budget", type=NumberRange(0, min_open=True),
+              help="FLOP in all, 6 x parameters x tokens of what is trained.")  # fmt: skip
+@click.option("--runs", "n_runs", type=NumberRange(0, min_open=True),
+              help="The budget as a number of whole runs of the mean cost, in place of FLOP."
+)  # fmt: skip
+@click.option("--resume", type=click.Path(path_type=Path, dir_okay=False),
+              help="Results so far, as JSON lines: a candidate's run_id, or its number, with "
+              "final_loss or curve.")  # fmt: skip
+@click.option("--strategy", default="ncpl", show_default=True,
+              help="ncpl, top, 'top, late cut', random, halving, and halving + power law, process "
+              "or model.")  # fmt: skip
+@click.option("--seed", type=int, default=0, show_default=True, help="Of what is drawn.")
+@bundle_option
+@common
+def allocate(
+    *,
+    file: Path,
+    vary: tuple[str, ...],
+    budget: float | None,
+    n_runs: float | None,
+    resume: Path | None,
+    strategy: str,
+    seed: int,
+    folder: Path | None,
+    as_json: bool,
+    no_progress: bool,
+) -> None:
+    """Choose which of many candidate runs a budget should buy, how far, in which order.
+
+    FILE holds configurations as `ncpl predict` reads them. Run what is listed first, then ask again
+    with the results: each changes what is expected of runs like it.
+    """
+    del no_progress  # over in seconds
+    import numpy as np
+
+    from ncpl.bundles import load
+    from ncpl.data.fields import derive
+    from ncpl.evaluate.configurations import check_all, read_configs
+    from ncpl.plan.allocate import allocate as plan
+    from ncpl.plan.arms import flop_of
+    from ncpl.plan.candidates import varied
+
+    if (budget is None) == (n_runs is None):
+        raise click.UsageError("give --budget or --runs, one of the two")
+    bundle = load(folder)
+    configs = check_all(varied(read_configs(file), vary), bundle)
+    if n_runs is not None:
+        budget = n_runs * float(np.mean([flop_of(derive(config)) for config in configs]))
+    found = plan(
+        bundle, configs, float(budget or 0), strategy=strategy, seed=seed,
+        results=[] if resume is None else read_configs(resume, "json"),
+    )  # fmt: skip
+    if as_json:
+        click.echo(json.dumps(as_dict(found)))
+        return
+    click.echo("\n".join(allocation_lines(found, len(configs))))
+
+
+def as_dict(found: Allocation) -> dict[str, Any]:
+    """Return a plan as plain values."""
+    return {
+        "strategy": found.strategy.name,
+        "budget_flop": found.budget,
+        "spent_flop": found.spent,
+        "best": None if found.best is None else _step(found.best),
+        "next": [_step(step) for step in found.following],
+        "plan": [_step(step) for step in found.steps],
+        "notes": found.notes,
+    }
+
+
+def _step(step: Step) -> dict[str, Any]:
+    return {
+        "run_id": step.name, "number": step.arm + 1, "from_share": step.begin,
+        "to_share": step.until, "flop": step.flop, "loss": step.loss, "low": step.low,
+        "high": step.high, "config": dict(step.config),
+    }  # fmt: skip
+
+
+def allocation_lines(found: Allocation, n_candidates: int) -> list[str]:
+    """Return a plan as text."""
+    lines = [
+        f"{n_candidates:,} candidates, {found.budget:.3g} FLOP, {found.spent:.3g} spent: "
+        f"{found.strategy.about}"
+    ]
+    if found.best is not None:
+        lines.append(f"best so far: {found.best.name}, {found.best.loss:.4f}")
+    if not found.following:
+        return [*lines, "the rest of the budget buys nothing more"]
+    lines += ["", "next:", *_table(found.following), "", "then, if runs give what is forecast:"]
+    lines += _table(found.steps)
+    return lines + [f"note: {note}" for note in found.notes]
+
+
+def _table(steps: list[Step]) -> list[str]:
+    from ncpl.plan.report import value_text
+    from ncpl_data.terminal.tables import aligned
+
+    shown = [n for n in ("learning_rate", "batch_size_sequences", "weight_decay", "optimizer",
+                         "params_non_embedding", "train_tokens")
+             if len({str(s.config.get(n)) for s in steps}) > 1 or n == "learning_rate"]  # fmt: skip
+    head = ("run", "from", "to", "FLOP", "final loss, 90%", *(n.replace("_", " ") for n in shown))
+    rows = [
+        (
+            step.name, f"{100 * step.begin:.0f}%", f"{100 * step.until:.0f}%", f"{step.flop:.3g}",
+            f"{step.loss:.4f} ({step.low:.4f} to {step.high:.4f})",
+            *(value_text(step.config.get(n)) for n in shown),
+        )
+        for step in steps
+    ]  # fmt: skip
+    return aligned([head, *rows])

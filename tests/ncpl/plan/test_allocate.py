@@ -1,0 +1,183 @@
+"""Budgets: the replay engine, its strategies, and plans with results so far."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from ncpl.cli import main
+from ncpl.errors import ConfigError
+from ncpl.plan.arms import GRID, NOTHING, Arms, Prefix, Progress
+from ncpl.plan.candidates import varied
+from ncpl.plan.forecasts import shrunken
+from ncpl.plan.orders import Order
+from ncpl.plan.replay import Truth, replay
+from ncpl.plan.strategies import Strategy, entrants, strategies
+from ncpl.plan.surrogates import power_law, process
+
+RATES = np.geomspace(2e-4, 2e-2, 12)
+
+
+@pytest.fixture
+def arms() -> Arms:
+    """Twelve generated runs over the learning rate; the third best is predicted to be the best."""
+    rows = [
+        {"params_non_embedding": 1e8, "data_tokens": 1e9, "learning_rate": float(r)} for r in RATES
+    ]
+    loss = 3 + 0.02 * np.square(np.log(RATES / 2e-3))
+    predicted = loss + 0.002 * np.cos(np.arange(12))
+    curve = predicted[:, None] + 0.5 * (GRID**-0.3 - 1)
+    return Arms([f"r{i}" for i in range(12)], rows, np.full(12, 6e17), predicted,
+                np.full(12, 0.004), curve)  # fmt: skip
+
+
+@pytest.fixture
+def truth(arms: Arms) -> Truth:
+    loss = 3 + 0.02 * np.square(np.log(RATES / 2e-3))
+    return Truth(loss, [Prefix(GRID, x + 0.5 * (GRID**-0.3 - 1)) for x in loss])
+
+
+@pytest.mark.parametrize("name", list(strategies()))
+@pytest.mark.parametrize("share", [0.1, 0.3, 1.0])
+def test_every_strategy_finishes_a_run_inside_its_budget(arms, truth, name, share) -> None:
+    budget = max(share * arms.flop.sum(), arms.flop[0])
+    found = replay(arms, truth, strategies()[name], budget, seed=3)
+    assert found.progress.spent <= budget * (1 + 1e-9)
+    assert found.chosen >= 0
+    assert found.progress.finished[found.chosen]
+    assert found.regret(truth) >= 0
+
+
+def test_all_of_the_compute_finds_the_best_run(arms, truth) -> None:
+    for name in ("random", "top", "ncpl"):
+        found = replay(arms, truth, strategies()[name], float(arms.flop.sum()))
+        assert found.regret(truth) == pytest.approx(0.0, abs=1e-9), name
+
+
+def test_an_order_the_budget_does_not_pay_is_refused(arms, truth) -> None:
+    greedy = Strategy("greedy", "all at once", lambda _: [Order(i, 1.0) for i in range(12)])
+    with pytest.raises(ValueError, match="greedy orders run 1"):
+        replay(arms, truth, greedy, 7e17)
+
+
+def test_halving_begins_with_what_it_can_halve(arms) -> None:
+    """Eight runs: 1 to an eighth, .5 more to a quarter, .5 to half, .5 to the end: 2.5 runs."""
+    progress = Progress.start(arms, 2.5 * 6e17)
+    assert len(entrants(progress, list(range(12)), (0.125, 0.25, 0.5, 1.0))) == 8
+
+
+@pytest.mark.parametrize(("until", "moved"), [(0.1, 0.1), (0.3, 0.3), (0.5, 0.4), (0.8, 0.75)])
+def test_a_forecast_keeps_a_part_of_the_distance_to_the_curve(arms, until, moved) -> None:
+    curve = arms.curve[4] + 0.02
+    mean, sd = shrunken(arms, [4], [Prefix(GRID, curve).until(until)])
+    assert mean[0] - arms.loss[4] == pytest.approx(0.02 * moved, abs=2e-4)
+    assert sd[0] <= arms.sd[4]
+
+
+def test_without_points_a_forecast_is_the_prediction(arms) -> None:
+    mean, sd = shrunken(arms, [2], [NOTHING])
+    assert (mean[0], sd[0]) == (arms.loss[2], arms.sd[2])
+
+
+def test_a_power_law_is_continued(arms) -> None:
+    share = np.linspace(0.05, 0.4, 8)
+    found = power_law(arms, [0], [Prefix(share, 2.5 + 0.4 * share**-0.5)])
+    assert found[0] == pytest.approx(2.9, abs=1e-6)
+
+
+def test_the_process_tells_a_run_without_points_by_those_like_it(arms, truth) -> None:
+    prefixes = [truth.prefix[i].until(0.5) for i in range(12)]
+    prefixes[6] = NOTHING
+    found = process(arms, list(range(12)), prefixes)
+    assert found[6] == pytest.approx((found[5] + found[7]) / 2, abs=0.02)
+
+
+@pytest.fixture(scope="module")
+def base() -> dict:
+    return {
+        "params_non_embedding": 268304384, "train_tokens": 8_000_000_000, "n_layers": 8,
+        "d_model": 1024, "d_ff": 9552, "n_heads": 16, "sequence_length": 2048,
+        "batch_size_sequences": 128, "learning_rate": 1e-3,
+    }  # fmt: skip
+
+
+def test_values_are_spread_on_a_fields_own_scale(base) -> None:
+    found = varied([base], ["learning_rate=1e-4:1e-2:3", "batch_tokens=262144,524288"])
+    assert [c["learning_rate"] for c in found[::2]] == [1e-4, 1e-3, 1e-2]
+    assert [c["batch_size_sequences"] for c in found[:2]] == [128, 256]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("learning_rate", "expected NAME=LOW:HIGH:COUNT"),
+        ("lr_peak=1,2", "no field"),
+        ("learning_rate=1e-2:1e-4:3", "low end below"),
+        ("learning_rate=a,b", "not a number"),
+        ("learning_rate=1e-4:1e-2:9000", "candidates; expected 5,000"),
+    ],
+)
+def test_a_wrong_axis_is_told_in_a_sentence(base, text, said) -> None:
+    with pytest.raises(ConfigError, match=said):
+        varied([base], [text])
+
+
+def ask(tmp_path, base, results=None, *args):
+    file = tmp_path / "base.json"
+    file.write_text(json.dumps(base))
+    more = []
+    if results is not None:
+        (tmp_path / "results.jsonl").write_text("\n".join(json.dumps(r) for r in results))
+        more = ["--resume", str(tmp_path / "results.jsonl")]
+    return CliRunner().invoke(
+        main,
+        ["plan", "allocate", str(file), "--vary", "learning_rate=2e-4:8e-3:6", "--runs", "2",
+         *more, *args],
+    )  # fmt: skip
+
+
+def test_a_plan_names_the_next_run_and_stays_inside_the_budget(tmp_path, base) -> None:
+    found = ask(tmp_path, base, None, "--json")
+    assert found.exit_code == 0, found.output
+    plan = json.loads(found.output)
+    assert plan["next"][0]["from_share"] == 0
+    assert sum(step["flop"] for step in plan["plan"]) <= plan["budget_flop"] * (1 + 1e-9)
+
+
+def test_results_are_paid_from_the_budget_and_move_forecasts(tmp_path, base) -> None:
+    first = json.loads(ask(tmp_path, base, None, "--json").output)
+    number = first["next"][0]["number"]
+    results = [{"run_id": number, "curve": [{"percent": 50, "loss": 4.0}]}]
+    found = json.loads(ask(tmp_path, base, results, "--json").output)
+    assert found["spent_flop"] == pytest.approx(first["next"][0]["flop"])
+    assert found["next"][0]["number"] != number  # far worse than its curve: not taken on
+    done = [{"run_id": number, "final_loss": 2.5}]
+    found = json.loads(ask(tmp_path, base, done, "--json").output)
+    assert found["best"]["loss"] == 2.5
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        ({"run_id": 99, "final_loss": 2.5}, "no candidate 99"),
+        ({"run_id": 1}, "neither final_loss nor curve"),
+        ({"run_id": 1, "final_loss": -2}, "nats per token"),
+        ({"run_id": 1, "curve": [{"percent": 130, "loss": 2}]}, "130% of the run"),
+        ({"run_id": 1, "curve": [{"loss": 2}]}, "none of step, tokens and percent"),
+        ({"final_loss": 2.5, "params_non_embedding": 268304384}, "matches 6 of 6"),
+    ],
+)
+def test_a_wrong_result_is_told_in_a_sentence(tmp_path, base, result, said) -> None:
+    found = ask(tmp_path, base, [result])
+    assert found.exit_code == 1
+    assert said in found.output
+    assert "Traceback" not in found.output
+
+
+def test_a_budget_below_one_run_is_refused(tmp_path, base) -> None:
+    file = tmp_path / "base.json"
+    file.write_text(json.dumps(base))
+    found = CliRunner().invoke(main, ["plan", "allocate", str(file), "--budget", "1e15"])
+    assert found.exit_code == 1
+    assert "buys no whole run" in found.output
