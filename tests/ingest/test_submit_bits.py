@@ -77,3 +77,15 @@ def test_what_still_looks_alike_is_of_one_precision(told: tuple[Any, Path]) -> N
     assert sentences
     for sentence in sentences:
         assert len(set(re.findall(r"_w(\d+)a\d+_", sentence))) == 1
+
+
+def test_a_snapshot_says_that_nothing_of_a_family_is_held_out(told: tuple[Any, Path]) -> None:
+    """Under the published split alone; the community one holds a part out."""
+    note = "1 other families (104 runs) are in no part of this split"
+    said = {}
+    for policy in ("ncpl", "community"):
+        arguments = ["snapshot", "--split", policy, "--catalog", str(told[1])]
+        result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+        assert result.exit_code == 0
+        said[policy] = note in result.stderr
+    assert said == {"ncpl": True, "community": False}
