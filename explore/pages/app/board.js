@@ -32,7 +32,9 @@
         told: "Mean error by number of known runs, a line a method; the numbers are in the table above" });
       const known = counts.filter((k) => k > 0);
       chart.draw([{ lines: methods.map((method, i) => ({ x: known, width: 2, colour: category(i), label: method,
-        y: known.map((k) => (row(method, k) ? row(method, k).mae : null)) })) }]);
+        y: known.map((k) => (row(method, k) ? row(method, k).mae : null)) })), points: methods.flatMap((method, i) =>
+        known.filter((k) => row(method, k) && Number.isFinite(row(method, k).mae)).map((k) => ({ x: k,
+          y: row(method, k).mae, colour: category(i), label: `${method}: ${number(row(method, k).mae, 4)}` }))) }]);
       holder.append(legend(methods.map((method, i) => [category(i), method])));
       const draw = () => {
         keep("board", "", state);
