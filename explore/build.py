@@ -93,4 +93,5 @@ def first_view(folder: Path) -> list[str]:
     """Return the files that the first page loads."""
     text = (folder / "index.html").read_text(encoding="utf-8")
     parts = [piece.split('"')[0] for mark in ('src="', 'href="') for piece in text.split(mark)[1:]]
-    return ["index.html", *(name for name in parts if (folder / name).is_file())]
+    named = [name for name in parts if (folder / name).is_file()]
+    return ["index.html", *named, "data/summary.js"]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ncpl_data.ingest.options import catalog_option
 from ncpl_data.terminal.console import Console, output_options
+
+if TYPE_CHECKING:
+    from ncpl_data.explore.build import Built
 
 OUT = Path("site")
 EPILOG = """\b
@@ -63,38 +67,56 @@ def explore(
     """Write the explorer: pages of sources, runs, curves, predictions and plans."""
     from ncpl.bundles import load_ensemble
     from ncpl_data.explore.build import build, check_folder
-    from ncpl_data.explore.serve import LOOPBACK, server_of
     from ncpl_data.explore.tables import read_catalog, read_snapshot
 
-    folder = out or (Path(tempfile.mkdtemp(prefix="ncpl-explore-")) / "site" if serve else OUT)
-    check_folder(folder)
-    scores = None if board is None else read_board(board)
-    bundle = None if no_model else load_ensemble(bundle_folder, what="forward pass in a page")
-    tables = (
-        read_catalog(catalog_folder)
-        if snapshot is None
-        else read_snapshot(snapshot, catalog_folder)
-    )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    built = build(tables, bundle, scores, folder, lambda what: console.note(f"writing {what}"))
-    page = folder / "index.html"
-    content = {
-        "page": str(page), "runs": built.runs, "predicted": built.predicted,
-        "bytes": built.n_bytes, "first_view_bytes": built.first_view_bytes,
+    with tempfile.TemporaryDirectory(prefix="ncpl-explore-") as temporary:
+        folder = out or (Path(temporary) / "site" if serve else OUT)
+        check_folder(folder)
+        scores = None if board is None else read_board(board)
+        bundle = None if no_model else load_ensemble(bundle_folder, what="forward pass in a page")
+        tables = (
+            read_catalog(catalog_folder)
+            if snapshot is None
+            else read_snapshot(snapshot, catalog_folder)
+        )
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        built = build(tables, bundle, scores, folder, lambda what: console.note(f"writing {what}"))
+        if serve:
+            show(built, port, console)
+        else:
+            page = folder / "index.html"
+            console.result(content(built), "\n".join([*lines(built), f"open {page}"]))
+
+
+def content(built: Built) -> dict[str, Any]:
+    """Return what was written, for programs; sizes in bytes."""
+    return {
+        "page": str(built.folder / "index.html"), "runs": built.runs,
+        "predicted": built.predicted, "bytes": built.n_bytes,
+        "first_view_bytes": built.first_view_bytes,
     }  # fmt: skip
-    lines = [
+
+
+def lines(built: Built) -> list[str]:
+    """Return what was written, for people."""
+    whole, first = built.n_bytes / 1e6, built.first_view_bytes / 1e6
+    return [
         f"{built.runs:,} runs, {built.predicted:,} with a prediction of the bundle",
-        f"{built.n_bytes / 1e6:.1f} MB in all, {built.first_view_bytes / 1e6:.2f} MB on first view",
-        f"open {page}",
+        f"{whole:.1f} MB in all, {first:.2f} MB on first view",
     ]
-    if not serve:
-        console.result(content, "\n".join(lines))
-        return
-    with server_of(folder, port) as server:
+
+
+def show(built: Built, port: int, console: Console) -> None:
+    """Serve a folder on this machine until Ctrl-C, and say where."""
+    from ncpl_data.explore.serve import LOOPBACK, server_of
+
+    with server_of(built.folder, port) as server:
         address = f"http://{LOOPBACK}:{server.server_port}/"
-        console.result(content | {"address": address}, "\n".join([*lines[:2], f"open {address}"]))
+        told = content(built) | {"address": address}
+        console.result(told, "\n".join([*lines(built), f"open {address}"]))
         console.note("Ctrl-C ends it")
-        server.serve_forever()
+        with contextlib.suppress(KeyboardInterrupt):  # the way it ends
+            server.serve_forever()
 
 
 def read_board(path: Path) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def chunks(
     tables: Tables, predictions: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[dict[str, Any]]:
     """Yield chunks of the runs in order: columns, origins, curves, evaluations, nearest runs."""
-    curves, evals = Grouped(tables.curves), Grouped(tables.evals)
+    curves, evals = Curves(tables.curves), Grouped(tables.evals)
     for begin in range(0, len(tables.rows), CHUNK):
         rows = tables.rows[begin : begin + CHUNK]
         ids = [row["run_id"] for row in rows]
@@ -43,7 +43,7 @@ def chunks(
         yield {
             "columns": {name: packed([row[name] for row in rows]) for name in stated},
             "origins": packed([origins_of(row) for row in rows]),
-            "curves": [curves_of(curves.of(run_id), texts, steps) for run_id in ids],
+            "curves": [curves.packed(run_id, texts, steps) for run_id in ids],
             "evals": [evals_of(evals.of(run_id), texts) for run_id in ids],
             "near": [own.get("near", []) for own in told],
             "predicted": [own.get("curve", []) for own in told],
@@ -81,19 +81,35 @@ def origins_of(row: Mapping[str, Any]) -> str | None:
     return origins if origins is None or isinstance(origins, str) else json.dumps(origins)
 
 
-def curves_of(
-    rows: Sequence[Mapping[str, Any]], texts: dict[str, int], steps: dict[tuple[int, ...], int]
-) -> list[list[Any]]:
-    """Return curves as [metric, steps, values, points in the catalog]; the first two by place."""
-    found = []
-    for metric in dict.fromkeys(row["metric"] for row in rows):
-        own = [row for row in rows if row["metric"] == metric and row["value"] is not None]
-        at = np.unique(np.linspace(0, len(own) - 1, min(POINTS, len(own))).round().astype(int))
-        picked = [own[i] for i in at.tolist()]
-        which = steps.setdefault(tuple(row["step"] for row in picked), len(steps))
-        values = [number(float(f"{row['value']:.6g}")) for row in picked]
-        found.append([texts.setdefault(metric, len(texts)), which, values, len(own)])
-    return found
+class Curves(Grouped):
+    """The table of curves, sorted by run, metric and step, as arrays."""
+
+    def __init__(self, table: pa.Table) -> None:
+        """Take the columns out once: there are millions of points."""
+        super().__init__(table)
+        metrics = table["metric"].combine_chunks().dictionary_encode()
+        self.names = metrics.dictionary.to_pylist()
+        self.metric = metrics.indices.to_numpy(zero_copy_only=False)
+        self.step = table["step"].to_numpy()
+        self.value = table["value"].to_numpy()
+
+    def packed(
+        self, run_id: str, texts: dict[str, int], steps: dict[tuple[int, ...], int]
+    ) -> list[list[Any]]:
+        """Return curves as [metric, steps, values, points in the catalog].
+
+        Metric and steps by their place in `texts` and `steps`, to which new ones are added.
+        """
+        begin, end = self.place.get(run_id, (0, 0))
+        cuts = np.flatnonzero(np.diff(self.metric[begin:end], prepend=-1, append=-1)) + begin
+        found = []
+        for a, b in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True):
+            at = a + np.unique(np.linspace(0, b - a - 1, min(POINTS, b - a)).round().astype(int))
+            which = steps.setdefault(tuple(self.step[at].tolist()), len(steps))
+            values = [number(float(f"{value:.6g}")) for value in self.value[at].tolist()]
+            metric = texts.setdefault(self.names[self.metric[a]], len(texts))
+            found.append([metric, which, values, b - a])
+        return found
 
 
 def evals_of(rows: Sequence[Mapping[str, Any]], texts: dict[str, int]) -> list[list[Any]]:

@@ -79,7 +79,7 @@ def pick(
     """
     chosen: list[int] = []
     is_open = cost <= budget * (1 + 1e-12)
-    price = (cost / cost.mean()) ** exponent if len(cost) else cost
+    price = cost**exponent
     while len(chosen) < count and is_open.any():
         at = int(np.argmax(np.where(is_open, told.gains() / price, -np.inf)))
         chosen.append(at)

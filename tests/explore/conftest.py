@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ncpl_data.catalog.store import Catalog
 from ncpl_data.explore.build import build
 from ncpl_data.explore.tables import read_catalog
 
+sys.path.insert(0, str(Path(__file__).parent))  # helpers of these tests
 HOSTILE = (
     "</script><img src=x onerror=\"document.title='owned'\"><script>alert(1)</script>'\\\u2028"
 )

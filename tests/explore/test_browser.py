@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from plans import Look, assert_python_agrees, plan_of
 
-import ncpl
 from ncpl_data.explore.serve import server_of
 
 PAGES = ("#/", "#/runs", "#/run/steplaw%2Fhostile", "#/run/steplaw%2Flr0.001-bs128", "#/plan")
-Look = Callable[..., None]
 
 
 @pytest.fixture
@@ -25,25 +24,6 @@ def address(site: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
-
-
-def plan_of(browser: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the configuration on the planning page and what the page predicts for it."""
-    config, found = browser.execute_script(
-        "const p = NCPL.plan, c = NCPL.model.configOf(p.fit, p.optimizer, p.moved);"
-        "const f = p.fit.predict(c, [0.1, 0.5, 1]);"
-        "return [c, {loss: f.loss, low: f.low, high: f.high, curve: f.curve}]"
-    )
-    return config, found
-
-
-def assert_python_agrees(config: dict[str, Any], found: dict[str, Any]) -> None:
-    bundle: Any = ncpl.load()
-    (told,) = bundle.predict([config])
-    for name in ("loss", "low", "high"):
-        assert found[name] == pytest.approx(getattr(told, name), abs=1e-5), name
-    curve = bundle.curves([config], [0.1, 0.5, 1.0])[0].tolist()
-    assert found["curve"] == pytest.approx(curve, abs=1e-5)
 
 
 def test_smoke_the_first_page_and_the_plan_open_from_disk(

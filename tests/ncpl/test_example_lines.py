@@ -88,6 +88,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         + "".join(f"{n},{d},{2 + 30 * n**-.2 + 300 * d**-.3}\n" for n in (1e7, 3e7, 1e8)
                   for d in (1e9, 4e9, 2e10)),
     }  # fmt: skip
+    start = [(step, 2.6 + 8 * step**-0.3) for step in range(500, 8001, 250)]
+    mine = [{**OWN, "params_non_embedding": n, "final_loss": 2 + 30 * n**-0.2} for n in (1e7, 1e8)]
+    files["mine.jsonl"] = "".join(json.dumps(run) + "\n" for run in mine)
+    for name, off in (("run.csv", 0.0), ("sibling.csv", 0.02)):
+        files[name] = "step,loss\n" + "".join(f"{s},{loss + off}\n" for s, loss in start)
     for name, text in files.items():
         (path / name).write_text(text, encoding="utf-8")
     shutil.copytree(DEFAULT, path / "runs" / "ncpl")

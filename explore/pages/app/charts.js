@@ -133,7 +133,7 @@
         label: this.axes[name].label, stroke: text, size, labelSize: 22, font: "12px system-ui",
         labelFont: "12px system-ui", grid: { stroke: grid, width: 1 },
         ticks: { stroke: grid, width: 1 },
-        ...(this.axes[name].log ? { splits: (_, i, low, high) => logTicks(low, high) } : {}),
+        ...(this.axes[name].log ? { splits: (_, i, low, high) => logTicks(low, high), filter: (_, ticks) => ticks } : {}),
         values: (_, ticks) => ticks.map((tick) =>
           (tick === null ? "" : (this.axes[name].text || NCPL.short)(tick))),
       });

@@ -49,8 +49,9 @@
       this.base = el("p", { class: "note" });
       main.append(el("h1", {}, "Plan"), el("p", {}, "The bundle's forward pass runs in this page. ",
         "Move a setting; losses are nats per token of the source chosen, comparable with no other."),
-        el("div", { class: "plan" }, this.controls, el("div", {}, this.number, this.interval, this.spoken,
-          this.notes, this.charts)),
+        el("div", { class: "plan" },
+          el("div", { class: "plan-head" }, this.number, this.interval, this.spoken), this.controls,
+          el("div", { class: "plan-rest" }, this.notes, this.charts)),
         el("h2", {}, "The whole configuration"), this.base, this.config,
         el("p", { class: "note" }, "The same number: save it as config.json, then ",
           el("code", {}, "ncpl predict config.json")));

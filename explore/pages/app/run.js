@@ -136,7 +136,8 @@
       document.title = `${rest} - NCPL explorer`;
       add(main, el("h1", { class: "id" }, rest), headline(runs, place, prediction),
         prediction ? null : el("p", { class: "note" },
-          "The bundle makes no prediction of this run: its losses are of another family."),
+          "The bundle makes no prediction of this run: its losses are of another family, or the bundle " +
+          "refuses its configuration."),
         panel, el("h2", {}, "Nearest runs"), nearest(runs, place, detail));
       if (detail.evals.length) {
         main.append(el("h2", {}, "Evaluations"), NCPL.plainTable("Evaluations", ["task", "kind", "step",

@@ -4,10 +4,10 @@
   const { el, address, keep, words, shown } = NCPL;
   const NAMES = ["source", "family", "optimizer", "schedule", "status", "split"];
   const RANGES = ["params_non_embedding", "tokens", "learning_rate", "final_loss"];
-  const COLUMNS = [["rest", "minmax(330px,3fr)"], ["source", "112px"], ["final_loss", "92px"],
-    ["predicted", "92px"], ["params_non_embedding", "96px"], ["tokens", "84px"],
-    ["learning_rate", "96px"], ["batch_size_sequences", "84px"], ["optimizer", "104px"],
-    ["schedule", "88px"], ["status", "84px"], ["split", "60px"], ["points", "72px"]];
+  const COLUMNS = [["rest", "minmax(170px,3fr)"], ["final_loss", "92px"], ["predicted", "92px"],
+    ["params_non_embedding", "92px"], ["tokens", "80px"], ["learning_rate", "92px"],
+    ["batch_size_sequences", "76px"], ["optimizer", "100px"], ["schedule", "84px"], ["source", "112px"],
+    ["status", "84px"], ["split", "60px"], ["points", "68px"]];
   const HEADS = { params_non_embedding: "params", batch_size_sequences: "batch", points: "points",
     learning_rate: "rate", final_loss: "loss" };
 

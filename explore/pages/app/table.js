@@ -77,7 +77,7 @@
       el("thead", {}, el("tr", {}, heads.map((text, j) =>
         el("th", { scope: "col", class: isNumber(j) }, text)))),
       el("tbody", {}, rows.map((cells) => el("tr", {}, cells.map((cell, j) =>
-        (j ? el("td", { class: isNumber(j) }, cell) : el("th", { scope: "row" }, cell)))))));
+        (j ? el("td", { class: isNumber(j) || (String(cell).length > 60 ? "wide" : null) }, cell) : el("th", { scope: "row" }, cell)))))));
     return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, table);
   };
   NCPL.VirtualTable = VirtualTable;
