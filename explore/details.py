@@ -28,7 +28,7 @@ def chunks(
     tables: Tables, predictions: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[dict[str, Any]]:
     """Yield chunks of the runs in order: columns, origins, curves, evaluations, nearest runs."""
-    curves, evals = Curves(tables.curves), Grouped(tables.evals)
+    curves, evals = CurveTable(tables.curves), Grouped(tables.evals)
     for begin in range(0, len(tables.rows), CHUNK):
         rows = tables.rows[begin : begin + CHUNK]
         ids = [row["run_id"] for row in rows]
@@ -81,7 +81,7 @@ def origins_of(row: Mapping[str, Any]) -> str | None:
     return origins if origins is None or isinstance(origins, str) else json.dumps(origins)
 
 
-class Curves(Grouped):
+class CurveTable(Grouped):
     """The table of curves, sorted by run, metric and step, as arrays."""
 
     def __init__(self, table: pa.Table) -> None:

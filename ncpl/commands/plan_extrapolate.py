@@ -15,7 +15,7 @@ from ncpl.commands.options import bundle_option, common
 from ncpl_data.terminal.console import NumberRange
 
 if TYPE_CHECKING:
-    from ncpl.plan.extrapolate import Forecast
+    from ncpl.plan.extrapolate import RunForecast
 
 log = logging.getLogger(__name__)
 EPILOG = """
@@ -113,7 +113,7 @@ def forecasts_of(
     source: str | None = None,
     runs_file: Path | None = None,
     folder: Path | None = None,
-) -> list[Forecast]:
+) -> list[RunForecast]:
     """Return the forecast of each run of the logs. Raises ConfigError, naming what is wrong."""
     from ncpl.commands.adapt import chosen
     from ncpl.data.progress import read_progress
@@ -151,7 +151,7 @@ def forecasts_of(
 
 
 def show(
-    found: Sequence[Forecast], target: float | None, plot_file: Path | None, *, as_json: bool
+    found: Sequence[RunForecast], target: float | None, plot_file: Path | None, *, as_json: bool
 ) -> None:
     """Print forecasts with advice, and draw them where asked."""
     from ncpl.plan.extrapolate import advice
@@ -169,7 +169,7 @@ def show(
 
 
 def lines_of(
-    found: Sequence[Forecast], said: Sequence[Mapping[str, Any]], target: float | None
+    found: Sequence[RunForecast], said: Sequence[Mapping[str, Any]], target: float | None
 ) -> list[str]:
     """Return a table of forecasts, then what is to be said of single ones."""
     from ncpl_data.terminal.tables import aligned

@@ -31,7 +31,7 @@ MOST_BYTES = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Progress:
+class RunProgress:
     """What a run has logged so far."""
 
     name: str
@@ -50,7 +50,7 @@ class Progress:
     """Restarts, values that are no number, what a reader decided."""
 
 
-def read_progress(path: Path, *, metric: str | None = None) -> list[Progress]:
+def read_progress(path: Path, *, metric: str | None = None) -> list[RunProgress]:
     """Return the runs of a log, file order kept.
 
     `metric` names the loss where a log has several. Raises ConfigError, naming the file and what
@@ -64,7 +64,7 @@ def read_progress(path: Path, *, metric: str | None = None) -> list[Progress]:
     return found if found is not None else _imported(path, metric)
 
 
-def _own(path: Path, metric: str | None) -> list[Progress] | None:
+def _own(path: Path, metric: str | None) -> list[RunProgress] | None:
     """Return the runs of a table or a document; None for what another reader is for."""
     suffix = path.suffix.lower()
     if not path.is_file() or suffix not in (".csv", ".tsv", ".jsonl", ".json"):
@@ -117,7 +117,7 @@ def _json_rows(text: str, path: Path) -> list[Any]:
 
 def _of_rows(
     rows: Sequence[Any], path: Path, step: str | None, count: str | None, loss: str
-) -> list[Progress]:
+) -> list[RunProgress]:
     runs: dict[str, list[tuple[float, float, float]]] = {}
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict) or row.get(loss) in (None, ""):
@@ -142,7 +142,7 @@ def _number(value: Any, path: Path, number: int, name: str) -> float:
 
 def _of_points(
     name: str, points: Sequence[tuple[float, float, float]], path: Path, metric: str
-) -> Progress:
+) -> RunProgress:
     """Return a run of (step, tokens, loss) in log order: a place that comes again is a restart."""
     by_step = any(math.isfinite(step) for step, _, _ in points)
     kept: dict[float, tuple[float, float, float]] = {}
@@ -164,13 +164,13 @@ def _of_points(
             kept[at] = point
     own = np.array([kept[at] for at in sorted(kept)], dtype=np.float64).reshape(-1, 3)
     steps, tokens = own[:, 0], own[:, 1]
-    return Progress(
+    return RunProgress(
         name, steps if by_step else steps[:0], tokens if np.isfinite(tokens).all() else tokens[:0],
         own[:, 2], metric, {}, "diverged" if is_ill else None, notes[:8],
     )  # fmt: skip
 
 
-def _imported(path: Path, metric: str | None) -> list[Progress]:
+def _imported(path: Path, metric: str | None) -> list[RunProgress]:
     try:
         # By name: ncpl stands alone, and reads other programs' logs where the data half is there.
         read = importlib.import_module("ncpl_data.ingest.importers").importer("auto")
@@ -190,7 +190,7 @@ def _imported(path: Path, metric: str | None) -> list[Progress]:
 
 def _of_document(
     document: Mapping[str, Any], path: Path, metric: str | None, notes: Sequence[str]
-) -> Progress:
+) -> RunProgress:
     """Return a run document's curve of its final loss's metric, or of the one that is asked for."""
     outcome = document.get("outcome") or {}
     curves = {c["metric"]: c for c in document.get("curves") or [] if c.get("metric")}
@@ -208,7 +208,7 @@ def _of_document(
     parts = [document.get(section) or {} for section in SECTIONS]
     config = {k: v for part in parts for k, v in part.items() if k in KNOWN and v is not None}
     name = str(document.get("run_id") or path.stem)
-    return Progress(
+    return RunProgress(
         name, steps, tokens if len(tokens) == len(loss) else tokens[:0], loss, chosen, config,
         outcome.get("status"), list(notes),
     )  # fmt: skip

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from ncpl.figures.style import LOSS_LABEL, MEASURED_COLOUR, PALETTE, pyplot, save
 
 if TYPE_CHECKING:
-    from ncpl.plan.extrapolate import Forecast
+    from ncpl.plan.extrapolate import RunForecast
 
 
-def forecast_figure(forecasts: Sequence[Forecast], path: Path) -> None:
+def forecast_figure(forecasts: Sequence[RunForecast], path: Path) -> None:
     """Draw what was measured, the forecast and its band of each run, by percent of the run."""
     plt = pyplot()
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")

@@ -29,7 +29,7 @@ ROUNDS = 4
 """Rounds of weights of the points of one run."""
 
 
-class Told(NamedTuple):
+class AlongRun(NamedTuple):
     """Means and standard deviations of Q places along one run, nats."""
 
     mean: Array
@@ -87,12 +87,12 @@ class CurveProcess:
         at_Q: Array,
         *,
         final: tuple[float, float] | None = None,
-    ) -> Told:
+    ) -> AlongRun:
         """Return what lies off the base at shares of the run, given points of it."""
         mean, cov = self.coefficients(design([row], frac_P[None])[0], residual_P, final=final)
         at_QK = design([row], at_Q[None])[0]
         variance = np.einsum("qk,kl,ql->q", at_QK, cov, at_QK)
-        return Told(at_QK @ mean, np.sqrt(np.maximum(variance, 0.0)))
+        return AlongRun(at_QK @ mean, np.sqrt(np.maximum(variance, 0.0)))
 
     def state(self) -> dict[str, Array]:
         """Return the arrays of a bundle."""

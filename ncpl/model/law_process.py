@@ -30,7 +30,7 @@ ROUNDS = 2
 
 
 @dataclass(frozen=True)
-class Scales:
+class LawScales:
     """What the process is like."""
 
     size: float = 2.0
@@ -62,7 +62,7 @@ class LawProcess:
     """(P, P) before any run."""
     theta: Array
     """(P,) likely numbers, where the law is taken as linear."""
-    scales: Scales
+    scales: LawScales
     known: Reading
     error: Array
     """(K,) measured losses less those expected before any run, nats."""
@@ -85,7 +85,7 @@ class LawProcess:
             theta = infer(prior, x, y).moments()[0]
         empty = Reading(np.empty(0), np.empty((0, len(theta))), np.empty((0, 4)))
         found = cls(
-            effects, prior.mean, prior.covariance, theta, Scales(), empty, y, np.empty((0, 0))
+            effects, prior.mean, prior.covariance, theta, LawScales(), empty, y, np.empty((0, 0))
         )
         for i in range(ROUNDS if len(y) else 0):
             known = found.read(rows)
@@ -147,7 +147,7 @@ def places_of(x: Design) -> Array:
     return np.column_stack([x.n, x.d, x.rate, x.batch])
 
 
-def process(one: Array, other: Array, scales: Scales) -> Array:
+def process(one: Array, other: Array, scales: LawScales) -> Array:
     """Return the covariance of what the law misses: a Matern kernel of smoothness 3/2."""
     unit = np.full(one.shape[1], scales.recipe)
     unit[:2] = scales.size
@@ -157,17 +157,17 @@ def process(one: Array, other: Array, scales: Scales) -> Array:
     return np.asarray(scales.amplitude**2 * (1 + root) * np.exp(-root))
 
 
-def _noise(count: int, scales: Scales) -> Array:
+def _noise(count: int, scales: LawScales) -> Array:
     return np.asarray(scales.noise**2 * np.eye(count))
 
 
-def likeliest(law_KK: Array, place: Array, error: Array) -> Scales:
+def likeliest(law_KK: Array, place: Array, error: Array) -> LawScales:
     """Return the scales of the grid under which measured losses are likeliest."""
-    best, chosen = -np.inf, Scales()
+    best, chosen = -np.inf, LawScales()
     for size, recipe in product(SIZE_SCALES, RECIPE_SCALES):
-        unit = process(place, place, Scales(size, recipe, 1.0))
+        unit = process(place, place, LawScales(size, recipe, 1.0))
         for amplitude, noise in product(AMPLITUDES, NOISES):
-            scales = Scales(size, recipe, amplitude, noise)
+            scales = LawScales(size, recipe, amplitude, noise)
             root = np.linalg.cholesky(law_KK + amplitude**2 * unit + _noise(len(error), scales))
             half = np.linalg.solve(root, error)
             evidence = -0.5 * float(half @ half) - float(np.log(np.diag(root)).sum())

@@ -16,7 +16,7 @@ from ncpl.model.law_process import LawProcess
 from ncpl.model.population import Population
 from ncpl.plan.allocate import arm_of
 from ncpl.plan.arms import GRID, Z90, Arms, flop_of
-from ncpl.plan.narrowing import Told, pick
+from ncpl.plan.narrowing import Narrowed, pick
 from ncpl.plan.sweep import best_setting
 
 
@@ -76,7 +76,7 @@ def allocate_law(
     large |= {"learning_rate": rate, "batch_tokens": batch}
     spent = float(sum(cost[i] for i in done))
     rest = [i for i in range(len(rows)) if i not in done]
-    told = Told(belief, belief.read([rows[i] for i in rest]), belief.read([large]))
+    told = Narrowed(belief, belief.read([rows[i] for i in rest]), belief.read([large]))
     half = _half(told)
     runs: list[LawRun] = []
     left = budget - spent
@@ -89,5 +89,5 @@ def allocate_law(
     return LawAllocation(float(belief.predict([large])[0][0]), half, runs, budget, spent, len(done))
 
 
-def _half(told: Told) -> float:
+def _half(told: Narrowed) -> float:
     return Z90 * math.sqrt(max(float(told.target[0]), 0.0) + told.noise)

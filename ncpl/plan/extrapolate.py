@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ncpl.data.fields import Config, derive
-from ncpl.data.progress import Progress
+from ncpl.data.progress import RunProgress
 from ncpl.data.schedules import FIRST, Array
 from ncpl.errors import ConfigError
 from ncpl.model.predictor import Predictor
@@ -30,7 +30,7 @@ STOP, KEEP = 0.1, 0.9
 
 
 @dataclass(frozen=True)
-class Told:
+class LossInterval:
     """A final loss with its 90% interval, nats."""
 
     loss: float
@@ -39,7 +39,7 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Forecast:
+class RunForecast:
     """What is said of one run in progress; losses in nats per token."""
 
     name: str
@@ -47,9 +47,9 @@ class Forecast:
     """How much of the run is done."""
     points: int
     """Points of the log that count."""
-    final: Told | None
+    final: LossInterval | None
     """None where the run has diverged, or nothing is known yet."""
-    configuration: Told | None
+    configuration: LossInterval | None
     """By the configuration alone; None where no model knows the family."""
     source: str | None
     """Whose losses it is compared with; None where the level is the log's alone."""
@@ -93,8 +93,8 @@ class Forecast:
 
 
 def forecast(
-    progress: Progress, config: Config, bundle: Predictor | None, model: PrefixModel
-) -> Forecast:
+    progress: RunProgress, config: Config, bundle: Predictor | None, model: PrefixModel
+) -> RunForecast:
     """Return where a run ends.
 
     `bundle` answers for the configuration; None where its losses compare with no known ones: the
@@ -119,10 +119,10 @@ def forecast(
     if bundle is not None:
         (said,) = bundle.predict([config])
         notes += list(said.warnings)
-        alone, source = Told(said.loss, said.low, said.high), said.source
+        alone, source = LossInterval(said.loss, said.low, said.high), said.source
     if progress.status == "diverged" or has_diverged(loss_P[known]):
         notes.append("the loss has left its course and not come back: no end is forecast")
-        return Forecast(
+        return RunForecast(
             **common, final=None, configuration=alone, source=source, weight=1.0,
             is_diverged=True, notes=notes,
         )  # fmt: skip
@@ -140,16 +140,16 @@ def forecast(
                 "no model knows its family; wait, or give --source or --runs"
             )
         notes.append("nothing of the log counts yet (2% of the run): the configuration answers")
-        return Forecast(
+        return RunForecast(
             **common, final=alone, configuration=alone, source=source, weight=0.0, notes=notes
         )
     if found.weight == 0:
         notes.append("too little is known yet: the configuration alone answers")
     curve = points_of(found, at_Q, row.get("train_steps"))
-    final = Told(*(float(values[-1]) for values in found[:3]))
+    final = LossInterval(*(float(values[-1]) for values in found[:3]))
     if common["spikes"]:
         notes.append(f"{len(common['spikes'])} spikes: such runs are forecast worse")
-    return Forecast(
+    return RunForecast(
         **common, final=final, configuration=alone, source=source, weight=found.weight,
         curve=curve, notes=notes,
     )  # fmt: skip
@@ -172,7 +172,7 @@ def in_family(
     loss_P: Array,
     cut: float,
     at_Q: Array,
-    alone: Told,
+    alone: LossInterval,
 ) -> Rest | None:
     """Return the rest of a run of a family that a model of prefixes knows; None without curves."""
     base_Q = _curve(bundle, config, at_Q)
@@ -187,7 +187,7 @@ def in_family(
     return Rest(mean_Q, mean_Q - found.half, mean_Q + found.half, found.weight)
 
 
-def told_without(row: Config, alone: Told | None) -> list[str]:
+def told_without(row: Config, alone: LossInterval | None) -> list[str]:
     """Return what is to be said where no model knows the curves of the family."""
     said = []
     if alone is None:
@@ -217,7 +217,7 @@ def without_family(
     loss_P: Array,
     cut: float,
     at_Q: Array,
-    alone: Told | None,
+    alone: LossInterval | None,
 ) -> Rest:
     """Return the rest of a run whose family no model of prefixes knows.
 
@@ -236,7 +236,7 @@ def without_family(
     return Rest(mean_Q, mean_Q - half_Q, mean_Q + half_Q, weight)
 
 
-def shares(progress: Progress, row: Config) -> tuple[Array, Array]:
+def shares(progress: RunProgress, row: Config) -> tuple[Array, Array]:
     """Return shares of the run and steps (or tokens) of the points of a log.
 
     Raises ConfigError where the plan's length is not known, or the log goes beyond it.
@@ -292,7 +292,7 @@ def _curve(bundle: Predictor, config: Config, at_Q: Array) -> Array | None:
     return None if np.isnan(found).any() else np.asarray(found)
 
 
-def chances_of_third(forecasts: Sequence[Forecast], *, seed: int = 0) -> list[float | None]:
+def chances_of_third(forecasts: Sequence[RunForecast], *, seed: int = 0) -> list[float | None]:
     """Return the probability of each run to end in the best third of all.
 
     None for a run without a forecast; a diverged one ends last.
@@ -312,7 +312,7 @@ def chances_of_third(forecasts: Sequence[Forecast], *, seed: int = 0) -> list[fl
     ]
 
 
-def advice(forecasts: Sequence[Forecast], target: float | None) -> list[Mapping[str, Any]]:
+def advice(forecasts: Sequence[RunForecast], target: float | None) -> list[Mapping[str, Any]]:
     """Return for each run the chance of a good end and whether to stop it.
 
     A good end: a final loss of at most `target`, else to be among the best third where several run.

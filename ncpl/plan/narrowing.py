@@ -24,7 +24,7 @@ REFIT = 1.35
 """The law is inferred anew each time the number of known runs has grown by this factor."""
 
 
-class Told:
+class Narrowed:
     """What is told of targets as candidates are measured one after the other, whatever they give.
 
     Columns of a Cholesky factor are added as runs are.
@@ -71,7 +71,7 @@ class Told:
 
 
 def pick(
-    told: Told, cost: Array, budget: float, count: int, exponent: float = EXPONENT
+    told: Narrowed, cost: Array, budget: float, count: int, exponent: float = EXPONENT
 ) -> list[int]:
     """Return places of at most `count` runs that tell most of the targets for their cost.
 
@@ -114,7 +114,7 @@ def explore(
         rest = np.setdiff1d(np.arange(len(rows)), chosen)
         more = math.ceil(len(chosen) * REFIT) + 1 - len(chosen)
         more = more if most is None else min(more, most - len(chosen))
-        told = Told(belief, belief.read([rows[i] for i in rest.tolist()]), belief.read(targets))
+        told = Narrowed(belief, belief.read([rows[i] for i in rest.tolist()]), belief.read(targets))
         picked = pick(told, cost[rest], left, more)
         if not picked:
             break

@@ -28,7 +28,7 @@ from ncpl.model.family_law import (
 from ncpl.model.law_process import LawProcess, Reading
 from ncpl.model.population import Population
 from ncpl.plan.arms import FLOP_PER_PARAMETER_TOKEN, Z90
-from ncpl.plan.narrowing import EXPONENT, Told
+from ncpl.plan.narrowing import EXPONENT, Narrowed
 
 SIZES = (1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4)
 """Sizes tried, over the target's."""
@@ -46,7 +46,7 @@ ASPECT, FFN_RATIO, HEAD = 64.0, 8 / 3, 64
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownLosses:
     """What is expected at the target; half widths of 90%."""
 
     loss: float
@@ -74,7 +74,7 @@ class SweepRun:
 class Sweep:
     """The small runs before a large one."""
 
-    now: Known
+    now: KnownLosses
     runs: list[SweepRun]
     budget: float
     target_flop: float
@@ -123,9 +123,9 @@ def plan_sweep(
         np.concatenate([at.slope, COST_OF_UNIT * setting_slopes(belief, params, tokens)]),
         np.concatenate([at.place, np.full((2, 4), FAR)]),
     )
-    told = Told(belief, belief.read(rows), asked)
+    told = Narrowed(belief, belief.read(rows), asked)
     loss, _ = belief.predict([target])
-    now = Known(
+    now = KnownLosses(
         float(loss[0]), _half(told), rate, _factor(told, 1), batch, _factor(told, 2)
     )  # fmt: skip
     runs: list[SweepRun] = []
@@ -146,12 +146,12 @@ def plan_sweep(
     return Sweep(now, runs, share * flop, flop, own.n_runs, notes)
 
 
-def _half(told: Told) -> float:
+def _half(told: Narrowed) -> float:
     """Return the half width of the target's loss, a run's own error included."""
     return Z90 * math.sqrt(max(float(told.target[0]), 0.0) + told.noise)
 
 
-def _factor(told: Told, place: int) -> float:
+def _factor(told: Narrowed, place: int) -> float:
     variance = float(told.target[place]) - told.belief.scales.amplitude**2  # no process there
     return math.exp(Z90 * math.sqrt(max(variance, 0.0)) / COST_OF_UNIT)
 

@@ -62,7 +62,7 @@ def kept_runs(kernel: StatedKernel, rows: Features, logs: Tensor, *, seed: int) 
 
 
 @dataclass(frozen=True)
-class Told:
+class KeptRuns:
     """What the kept runs tell of all runs under one kernel."""
 
     factor_mm: Tensor
@@ -73,7 +73,7 @@ class Told:
     """Variance of each run that the kept ones do not tell."""
 
     @classmethod
-    def of(cls, kernel: StatedKernel, rows: Features, places: Tensor, logs: Tensor) -> Told:
+    def of(cls, kernel: StatedKernel, rows: Features, places: Tensor, logs: Tensor) -> KeptRuns:
         """Return what the runs at places tell under bounded logs."""
         kept, n = rows.take(places), len(rows.place)
         own = kernel.covariance(kept, kept, logs)
@@ -127,7 +127,7 @@ def solve_with_trust(
     Trust is taken `rounds` times from what is missed of each run left out.
     """
     logs = kernel.bounded(logs)
-    told = Told.of(kernel, rows, places, logs)
+    told = KeptRuns.of(kernel, rows, places, logs)
     trust_n = torch.ones_like(values_n)
     weight_m, missed_n = told.solved(values_n, kernel.noise(logs) / trust_n + kernel.jitter)
     for _ in range(rounds):

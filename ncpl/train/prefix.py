@@ -55,7 +55,7 @@ take minutes and change little."""
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredCurves:
     """B training runs as left-out predictions see them."""
 
     rows: list[Config]
@@ -99,10 +99,10 @@ class Measured:
             found[i] = np.interp(at, np.append(frac[own], 1.0), np.append(residual[own], end))
         return found
 
-    def take(self, keep: Any) -> Measured:
+    def take(self, keep: Any) -> MeasuredCurves:
         """Return the runs where `keep` is true."""
         at = np.flatnonzero(keep)
-        return Measured(
+        return MeasuredCurves(
             [self.rows[i] for i in at], self.frac[at], self.loss[at], self.curve[at],
             self.final[at], self.fold[at], self.weight[at],
         )  # fmt: skip
@@ -120,7 +120,7 @@ def learn_prefixes(
 
     Families without curves are left out. Raises SnapshotError where none has any.
     """
-    measured: dict[str, Measured] = {}
+    measured: dict[str, MeasuredCurves] = {}
     for fit in bundle.fits:
         train, _, _ = trainable(runs, fit.family, bundle.config.min_family_runs)
         if fit.heads is None or not len(train):
@@ -136,7 +136,7 @@ def learn_prefixes(
     return prefix_model(measured)
 
 
-def prefix_model(measured: dict[str, Measured]) -> PrefixModel:
+def prefix_model(measured: dict[str, MeasuredCurves]) -> PrefixModel:
     """Return the corrections of each family, and the shape of any curve."""
     families, about = {}, {}
     for source, own in measured.items():
@@ -145,20 +145,20 @@ def prefix_model(measured: dict[str, Measured]) -> PrefixModel:
     return PrefixModel(families, any_prefix(list(measured.values())), {"left_out": about})
 
 
-def measured_of(train: Runs, snapshot: Snapshot, curve_BF: Array, fold_B: Array) -> Measured:
+def measured_of(train: Runs, snapshot: Snapshot, curve_BF: Array, fold_B: Array) -> MeasuredCurves:
     """Return training runs that have a curve, with what left-out fits said of them."""
     points = snapshot.points(train, count=POINTS)
     has = np.isfinite(points.frac).any(1)
     counts = Counter(train.group)
     weight = np.array([1 / counts[group] for group in train.group])
-    whole = Measured(
+    whole = MeasuredCurves(
         [derive(c) for c in train.configs], points.frac, points.loss, curve_BF, train.loss,
         fold_B, weight,
     )  # fmt: skip
     return whole.take(has)
 
 
-def family_prefix(own: Measured) -> tuple[FamilyPrefix, dict[str, Any]]:
+def family_prefix(own: MeasuredCurves) -> tuple[FamilyPrefix, dict[str, Any]]:
     """Return a family's corrections, and left-out errors by cut for the card, nats."""
     parts = {k: own.fold != k for k in np.unique(own.fold)}
     curves = of_residuals(own)
@@ -199,18 +199,18 @@ def family_prefix(own: Measured) -> tuple[FamilyPrefix, dict[str, Any]]:
     return found, {"runs": len(own.rows), "by_cut": said}
 
 
-def cut_features(own: Measured, cut: float) -> tuple[Array, Array]:
+def cut_features(own: MeasuredCurves, cut: float) -> tuple[Array, Array]:
     """Return the features of all runs at a cut."""
     prefixes = dataclasses.replace(own.prefixes(), at_cut=own.at(cut))
     return features(prefixes, own.rows, cut)
 
 
-def every_nth(own: Measured, most: int) -> npt.NDArray[np.bool_]:
+def every_nth(own: MeasuredCurves, most: int) -> npt.NDArray[np.bool_]:
     """Return which runs (B,) are picked, evenly, so that there are at most about `most`."""
     return np.asarray(np.arange(len(own.rows)) % max(1, round(len(own.rows) / most)) == 0)
 
 
-def of_residuals(own: Measured) -> CurveProcess:
+def of_residuals(own: MeasuredCurves) -> CurveProcess:
     """Return the distribution of what losses along runs lie off the predicted ones."""
     some = own.take(every_nth(own, CURVES_ON))
     frac, value = with_end(some, some.loss - some.predicted(), some.final - some.curve[:, -1])
@@ -236,7 +236,7 @@ def choose_numbers(fold_B: Array, told: tuple[Array, Array], target_BU: Array) -
     return best
 
 
-def curve_shifts(process: CurveProcess, own: Measured, cut: float) -> Array:
+def curve_shifts(process: CurveProcess, own: MeasuredCurves, cut: float) -> Array:
     """Return what a distribution of curves says of the rest of each run (B, U), nats."""
     at = cut + (1 - cut) * np.array(PLACES)
     residual_BP = own.loss - own.predicted()
@@ -274,7 +274,7 @@ def width_table(residual_BR: Array, error_BU: Array, weight_B: Array) -> tuple[A
     return edges, table
 
 
-def with_end(own: Measured, value_BP: Array, end_B: Array) -> tuple[Array, Array]:
+def with_end(own: MeasuredCurves, value_BP: Array, end_B: Array) -> tuple[Array, Array]:
     """Return shares and values with the end of the run as one point more."""
     before = np.where(own.frac < 1, own.frac, np.nan)
     end = np.ones((len(end_B), 1))
@@ -284,7 +284,7 @@ def with_end(own: Measured, value_BP: Array, end_B: Array) -> tuple[Array, Array
     )
 
 
-def any_prefix(every: Sequence[Measured], *, most: int = 250) -> AnyPrefix:
+def any_prefix(every: Sequence[MeasuredCurves], *, most: int = 250) -> AnyPrefix:
     """Return the shape of curves of all families, one vote each, and its widths in another one.
 
     Widths: 90% quantiles in a family that the shape was not learned from; where there is only one,
@@ -305,7 +305,7 @@ def any_prefix(every: Sequence[Measured], *, most: int = 250) -> AnyPrefix:
     return AnyPrefix(shape, np.array(widths))
 
 
-def of_losses(parts: Sequence[Measured]) -> CurveProcess:
+def of_losses(parts: Sequence[MeasuredCurves]) -> CurveProcess:
     """Return the distribution of whole curves, base zero, of several families."""
     ends = [with_end(own, own.loss, own.final) for own in parts]
     width = max(frac.shape[1] for frac, _ in ends)
@@ -319,7 +319,7 @@ def of_losses(parts: Sequence[Measured]) -> CurveProcess:
     return fit_curve_process(rows, frac, loss, weight_B=weight, start=0.5, rounds=25)
 
 
-def missed_anywhere(process: CurveProcess, own: Measured, cut: float) -> Array:
+def missed_anywhere(process: CurveProcess, own: MeasuredCurves, cut: float) -> Array:
     """Return absolute errors at PLACES of the rest (n, U) of runs with a point before the cut."""
     at = cut + (1 - cut) * np.array(PLACES)
     found = []

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from ncpl.cli import main
 from ncpl.errors import ConfigError
-from ncpl.plan.arms import GRID, NOTHING, Arms, Prefix, Progress
+from ncpl.plan.arms import GRID, NOTHING, Arms, ArmsProgress, Prefix
 from ncpl.plan.candidates import varied
 from ncpl.plan.forecasts import shrunken
 from ncpl.plan.orders import Order
@@ -63,7 +63,7 @@ def test_an_order_the_budget_does_not_pay_is_refused(arms, truth) -> None:
 
 def test_halving_begins_with_what_it_can_halve(arms) -> None:
     """Eight runs: 1 to an eighth, .5 more to a quarter, .5 to half, .5 to the end: 2.5 runs."""
-    progress = Progress.start(arms, 2.5 * 6e17)
+    progress = ArmsProgress.start(arms, 2.5 * 6e17)
     assert len(entrants(progress, list(range(12)), (0.125, 0.25, 0.5, 1.0))) == 8
 
 

@@ -12,11 +12,18 @@ from click.testing import CliRunner
 
 from ncpl.cli import main
 from ncpl.data.fields import derive
-from ncpl.data.progress import Progress, read_progress
+from ncpl.data.progress import RunProgress, read_progress
 from ncpl.errors import ConfigError
 from ncpl.model.bundle import DEFAULT, Bundle, load, read_card
 from ncpl.model.prefix import PrefixModel, load_prefix
-from ncpl.plan.extrapolate import Forecast, Told, advice, chances_of_third, forecast, has_diverged
+from ncpl.plan.extrapolate import (
+    LossInterval,
+    RunForecast,
+    advice,
+    chances_of_third,
+    forecast,
+    has_diverged,
+)
 
 CONFIG = {
     "params_non_embedding": 268304384, "n_layers": 8, "d_model": 1024, "d_ff": 9552, "n_heads": 16,
@@ -38,13 +45,13 @@ def model() -> PrefixModel:
     return found
 
 
-def run_of(bundle: Bundle, share: float, off: float = 0.0, config: Any = None) -> Progress:
+def run_of(bundle: Bundle, share: float, off: float = 0.0, config: Any = None) -> RunProgress:
     """Return a run that follows its predicted curve, `off` nats above it, up to a share."""
     config = config or CONFIG | {"source": "steplaw"}
     frac = np.linspace(0.03, share, 12)
     loss = bundle.curves([config], frac.tolist())[0] + off
     steps = np.round(frac * derive(config)["train_steps"]) - 1
-    return Progress("run", steps, steps[:0], loss, "loss", {})
+    return RunProgress("run", steps, steps[:0], loss, "loss", {})
 
 
 def test_a_run_as_predicted_ends_as_predicted(bundle: Bundle, model: PrefixModel) -> None:
@@ -113,8 +120,8 @@ def test_a_log_beyond_the_plan_is_refused(bundle: Bundle, model: PrefixModel) ->
         forecast(run, config, bundle, model)
 
 
-def ended(loss: float, half: float = 0.01) -> Forecast:
-    return Forecast("r", 0.3, 9, Told(loss, loss - half, loss + half), None, None, 1.0)
+def ended(loss: float, half: float = 0.01) -> RunForecast:
+    return RunForecast("r", 0.3, 9, LossInterval(loss, loss - half, loss + half), None, None, 1.0)
 
 
 def test_the_best_third_of_a_sweep_is_kept() -> None:

@@ -13,7 +13,7 @@ from ncpl.forms.understand import read_form
 from ncpl.model.family_law import Effects
 from ncpl.model.law_process import LawProcess
 from ncpl.model.population import Population
-from ncpl.plan.narrowing import Told, explore, pick
+from ncpl.plan.narrowing import Narrowed, explore, pick
 from ncpl.plan.sweep import plan_sweep, shape_of
 
 POPULATION = Population.start()
@@ -48,7 +48,7 @@ def test_what_is_told_step_by_step_is_what_the_runs_tell_together() -> None:
     rows, _ = family(12)
     effects = Effects.of(rows)
     before = LawProcess.of(POPULATION, effects)
-    told = Told(before, before.read(rows[:5]), before.read(rows[5:]))
+    told = Narrowed(before, before.read(rows[:5]), before.read(rows[5:]))
     for place in range(5):
         told.measure(place)
     gram = before.shared(before.read(rows[:5]), before.read(rows[:5]))
@@ -63,7 +63,7 @@ def test_a_pick_stays_inside_its_budget_and_takes_no_run_twice() -> None:
     rows, _ = family(30)
     cost = np.array([6 * r["params_non_embedding"] * r["data_tokens"] for r in rows])
     before = LawProcess.of(POPULATION, Effects.of(rows))
-    told = Told(before, before.read(rows), before.read(rows[:3]))
+    told = Narrowed(before, before.read(rows), before.read(rows[:3]))
     chosen = pick(told, cost, float(cost.sum()) / 5, 30)
     assert len(set(chosen)) == len(chosen)
     assert cost[chosen].sum() <= cost.sum() / 5

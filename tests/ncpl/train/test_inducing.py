@@ -13,7 +13,7 @@ from ncpl.model.inputs import Inputs
 from ncpl.model.marginal_likelihood import factor_of
 from ncpl.train import gaussian_process, inducing
 from ncpl.train.gaussian_process import START_LENGTH, START_LOGS, RecipeKernel, fit_keeping
-from ncpl.train.inducing import Told, kept_runs
+from ncpl.train.inducing import KeptRuns, kept_runs
 
 
 def made(n: int, *, has_own: bool) -> tuple[RecipeKernel, Features, torch.Tensor, torch.Tensor]:
@@ -39,7 +39,7 @@ def test_a_variance_is_the_diagonal_of_the_covariance(has_own: bool) -> None:
 def test_where_every_run_is_kept_it_is_the_exact_process(has_own: bool) -> None:
     """Its weights, and what is missed of each run left out."""
     kernel, runs, values, logs = made(60, has_own=has_own)
-    told = Told.of(kernel, runs, torch.arange(60), logs)
+    told = KeptRuns.of(kernel, runs, torch.arange(60), logs)
     noise = kernel.noise(logs) + kernel.jitter
     weight, missed = told.solved(values, torch.full((60,), float(noise), dtype=torch.float64))
     factor = factor_of(kernel, runs, torch.ones(60, dtype=torch.float64), logs)
