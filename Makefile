@@ -54,13 +54,13 @@ check: $(VENV)/dev .typecheck/ncpl_data ## Format, lint, import contracts, types
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	MYPYPATH=.typecheck $(BIN)/mypy -p ncpl_data -p ncpl -p research
-	$(BIN)/pylint terminal schema catalog ingest ncpl research
+	$(BIN)/pylint terminal schema catalog ingest explore ncpl research
 	$(BIN)/ncpl-data validate submissions
 
 # Type checkers can not follow a namespace whose parts are mapped folders; these links show them.
 .typecheck/ncpl_data:
 	@mkdir -p $@
-	@for part in terminal schema catalog ingest; do ln -sfn ../../$$part $@/$$part; done
+	@for part in terminal schema catalog ingest explore; do ln -sfn ../../$$part $@/$$part; done
 
 fmt: $(VENV)/dev ## Format the code
 	$(BIN)/ruff format .

@@ -7,6 +7,7 @@ ROOTS = {
     "schema": "ncpl_data.schema",
     "catalog": "ncpl_data.catalog",
     "ingest": "ncpl_data.ingest",
+    "explore": "ncpl_data.explore",
     "ncpl": "ncpl",
 }
 

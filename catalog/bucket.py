@@ -18,6 +18,7 @@ from ncpl_data.catalog.folder import LocalFolder, Storage
 
 ADDRESS = re.compile(r"s3:/{1,2}(?P<bucket>[a-z0-9][a-z0-9.-]+)(?:/(?P<prefix>.*))?")
 """One slash is what is left of two in a path."""
+HASHED_NAME = re.compile(r"-([0-9a-f]{24})\.parquet$")
 RETRY_SECONDS = 30
 
 
@@ -41,6 +42,12 @@ def read_cache(place: str) -> Path:
     given = os.environ.get("NCPL_CACHE")
     base = Path(given) if given else platformdirs.user_cache_path("ncpl-data")
     return base / "buckets" / hashlib.sha256(place.encode()).hexdigest()[:16]
+
+
+def is_whole(name: str, content: bytes) -> bool:
+    """Return False where a file's name tells another hash than that of its content."""
+    told = HASHED_NAME.search(name)
+    return told is None or hashlib.sha256(content).hexdigest().startswith(told[1])
 
 
 class Bucket:
@@ -104,7 +111,10 @@ class Bucket:
         target = self.cache.path(name)
         if not target.is_file():
             temporary = self.cache.temporary(name)
-            temporary.write_bytes(self.read(name))
+            content = self.read(name)
+            if not is_whole(name, content):  # an answer that broke off would be kept for good
+                content = self.read(name)
+            temporary.write_bytes(content)
             temporary.replace(target)
         return target
 

@@ -140,7 +140,8 @@ def states(folder: Storage, first: int = 1) -> Iterator[tuple[int, Manifest | Nc
 def contents(folder: Storage, first: int = 1) -> Iterator[tuple[int, Content | NcplDataError]]:
     """Yield (number, content of its manifest, or why it can not be read), newest first."""
     at_hand: dict[int, Content] = {}
-    """The oldest manifests read so far: a pack begins at one of them."""
+    """Those a pack may begin at: the oldest loose manifest, then what the last packs held. Packs
+    that two processes make at once may overlap, so it need not be the oldest."""
     for version in reversed(loose(folder)):
         content = read_content(folder, version)
         if isinstance(content, dict):
@@ -161,9 +162,11 @@ def contents(folder: Storage, first: int = 1) -> Iterator[tuple[int, Content | N
                 if version not in seen:
                     yield version, error
             continue
+        near = first_packed + 4 * PACK_STATES
+        at_hand = {n: c for n, c in (at_hand | dict(unpacked)).items() if n < near}
         for version, content in unpacked:
-            at_hand = {version: content}
-            if version not in seen:  # else it was packed and not yet removed
+            if version not in seen:  # else it was packed and not yet removed, or by two at once
+                seen.add(version)
                 yield version, content
 
 

@@ -20,7 +20,7 @@ from ncpl_data.catalog.values import (
     special_fields,
     typed,
 )
-from ncpl_data.schema.fields import run_fields
+from ncpl_data.schema.fields import fields_by_section, run_fields
 from ncpl_data.schema.load import SCHEMA_VERSION
 
 Record = Mapping[str, Any]
@@ -238,12 +238,12 @@ class Run:
     def from_document(cls, document: Record) -> Self:
         """Return the run of a valid document. Curves must be inline."""
         values: dict[str, Any] = {}
-        for f in run_fields():
-            place: Any = document
-            for key in f.path:
-                place = place.get(key) if place is not None else None
-            if place is not None:
-                values[f.column] = typed(f, place)
+        for section, by_name in fields_by_section().items():
+            place = document.get(section) if section else document
+            for name, value in (place or {}).items():
+                f = by_name.get(name)
+                if f is not None and value is not None:
+                    values[f.column] = typed(f, value)
         curves = tuple(curve_of(c) for c in document.get("curves") or ())
         evals = tuple(evaluation(e) for e in document.get("evals") or ())
         return cls(**values, curves=curves, evals=evals)

@@ -2,7 +2,7 @@
 
 A commit of ten runs writes four files. As soon as `MERGE_FILES` files of a source and table are of
 one size, the commit puts one in their place; sizes grow by that factor, so each row is written
-again at most four times. What is larger is for `compact`.
+again at most three times. What is larger is for `compact`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from ncpl_data.catalog.store import Catalog
 from ncpl_data.catalog.tables import table_schemas
 
 MERGE_FILES = 16
-SMALL_ROWS = 1 << 16
-"""A file of more rows is left alone."""
+SMALL_ROWS = 1 << 14
+SMALL_BYTES = 1 << 16
+"""A file of more rows or bytes is left alone: what is merged is in memory at once."""
 
 Done = dict[frozenset[str], tuple[DataFile, ...]]
 """What was merged already, by the files it stands for: kept over the tries of a commit."""
@@ -47,7 +48,8 @@ def tidied(
     found, listed = tuple(files), {f.path for f in before}
     classes: dict[int, list[DataFile]] = {}
     for file in found:
-        if file.source == source and file.rows < SMALL_ROWS and file.path in listed:
+        is_small = file.rows < SMALL_ROWS and file.bytes < SMALL_BYTES
+        if file.source == source and is_small and file.path in listed:
             classes.setdefault(size_class(file), []).append(file)
     for group in classes.values():
         if len(group) >= MERGE_FILES:

@@ -116,7 +116,8 @@ def compare(
     known: dict[str, tuple[str, bool | None]] = {}
     for file in manifest.tables["runs"]:
         if file.source == source and overlaps(file, ids):
-            stored = read_parquet(catalog.trusted(file), columns).to_pydict()
+            rows = read_parquet(catalog.trusted(file), columns)
+            stored = rows.filter(pc.is_in(rows["run_id"], pa.array(ids, pa.string()))).to_pydict()
             values = zip(stored["run_hash"], stored["is_copy"], strict=True)
             known.update(zip(stored["run_id"], values, strict=True))
     added, updated = [], []

@@ -8,7 +8,7 @@ published run, is left out of every snapshot until it is accepted (`ncpl-data re
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from ncpl_data.catalog.alike import COLUMNS as ALIKE_COLUMNS
 from ncpl_data.catalog.alike import Alike, have_one_size
 from ncpl_data.catalog.families import Family, family_of
-from ncpl_data.catalog.manifest import Manifest
+from ncpl_data.catalog.manifest import DataFile, Manifest
 from ncpl_data.catalog.names import canonical
 from ncpl_data.catalog.review import Decision, decisions
 from ncpl_data.catalog.store import Catalog
@@ -117,9 +117,14 @@ def waiting_rows(
 
 def judge_of(catalog: Catalog, manifest: Manifest) -> Judge:
     """Return the judge of what the sources of a catalog publish."""
-    rows = catalog.read("runs", list(COLUMNS), manifest=manifest)
-    named = pa.array(sorted(manifest.submitted), pa.string())
-    return Judge(rows.filter(pc.invert(pc.is_in(rows["source"], named))).to_pylist())
+    tables = {**manifest.tables, "runs": published_files(manifest)}
+    rows = catalog.read("runs", list(COLUMNS), manifest=replace(manifest, tables=tables))
+    return Judge(rows.to_pylist())
+
+
+def published_files(manifest: Manifest) -> tuple[DataFile, ...]:
+    """Return the files of runs that no submission fills."""
+    return tuple(f for f in manifest.tables["runs"] if f.source not in manifest.submitted)
 
 
 class Judge:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import click
 
 from ncpl_data.ingest.commands.check import check
@@ -38,8 +40,27 @@ A first session:
 Exit codes: 0 ok, 1 data invalid, 2 usage, 3 source unreachable, 4 conflict, 130 interrupted.
 """
 
+ABOVE = {"explore": "ncpl_data.explore.command:explore"}
+"""Commands of rooms that stand above this one, by where each lives; imported when called."""
 
-@click.group(cls=Programs, epilog=EPILOG)
+
+class WithRooms(Programs):
+    """A group some of whose subcommands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all subcommands."""
+        return sorted([*super().list_commands(ctx), *ABOVE])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a subcommand by name, imported if need be."""
+        if cmd_name not in ABOVE:
+            return super().get_command(ctx, cmd_name)
+        module, name = ABOVE[cmd_name].split(":")
+        found: click.Command = getattr(importlib.import_module(module), name)
+        return found
+
+
+@click.group(cls=WithRooms, epilog=EPILOG)
 @click.version_option(__version__)
 def main() -> None:
     """Open pretraining logs as one trusted catalog."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -27,11 +26,13 @@ from ncpl_data.ingest.base import Origin, RawFile, Source
 from ncpl_data.ingest.declared import declare
 from ncpl_data.ingest.fetch import Progress, cache_folder, fetch
 from ncpl_data.ingest.from_url import files_at
+from ncpl_data.ingest.garbage import seldom_collected
 from ncpl_data.ingest.submissions.adapter_checks import (
     document_problems,
     repeats_elsewhere,
     told,
 )
+from ncpl_data.ingest.unchanged import mark, unchanged
 from ncpl_data.ingest.valid_runs import problems_of
 from ncpl_data.schema.validate import Problem
 from ncpl_data.terminal.version import __version__
@@ -288,20 +289,6 @@ def refused_run(run: Run, reason: str, problems: Iterable[Problem]) -> Skipped:
     return Skipped(run.run_id, reason=reason, payload=run.to_document(), detail=told(problems))
 
 
-@contextmanager
-def seldom_collected() -> Iterator[None]:
-    """Let Python look for cycles seldom while many runs are read, which hold none.
-
-    It looks through all of them again and again: an eighth of the time of a large source.
-    """
-    before = gc.get_threshold()
-    gc.set_threshold(100_000, *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-
-
 def ingest(
     source: Source,
     catalog: Catalog,
@@ -333,10 +320,15 @@ def ingest(
             refresh=refresh,
             progress=progress,
         )
+    ours = is_ours(source)
+    if ours and max_rejects is None:
+        known = unchanged(source.name, source.sheet(), located.origin.name, located.paths, catalog)
+        if known is not None:
+            notify(f"{source.name}: unchanged since it was read from {located.how}")
+            return Ingested(source.name, located.origin.name, located.how, known)
     notify(f"{source.name}: reading from {located.how}: {located.origin.title}")
     runs: list[EncodedRun] = []
     skipped: list[Skipped] = []
-    ours = is_ours(source)
     plain: list[Run] | None = None if ours and not has_altered(located) else []
     bar = bars(f"reading {source.name}", " records", located.origin.n_runs or None)
     reading = explained(source, located.origin, is_pinned=located.is_pinned)
@@ -364,6 +356,9 @@ def ingest(
         origin=located.origin.name,
         skipped=skipped,
         sheet=source.sheet(),
+        cursor=mark(located.origin.name, located.paths, runs, skipped, source.name)
+        if ours
+        else None,
         dry_run=dry_run,
         tool_version=__version__,
     )

@@ -79,3 +79,16 @@ def community_beside(path: Path | None) -> Community:
     check_seal(path)
     beside = path / "community"
     return load_community(beside if beside.is_dir() else None)
+
+
+def community_of(path: Path | None) -> Community | None:
+    """Return the community bundle that is this bundle or lies in its folder; None where none does.
+
+    Without a path, the one that ships with the package. Raises BundleError when a file of it does
+    not match its card.
+    """
+    if path is not None and not str(read_card(path).get("format")).startswith("ncpl-community/"):
+        check_seal(path)
+        if not (path / "community").is_dir():
+            return None
+    return community_beside(path)

@@ -90,3 +90,13 @@ def run_fields() -> tuple[Field, ...]:
     for section in SECTIONS:
         found += read_fields(load_schema(section)["properties"], f"/{section}")
     return tuple(found)
+
+
+@cache
+def fields_by_section() -> dict[str, dict[str, Field]]:
+    """Return the fields of a run by section and name; "" is the top of a document."""
+    found: dict[str, dict[str, Field]] = {"": {}}
+    for field in run_fields():
+        *section, name = field.path
+        found.setdefault("/".join(section), {})[name] = field
+    return found

@@ -5,7 +5,7 @@ from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("terminal", "schema", "catalog", "ingest", "ncpl", "research")
+PARTS = ("terminal", "schema", "catalog", "ingest", "explore", "ncpl", "research")
 
 
 def test_no_two_classes_share_a_name() -> None:

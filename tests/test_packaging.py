@@ -19,7 +19,7 @@ from ncpl.version import __version__
 from ncpl_data.terminal.extras import EXTRAS, lacking
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("terminal", "schema", "catalog", "ingest", "ncpl")
+PARTS = ("terminal", "schema", "catalog", "ingest", "explore", "ncpl")
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 

@@ -10,9 +10,9 @@ from ncpl_data.ingest import complete
 from ncpl_data.terminal.console import Console, output_options
 
 EPILOG = """\b
-Projects: marin, steplaw (Weights & Biases), losscast, overtraining (GitHub), ncpl_logs
-(Hugging Face).
-Keys, if needed: WANDB_API_KEY, HF_TOKEN. They are sent and never written.
+Projects: marin, steplaw (Weights & Biases), losscast, overtraining, marin_speedruns (GitHub),
+ncpl_logs (Hugging Face).
+Keys, if needed: WANDB_API_KEY, HF_TOKEN, GITHUB_TOKEN. They are sent and never written.
 \b
 Examples:
   ncpl-data record marin --out recordings/marin

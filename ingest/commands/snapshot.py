@@ -105,6 +105,11 @@ def snapshot(
                 else f"; the latest is {latest.label}, so name this one"
             )
         )
+    if policy == "ncpl" and (aside := families_aside(taken.path)):
+        console.note(
+            f"{len(aside):,} other families ({sum(aside.values()):,} runs) are in no part of this "
+            "split, so nothing of them is held out; to hold out parts of each: --split community"
+        )
     learnable = what_is_learned(taken.path)
     console.result(
         {
@@ -134,6 +139,31 @@ def what_is_learned(path: Path) -> str:
     known = set(pq.read_schema(next((path / "runs").iterdir())).names)
     columns = [name for name in model_ready.COLUMNS if name in known]
     return model_ready.summary(pq.read_table(path / "runs", columns=columns).to_pylist())
+
+
+def families_aside(path: Path) -> dict[str, int]:
+    """Return how many usable runs each family has that a snapshot's split leaves out entirely.
+
+    Families too small for the community split to hold anything out are not among them.
+    """
+    import pyarrow.parquet as pq
+
+    from ncpl_data.catalog.families import COLUMNS, MIN_USABLE, family_of, is_usable
+
+    known = set(pq.read_schema(next((path / "runs").iterdir())).names)
+    rows = pq.read_table(path / "runs", columns=[n for n in COLUMNS if n in known]).to_pylist()
+    placed = set(pq.read_table(path / "splits.parquet", columns=["run_id"])["run_id"].to_pylist())
+    counts: dict[str, int] = {}
+    taken: set[str] = set()
+    for row in (dict.fromkeys(COLUMNS) | row for row in rows):
+        family = family_of(row)
+        if family is None:
+            continue
+        if row["run_id"] in placed:
+            taken.add(family.key)
+        elif is_usable(row):
+            counts[family.key] = counts.get(family.key, 0) + 1
+    return {k: n for k, n in counts.items() if n >= MIN_USABLE and k not in taken}
 
 
 def split_text(policy: str, by_source: dict[str, dict[str, int]]) -> str:

@@ -13,8 +13,10 @@ from typing import IO
 
 from ncpl_data.ingest.live import (
     github_archive,
+    github_tree,
     hub_dataset,
     losscast_repository,
+    speedruns,
     wandb_project,
 )
 from ncpl_data.ingest.live.transport import Transport
@@ -23,6 +25,7 @@ from ncpl_data.ingest.studies import losscast, marin
 from ncpl_data.ingest.studies.wandb_runs import FILE, STATES_WITHOUT_END
 
 REVISION_FILE = "REVISION"
+SPEEDRUNS_FILE = "speedrun_results.jsonl"
 OVERTRAINING_REVISION = "a003c4913793ac2ae7ef87b28ecb562955d026d5"
 """The commit whose model files the source pins."""
 
@@ -152,7 +155,33 @@ class GithubFiles:
         return Recorded(tuple(paths), None, self.revision)
 
 
-PROJECTS: Mapping[str, WandbProject | HubDataset | LossCastRepository | GithubFiles] = {
+@dataclass(frozen=True)
+class Speedruns:
+    """Marin's speedrun results at one commit."""
+
+    revision: str
+
+    def record(self, folder: Path, base_url: str | None, limit: int | None) -> Recorded:
+        """Write one JSON line a run; the file appears whole or not at all.
+
+        The key in GITHUB_TOKEN is used for the listing if there is one. `limit` bounds the number
+        of result files.
+        """
+        bearer = os.environ.get("GITHUB_TOKEN")
+        path, n_runs = folder / SPEEDRUNS_FILE, 0
+        with (
+            Transport(base_url or github_tree.TREE_URL, service="GitHub", bearer=bearer) as trees,
+            Transport(base_url or github_tree.RAW_URL, service="GitHub") as raw,
+            whole(path) as file,
+        ):
+            for run in speedruns.speedruns(trees, raw, self.revision, limit):
+                file.write(json.dumps(run, sort_keys=True, ensure_ascii=False) + "\n")
+                n_runs += 1
+        return Recorded((path,), n_runs, self.revision)
+
+
+Project = WandbProject | HubDataset | LossCastRepository | GithubFiles | Speedruns
+PROJECTS: Mapping[str, Project] = {
     "marin": WandbProject("marin-community", "optimizer-scaling", marin_metric),
     "steplaw": WandbProject("billzid", "predictable-scale", smoothed_loss),
     "losscast": LossCastRepository(losscast.REVISION),
@@ -162,6 +191,7 @@ PROJECTS: Mapping[str, WandbProject | HubDataset | LossCastRepository | GithubFi
         re.compile(r"[^/]+/exp_data/(?P<path>(models|evals)/[A-Za-z0-9._=-]+\.json)"),
     ),
     "ncpl_logs": HubDataset("zhqwqwq/NCPL-Pretraining-Logs"),
+    "marin_speedruns": Speedruns(speedruns.REVISION),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,12 @@ DECLARED: Mapping[str, Any] = {
     "model_family": "llama",
     "framework": "levanter",
 }
+RATE, WARMUP, DECAY = 0.33, 0.1, 0.2
+RECIPE = (
+    "marin-community/marin experiments/isoflop_sweep.py at 06a406e: rate .33 sqrt(batch) / width, "
+    "beta2 the larger of .95 and .98^(batch / 128), warm-up .1 and linear decay .2 of the steps; "
+    "its rate is that of each of the 177 rows that state one"
+)
 
 
 def read(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
@@ -59,6 +66,12 @@ def run_of(row: CsvRow, dataset: str, digest: str) -> Run:
     blocks = total - 2 * VOCABULARY * width
     is_known = abs(blocks / (layers * WIDTHS * width**2) - 1) <= SHAPE_TOLERANCE
     rule = "a gated layer 4 wide and two tables of 128,256 give parameter_count"
+    recipe: dict[str, Any] = {
+        "learning_rate": RATE * math.sqrt(batch) / width if rate is None else None,
+        "adam_beta2": max(0.95, 0.98 ** (batch / 128)),
+        "warmup_steps": int(WARMUP * steps),
+        "decay_steps": int(DECAY * steps),
+    }
     shape: dict[str, Any] = {
         "params_non_embedding": blocks,
         "vocab_size": VOCABULARY,
@@ -79,6 +92,7 @@ def run_of(row: CsvRow, dataset: str, digest: str) -> Run:
         },
         {**DECLARED, "dataset": DATASETS[dataset]},
         {column: (value, rule) for column, value in shape.items() if is_known}
+        | {column: (value, RECIPE) for column, value in recipe.items() if value is not None}
         | {
             "sequence_length": (
                 tokens // (batch * steps) if tokens % (batch * steps) == 0 else None,

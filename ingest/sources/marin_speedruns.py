@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,10 @@ REVISION = "4dec0f6fdb"
 FILE = "speedrun_results.jsonl.zst"
 METRIC = "eval/paloma/c4_en/bpb"
 FOLDER = "experiments/speedrun/"
+RECORDED_FILE = "speedrun_results.jsonl"
+NEEDED = ("num_layers", "hidden_dim", "intermediate_dim", "num_heads", "num_kv_heads")
+LENGTHS = ("seq_len", "max_seq_len")
+"""Names of the sequence length, old and new."""
 VOCABULARY = 128_256
 GATED = 3
 DECLARED: Mapping[str, Any] = {
@@ -34,29 +40,71 @@ OPTIMIZERS = {
     "c-adamc_llama_scaling": "cautious_adamc",
     "cautious_llama_scaling": "cautious",
     "llama_75m_adamax": "adamax",
+    "adamh_llama_scaling": "adamh",
+    "adamh_qwen3_scaling": "adamh",
+    "adamc_qwen3_scaling": "adamc",
 }
 """By folder; a configuration with muon_epsilon is Muon's."""
 
 
 def read(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
     """Yield one run a line."""
-    digest = file_sha256(files[FILE])
-    for line, row in enumerate(packed_lines(files[FILE], NAME), 1):
+    yield from runs_of(packed_lines(files[FILE], NAME), FILE, file_sha256(files[FILE]))
+
+
+def read_recorded(files: Mapping[str, Path]) -> Iterator[Run | Skipped]:
+    """Yield the runs of a recording: those whose model is of another kind are told apart."""
+    path = files[RECORDED_FILE]
+    try:
+        rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    except ValueError as error:
+        raise RawFileError(
+            f"{NAME} {path.name}: expected one JSON object a line ({error}). Record it again: "
+            f"ncpl-data record {NAME} --out {path.parent}",
+            source=NAME,
+            file=path.name,
+        ) from error
+    for row in rows:
+        info = row["run_info"]
+        model = info.get("model_config") or {}
+        lacking = [key for key in NEEDED if key not in model]
+        if not any(key in model for key in LENGTHS):
+            lacking.append(LENGTHS[0])
+        if lacking or info.get(METRIC) is None:
+            what = ", ".join(lacking) or METRIC
+            yield Skipped(f"{NAME}/{name_of(row)}", reason=f"no {what}", payload=row)
+        else:
+            yield from runs_of([row], RECORDED_FILE, file_sha256(path))
+
+
+def runs_of(rows: Iterable[Mapping[str, Any]], file: str, digest: str) -> Iterator[Run]:
+    """Yield the run of each result.
+
+    Raises RawFileError for one that lacks its parts.
+    """
+    for line, row in enumerate(rows, 1):
         try:
             yield run_of(row, line, digest)
         except (KeyError, TypeError, ValueError) as error:
             raise RawFileError(
-                f"{NAME} {FILE} line {line}: {type(error).__name__} {error}; expected a speedrun's "
+                f"{NAME} {file} line {line}: {type(error).__name__} {error}; expected a speedrun's "
                 f"path and run_info. Take it again from {URL}",
                 source=NAME,
-                file=FILE,
+                file=file,
                 line=line,
             ) from error
 
 
+def name_of(row: Mapping[str, Any]) -> str:
+    """Return the folder of a result, with its number in a file of several."""
+    stem = str(row["path"]).removeprefix(FOLDER).removesuffix(".json")
+    number = row.get("number", 1)
+    return stem.removesuffix("/speedrun_results") + (f"@{number}" if number > 1 else "")
+
+
 def run_of(row: Mapping[str, Any], line: int, digest: str) -> Run:
     """Return the run of one result."""
-    name = row["path"].removeprefix(FOLDER).removesuffix("/speedrun_results.json")
+    name = name_of(row)
     info = row["run_info"]
     model, train = info["model_config"], info["train_config"]
     tuned = train.get("optimizer_config") or {}
@@ -73,7 +121,7 @@ def run_of(row: Mapping[str, Any], line: int, digest: str) -> Run:
         "n_experts": model.get("n_routed_experts"),
         "experts_per_token": model.get("num_experts_per_tok"),
         "params_total": info["model_size"],
-        "sequence_length": model["seq_len"],
+        "sequence_length": next(model[k] for k in LENGTHS if k in model),
         "batch_size_sequences": train["train_batch_size"],
         "train_steps": train["num_train_steps"],
         "train_tokens": info["total_tokens"],
@@ -167,7 +215,7 @@ def derived_fields(
     return found
 
 
-SOURCE = single_source(
+SHIPPED = single_source(
     read,
     name=NAME,
     title="Marin speedruns: 52 runs with complete configurations, 8M to 2.1B parameters",
@@ -192,5 +240,21 @@ SOURCE = single_source(
         "12 results state no optimizer_config: their schedule and optimizer are Levanter's "
         "defaults at that time, which the file does not say",
         "of the one mixture of experts active parameters are not stated",
+    ),
+)
+SOURCE = replace(
+    SHIPPED,
+    origins=(
+        *SHIPPED.origins,
+        replace(
+            SHIPPED.origins[0],
+            name="recorded",
+            title="the results in Marin's own repository, recorded: about 230 files",
+            url="https://github.com/marin-community/marin",
+            revision="live",
+            files=(RawFile(RECORDED_FILE, sha256="", n_bytes=0),),
+            n_runs=0,
+            read=read_recorded,
+        ),
     ),
 )

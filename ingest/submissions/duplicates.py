@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from math import isclose
 from typing import Any
@@ -10,12 +10,8 @@ from typing import Any
 import numpy as np
 
 from ncpl_data.catalog.curve import Curve
-from ncpl_data.catalog.manifest import Manifest
 from ncpl_data.catalog.record import Run
-from ncpl_data.catalog.store import Catalog
 from ncpl_data.schema.fields import run_fields
-
-Key = tuple[Any, ...]
 
 KEY = ("final_loss", "learning_rate", "train_steps")
 """Two runs are compared in full only if they agree in these."""
@@ -39,9 +35,6 @@ MIN_AGREEING = 4
 MIN_DECIMALS = 4
 """A loss given with fewer digits is shared by runs that are not the same."""
 
-MAX_COMPARED = 200
-"""Runs of one key that are compared in full."""
-
 
 @cache
 def configuration() -> tuple[str, ...]:
@@ -58,32 +51,6 @@ def configuration() -> tuple[str, ...]:
 def is_seldom_varied(column: str) -> bool:
     """Return whether sweeps seldom vary a column."""
     return column not in VARIED
-
-
-class Twins:
-    """Runs by their key, to look up which of them a new run repeats."""
-
-    def __init__(self) -> None:
-        """Start empty."""
-        self.runs: dict[Key, list[Run]] = {}
-
-    def add(self, run: Run) -> None:
-        """Remember a run."""
-        same_key = self.runs.setdefault(key_of(run), [])
-        if len(same_key) < MAX_COMPARED:
-            same_key.append(run)
-
-    def find(self, run: Run) -> Run | None:
-        """Return a run of another name with the same content, if one is known."""
-        for other in self.runs.get(key_of(run), ()):
-            if other.run_id != run.run_id and not are_linked(run, other) and is_same(run, other):
-                return other
-        return None
-
-
-def key_of(run: Run) -> Key:
-    """Return what two runs must share to be compared."""
-    return tuple(getattr(run, column) for column in KEY)
 
 
 def are_linked(run: Run, other: Run) -> bool:
@@ -149,17 +116,3 @@ def shared_curves(run: Run, other: Run) -> list[tuple[bool, int]]:
 def has_decimals(value: float) -> bool:
     """Return whether a number is given finely enough to tell two runs apart."""
     return round(value, MIN_DECIMALS - 1) != value
-
-
-def stored_candidates(
-    catalog: Catalog, manifest: Manifest, runs: Iterable[Run]
-) -> Iterator[tuple[str, str]]:
-    """Yield (source, run_id) of the stored runs that share the key of an incoming one."""
-    wanted = {key_of(run) for run in runs}
-    rows = catalog.read("runs", ["run_id", "source", *KEY], manifest=manifest).to_pydict()
-    counts: dict[Key, int] = {}
-    for run_id, source, *key in zip(*(rows[c] for c in ("run_id", "source", *KEY)), strict=True):
-        found = tuple(key)
-        if found in wanted and counts.get(found, 0) < MAX_COMPARED:
-            counts[found] = counts.get(found, 0) + 1
-            yield source, run_id

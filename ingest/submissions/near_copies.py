@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import islice
-from math import floor, isclose
+from math import isclose
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from ncpl_data.catalog.alike import COLUMNS as ALIKE_COLUMNS
-from ncpl_data.catalog.alike import SAME_FRAC, Alike
 from ncpl_data.catalog.curve import Curve
 from ncpl_data.catalog.families import COMPARABLE_UNITS
-from ncpl_data.catalog.manifest import Manifest
 from ncpl_data.catalog.record import Run
-from ncpl_data.catalog.store import Catalog
 from ncpl_data.ingest.submissions.duplicates import (
     MIN_AGREEING,
     OUTCOME,
-    are_linked,
     configuration,
     has_decimals,
 )
@@ -41,9 +33,6 @@ MIN_POINTS = 8
 CURVE_TOLERANCE = 1e-3
 """Two seeds of one configuration lie further apart than this at one point in eight at least."""
 
-MAX_CANDIDATES = 20
-"""Runs one new run is compared with in full."""
-
 
 @dataclass(frozen=True)
 class Copy:
@@ -52,51 +41,6 @@ class Copy:
     run: Run
     words: str
     """Such as "with its values rounded"."""
-
-
-class NearCopies:
-    """Runs by loss and by settings, to find the one that a new run repeats."""
-
-    def __init__(self) -> None:
-        """Start empty."""
-        self.by_loss: dict[int, list[Run]] = {}
-        self.by_id: dict[str, Run] = {}
-        self.alike = Alike(())
-
-    def add(self, run: Run) -> None:
-        """Remember a run."""
-        self.by_id[run.run_id] = run
-        self.alike.add(vars_of(run))
-        if run.final_loss is not None:
-            self.by_loss.setdefault(cell_of(run.final_loss), []).append(run)
-
-    def find(self, run: Run) -> Copy | None:
-        """Return the run of another name that a run repeats, if one is known."""
-        compared = 0
-        for other in self.candidates(run):
-            if other.run_id == run.run_id or are_linked(run, other):
-                continue
-            compared += 1
-            words = repeats(run, other)
-            if words is not None:
-                return Copy(other, words)
-            if compared == MAX_CANDIDATES:
-                break
-        return None
-
-    def candidates(self, run: Run) -> Iterator[Run]:
-        """Yield the runs with nearly the loss of a run, then those with its settings."""
-        if run.final_loss is not None:
-            cell = cell_of(run.final_loss)
-            for place in (cell, cell - 1, cell + 1):
-                yield from self.by_loss.get(place, ())
-        for row in self.alike.find(vars_of(run)):
-            yield self.by_id[row["run_id"]]
-
-
-def vars_of(run: Run) -> dict[str, Any]:
-    """Return the settings of a run by column."""
-    return {column: getattr(run, column) for column in ALIKE_COLUMNS}
 
 
 def repeats(run: Run, other: Run) -> str | None:
@@ -123,21 +67,46 @@ def loss_curves(run: Run) -> list[Curve]:
 
 def is_rounded(run: Run, other: Run) -> bool:
     """Return whether two runs say the same, up to the digits that one of them leaves out."""
-    if run.final_loss is None or other.final_loss is None:
+    settings = ([getattr(r, column) for column in configuration()] for r in (run, other))
+    outcomes = ([getattr(r, c) for c in OUTCOME if c != "final_loss"] for r in (run, other))
+    return (
+        are_one_loss(run.final_loss, other.final_loss)
+        and agree_up_to_rounding(*settings, *outcomes)
+        and not have_other_curves(run, other)
+    )
+
+
+def are_one_loss(one: float | None, other: float | None) -> bool:
+    """Return whether two final losses are known, telling, and one but for rounding."""
+    if one is None or other is None or abs(one - other) > LARGEST_ROUNDING:
         return False
-    if not has_decimals(run.final_loss) or not are_one_number(run.final_loss, other.final_loss):
-        return False
+    return has_decimals(one) and are_one_number(one, other)
+
+
+def agree_up_to_rounding(
+    settings: Sequence[Any],
+    their_settings: Sequence[Any],
+    outcome: Sequence[Any],
+    their_outcome: Sequence[Any],
+) -> bool:
+    """Return whether two runs agree wherever both speak, in enough settings."""
     agreeing = 0
-    for column in (*configuration(), *OUTCOME):
-        if column == "final_loss":
-            continue
-        a, b = getattr(run, column), getattr(other, column)
-        if a is None or b is None:
-            continue
-        if a != b and not (is_number(a) and is_number(b) and isclose(a, b, rel_tol=ROUNDED_FRAC)):
-            return False
-        agreeing += column not in OUTCOME
-    return agreeing >= MIN_AGREEING and not have_other_curves(run, other)
+    for a, b in zip(settings, their_settings, strict=True):
+        if a is not None and b is not None:
+            if not are_rounded(a, b):
+                return False
+            agreeing += 1
+    if agreeing < MIN_AGREEING:
+        return False
+    pairs = zip(outcome, their_outcome, strict=True)
+    return all(a is None or b is None or are_rounded(a, b) for a, b in pairs)
+
+
+def are_rounded(one: Any, other: Any) -> bool:
+    """Return whether two values are one, or numbers that differ by rounding."""
+    return bool(one == other) or (
+        is_number(one) and is_number(other) and isclose(one, other, rel_tol=ROUNDED_FRAC)
+    )
 
 
 def have_other_curves(run: Run, other: Run) -> bool:
@@ -196,63 +165,3 @@ def offset(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> floa
         return None
     middle = float(np.median(off))
     return middle if np.abs(off - middle).max() <= CURVE_TOLERANCE else None
-
-
-def cell_of(loss: float) -> int:
-    """Return the cell of a loss; losses within LARGEST_ROUNDING lie in one or in neighbours."""
-    return floor(loss / LARGEST_ROUNDING)
-
-
-def near_candidates(catalog: Catalog, manifest: Manifest, runs: Sequence[Run]) -> list[str]:
-    """Return the ids of the stored runs with nearly the loss, or the settings, of an incoming one.
-
-    The table is narrowed down by loss and learning rate first, so that a large one stays a table.
-    """
-    rows = catalog.read("runs", list(dict.fromkeys(("final_loss", *ALIKE_COLUMNS))),
-                        manifest=manifest)  # fmt: skip
-    if rows.num_rows == 0:
-        return []
-    losses = {cell_of(run.final_loss) for run in runs if run.final_loss is not None}
-    rates = {rate_cell(run.learning_rate) for run in runs if run.learning_rate}
-    is_near = pc.or_(
-        in_cells(pc.divide(rows["final_loss"], LARGEST_ROUNDING), losses),
-        in_cells(pc.divide(pc.ln(rows["learning_rate"]), SAME_FRAC), rates),
-    )
-    near = NearRows(rows.filter(is_near).to_pylist())
-    return list(dict.fromkeys(run_id for run in runs for run_id in near.of(run)))
-
-
-def rate_cell(rate: float) -> int:
-    """Return the cell of a learning rate."""
-    return floor(float(np.log(rate)) / SAME_FRAC)
-
-
-def in_cells(values: pa.ChunkedArray, cells: Iterable[int]) -> pa.ChunkedArray:
-    """Return which values, in units of a cell, lie in one of some cells or beside it; no nulls."""
-    wanted = sorted({cell + off for cell in cells for off in (-1, 0, 1)})
-    found = pc.is_in(pc.floor(values), pa.array(map(float, wanted), pa.float64()))
-    return pc.fill_null(found, fill_value=False)
-
-
-class NearRows:
-    """Stored rows by loss and settings."""
-
-    def __init__(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Index rows of the table `runs`."""
-        self.alike = Alike(rows)
-        self.by_loss: dict[int, list[str]] = {}
-        for row in rows:
-            if row["final_loss"] is not None:
-                self.by_loss.setdefault(cell_of(row["final_loss"]), []).append(row["run_id"])
-
-    def of(self, run: Run) -> Iterator[str]:
-        """Yield the ids of the rows a run is to be compared with, a few at most of each kind."""
-        found: list[str] = []
-        if run.final_loss is not None:
-            cell = cell_of(run.final_loss)
-            for place in (cell, cell - 1, cell + 1):
-                found += self.by_loss.get(place, ())
-        yield from found[:MAX_CANDIDATES]
-        # of a sweep all runs are alike: looking no further than needed keeps the time of each flat
-        alike = islice(self.alike.find(vars_of(run)), MAX_CANDIDATES)
-        yield from (row["run_id"] for row in alike)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from ncpl_data.catalog.manifest import Manifest
 from ncpl_data.catalog.record import Run
 from ncpl_data.catalog.store import Catalog
-from ncpl_data.ingest.submissions.duplicates import Twins, stored_candidates
+from ncpl_data.ingest.submissions.duplicates import is_same
 from ncpl_data.ingest.submissions.lookup import find_runs
-from ncpl_data.ingest.submissions.near_copies import Copy, NearCopies, near_candidates
+from ncpl_data.ingest.submissions.near_copies import Copy, repeats
+from ncpl_data.ingest.submissions.neighbours import Index, Neighbours
 from ncpl_data.schema.validate import Problem
 
 
@@ -20,29 +21,44 @@ def repeated_runs(
     *,
     known_as: Collection[str],
     among: bool = True,
+    met: Neighbours | None = None,
 ) -> Iterator[tuple[str, Problem]]:
     """Yield (run_id, problem) for each run that is there already under another name.
 
     `known_as` holds the ids that are no other name: those handed in. With `among` the runs are
-    also held against those before them.
+    also held against those before them. `met` remembers runs from one call to the next.
     """
     if not runs:
         return
-    candidates = [run_id for _, run_id in stored_candidates(catalog, manifest, runs)]
-    candidates += near_candidates(catalog, manifest, runs)
-    exact, near = Twins(), NearCopies()
-    for run in find_runs(catalog, dict.fromkeys(candidates), manifest).values():
-        if run.run_id not in known_as:
-            exact.add(run)
-            near.add(run)
-    for run in runs:
-        twin = exact.find(run)
-        copy = near.find(run) if twin is None else Copy(twin, "")
+    met = Neighbours() if met is None else met
+    met.meet(runs, catalog, manifest, besides=known_as)
+    sketches = [met.sketch(run) for run in runs]
+    suspected = [met.index.suspects(sketch) for sketch in sketches]
+    wanted = dict.fromkeys(i for ids in suspected for i in ids if i not in known_as)
+    whole = find_runs(catalog, wanted, manifest)
+    before = Index()
+    for run, sketch, ids in zip(runs, sketches, suspected, strict=True):
+        others = (whole[i] for i in (*ids, *before.suspects(sketch)) if i in whole)
+        copy = repeated_by(run, others)
         if copy is not None:
             yield run.run_id, repetition(copy, known_as)
         elif among:
-            exact.add(run)
-            near.add(run)
+            whole[run.run_id] = run
+            before.add(sketch)
+            met.add(sketch)
+
+
+def repeated_by(run: Run, others: Iterable[Run]) -> Copy | None:
+    """Return the first of some runs that a run repeats, to the last digit before nearly."""
+    others = list(others)
+    for other in others:
+        if is_same(run, other):
+            return Copy(other, "")
+    for other in others:
+        words = repeats(run, other)
+        if words is not None:
+            return Copy(other, words)
+    return None
 
 
 def repetition(copy: Copy, known_as: Collection[str]) -> Problem:

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from ncpl_data.catalog.manifest import Manifest
 from ncpl_data.catalog.outcome import Outcome
 from ncpl_data.catalog.record import Run
 from ncpl_data.catalog.store import Catalog
+from ncpl_data.catalog.tables import EncodedRun, encode
 from ncpl_data.catalog.waiting import COLUMNS as WAITING_COLUMNS
-from ncpl_data.catalog.waiting import judge_of
+from ncpl_data.catalog.waiting import Judge
+from ncpl_data.ingest.garbage import seldom_collected
+from ncpl_data.ingest.submissions.batches import Around, First, SeenContent, batches
 from ncpl_data.ingest.submissions.changes import ContentChange, differences
 from ncpl_data.ingest.submissions.claims import false_claims
-from ncpl_data.ingest.submissions.documents import Document, with_provenance
+from ncpl_data.ingest.submissions.documents import SMALLEST_RUN, Document, with_provenance
 from ncpl_data.ingest.submissions.finding import Finding, examine, refuse
 from ncpl_data.ingest.submissions.lookup import find_runs
+from ncpl_data.ingest.submissions.neighbours import Neighbours
 from ncpl_data.ingest.submissions.outlook import Outlook, outlook
 from ncpl_data.ingest.submissions.predicted import Compared, compared
 from ncpl_data.ingest.submissions.repeats import repeated_runs
+from ncpl_data.ingest.taken import is_source
+from ncpl_data.schema.batch import explain
 from ncpl_data.schema.validate import Problem, shorten
 from ncpl_data.terminal.version import __version__
 
@@ -80,86 +89,49 @@ def submit(
     rest. A dry run compares a document with the catalog and with its own batch. Raises
     NcplDataError as `Catalog.upsert` does.
     """
-    done, seen = Submitted(), SeenContent()
+    done, seen, around = Submitted(), SeenContent(), Around()
     given = {"contributor": contributor, "licence": licence}
-    for batch in batches(documents):
-        findings: dict[str, Finding] = {}
-        for document in batch:
-            finding = examine(with_given(document, given))
-            run = finding.run
-            if run is None:
-                done.refused.append(finding)
-                continue
-            first = seen.first(run, document)
-            if first is None:
-                findings[run.run_id] = finding
-            elif first.digest == run.content_hash():
-                done.unchanged.append(run.run_id)
-            else:
-                done.refused.append(refuse(finding, [repeated(run, first)]))
-        submit_batch(findings, catalog, done, replace=replace, dry_run=dry_run)
+    stays_valid = is_plain(given)
+    with seldom_collected():
+        for batch in batches(documents):
+            completed = (with_given(one, given, stays_valid=stays_valid) for one in batch)
+            findings, rows = examined(completed, seen, done)
+            submit_batch(findings, rows, catalog, done, around, replace=replace, dry_run=dry_run)
     return done
 
 
-BATCH_DOCUMENTS = 2_000
-BATCH_POINTS = 1_000_000
-"""A batch ends with the document that reaches one of these."""
+def examined(
+    documents: Iterable[Document], seen: SeenContent, done: Submitted
+) -> tuple[dict[str, Finding], dict[str, EncodedRun]]:
+    """Return what the documents of a batch hold, and the row of each run, by run id.
 
-
-def batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    """Yield documents in batches of bounded size."""
-    batch: list[Document] = []
-    n_points = 0
+    What is wrong, and what came before in the submission, is noted in `done`.
+    """
+    findings: dict[str, Finding] = {}
+    rows: dict[str, EncodedRun] = {}
     for document in documents:
-        batch.append(document)
-        n_points += points_of(document)
-        if len(batch) >= BATCH_DOCUMENTS or n_points >= BATCH_POINTS:
-            yield batch
-            batch, n_points = [], 0
-    if batch:
-        yield batch
-
-
-def points_of(document: Document) -> int:
-    """Return how many points of curves a document holds; those in a file count as many."""
-    curves = document.content.get("curves") if isinstance(document.content, dict) else None
-    if isinstance(curves, dict):
-        return BATCH_POINTS // 10
-    if not isinstance(curves, list):
-        return 0
-    steps = (curve.get("step") for curve in curves if isinstance(curve, dict))
-    return sum(len(step) for step in steps if isinstance(step, list))
-
-
-@dataclass(frozen=True)
-class First:
-    """Where a run stood first in a submission."""
-
-    file: str
-    line: int | None
-    digest: str
-
-
-class SeenContent:
-    """The runs of a submission so far, in a few words each."""
-
-    def __init__(self) -> None:
-        """Begin with none."""
-        self.by_id: dict[str, First] = {}
-
-    def first(self, run: Run, document: Document) -> First | None:
-        """Return where a run stood before; None where it is new, and it is remembered."""
-        known = self.by_id.get(run.run_id)
-        if known is None:
-            own = First(document.file, document.line, run.content_hash())
-            self.by_id[run.run_id] = own
-        return known
+        finding = examine(document)
+        run = finding.run
+        if run is None:
+            done.refused.append(finding)
+            continue
+        row = encode(run)
+        first = seen.first(row, document)
+        if first is None:
+            findings[run.run_id], rows[run.run_id] = finding, row
+        elif first.digest == row.content_hash():
+            done.unchanged.append(run.run_id)
+        else:
+            done.refused.append(refuse(finding, [repeated(run, first)]))
+    return findings, rows
 
 
 def submit_batch(
     findings: dict[str, Finding],
+    rows: Mapping[str, EncodedRun],
     catalog: Catalog,
     done: Submitted,
+    around: Around,
     *,
     replace: bool,
     dry_run: bool,
@@ -170,13 +142,13 @@ def submit_batch(
     runs = [finding.run for finding in findings.values() if finding.run is not None]
     for run_id, problem in false_claims(runs, catalog, manifest):
         done.refused.append(refuse(findings.pop(run_id), [problem]))
-    same, changed = compare_stored(findings, catalog, manifest, done, replace=replace)
-    find_twins(findings, same, catalog, manifest, done)
+    same, changed = compare_stored(findings, rows, catalog, manifest, done, replace=replace)
+    find_twins(findings, same, catalog, manifest, done, around.met)
     runs = [finding.run for finding in findings.values() if finding.run is not None]
-    look_ahead(runs, catalog, manifest, done)
+    look_ahead(runs, around.judge_of(catalog, manifest), done)
     for source, own in by_source(runs).items():
         outcome = catalog.upsert(
-            own,
+            [rows[run.run_id] for run in own],
             source=source,
             operation="submit",
             origin="submission",
@@ -188,13 +160,23 @@ def submit_batch(
         collect(done, outcome, own)
 
 
-def with_given(document: Document, given: Mapping[str, str | None]) -> Document:
+def is_plain(given: Mapping[str, str | None]) -> bool:
+    """Return whether a valid document stays valid with a contributor and a licence."""
+    stated = {key: value for key, value in given.items() if value is not None}
+    return not explain({**SMALLEST_RUN, "provenance": stated}, "run")
+
+
+def with_given(
+    document: Document, given: Mapping[str, str | None], *, stays_valid: bool
+) -> Document:
     """Return a document with the contributor and licence of the command line, where it has none."""
     stated = {key: value for key, value in given.items() if value is not None}
     if not stated or not isinstance(document.content, dict):
         return document
     content = with_provenance(document.content, stated)
-    return Document(**{**vars(document), "content": content, "is_valid": False})
+    return Document(
+        **{**vars(document), "content": content, "is_valid": document.is_valid and stays_valid}
+    )
 
 
 def repeated(run: Run, first: First) -> Problem:
@@ -214,14 +196,12 @@ def place(document: First) -> str:
 
 def check_sources(findings: dict[str, Finding], manifest: Manifest, done: Submitted) -> None:
     """Refuse runs under the name of a source that an adapter fills."""
-    from ncpl_data.ingest.sources import all_sources
-
-    adapters = all_sources()
+    filled = {f.run.source for f in findings.values() if f.run is not None}
+    filled = {s for s in filled if is_source(s) or manifest.sources.get(s, {}).get("origins")}
     for run_id, finding in list(findings.items()):
         assert finding.run is not None
         source = finding.run.source
-        origins = manifest.sources.get(source, {}).get("origins")
-        if source in adapters or origins:
+        if source in filled:
             problem = Problem(
                 "/source",
                 "taken",
@@ -235,6 +215,7 @@ def check_sources(findings: dict[str, Finding], manifest: Manifest, done: Submit
 
 def compare_stored(
     findings: dict[str, Finding],
+    rows: Mapping[str, EncodedRun],
     catalog: Catalog,
     manifest: Manifest,
     done: Submitted,
@@ -247,11 +228,13 @@ def compare_stored(
     """
     runs = {run_id: finding.run for run_id, finding in findings.items()}
     hashes: dict[str, str] = {}
+    ids = pa.array(runs, pa.string())
     for source in {run.source for run in runs.values() if run is not None}:
-        rows = catalog.read("runs", ["run_id", "run_hash"], source=source, manifest=manifest)
-        hashes.update(zip(rows["run_id"].to_pylist(), rows["run_hash"].to_pylist(), strict=True))
+        held = catalog.read("runs", ["run_id", "run_hash"], source=source, manifest=manifest)
+        held = held.filter(pc.is_in(held["run_id"], ids))
+        hashes.update(zip(held["run_id"].to_pylist(), held["run_hash"].to_pylist(), strict=True))
     known = {run_id: run for run_id, run in runs.items() if run is not None and run_id in hashes}
-    same = {run_id for run_id, run in known.items() if hashes[run_id] == run.content_hash()}
+    same = {run_id for run_id in known if hashes[run_id] == rows[run_id].content_hash()}
     changed = [run_id for run_id in known if run_id not in same]
     stored = find_runs(catalog, changed, manifest)
     for run_id in changed:
@@ -280,21 +263,21 @@ def find_twins(
     catalog: Catalog,
     manifest: Manifest,
     done: Submitted,
+    met: Neighbours,
 ) -> None:
     """Refuse runs that are in the catalog, or in this submission, under another name."""
     runs = [f.run for f in findings.values() if f.run is not None and f.run.run_id not in same]
     if not runs:
         return
     known_as = set(findings) - set(same)
-    for run_id, problem in repeated_runs(runs, catalog, manifest, known_as=known_as):
+    for run_id, problem in repeated_runs(runs, catalog, manifest, known_as=known_as, met=met):
         done.refused.append(refuse(findings.pop(run_id), [problem]))
 
 
-def look_ahead(runs: Sequence[Run], catalog: Catalog, manifest: Manifest, done: Submitted) -> None:
+def look_ahead(runs: Sequence[Run], judge: Judge, done: Submitted) -> None:
     """Say what a model will make of runs, and how they compare with what is published."""
     if not runs:
         return
-    judge = judge_of(catalog, manifest)
     for run in runs:
         reason, _ = judge.why({column: getattr(run, column, None) for column in WAITING_COLUMNS})
         if reason is not None:

@@ -33,7 +33,7 @@ FIRST_SHARE = 0.02
 
 
 @dataclass(frozen=True)
-class Group:
+class ArmGroup:
     """One task: a group of the split with what is predicted and what was measured."""
 
     source: str
@@ -104,7 +104,7 @@ def frozen_tasks(path: Path = FROZEN) -> list[dict[str, Any]]:
 
 def groups_of(
     snapshot: Snapshot, bundle: Bundle, tasks: Sequence[dict[str, Any]]
-) -> tuple[list[Group], dict[str, str]]:
+) -> tuple[list[ArmGroup], dict[str, str]]:
     """Return the groups of the tasks with predictions and curves, and why others are absent."""
     parts = parts_of(bundle, snapshot.runs())
     curves = {fit.family[0]: snapshot.curves(fit.family[1]) for fit in bundle.fits}
@@ -120,7 +120,7 @@ def groups_of(
         arms = Arms.predicted(bundle, configs, own.run_ids)
         prefixes = [prefix_of(curves[key[0]], name, row) for name, row in
                     zip(own.run_ids, arms.rows, strict=True)]  # fmt: skip
-        found.append(Group(*key, arms, Truth(own.loss, prefixes)))
+        found.append(ArmGroup(*key, arms, Truth(own.loss, prefixes)))
     return found, absent
 
 
@@ -165,7 +165,7 @@ def run_allocation(
     return board
 
 
-def regret(group: Group, way: Strategy, share: float) -> float:
+def regret(group: ArmGroup, way: Strategy, share: float) -> float:
     """Return the mean regret at a share of a group's compute, percent of the best loss."""
     flop = group.arms.flop
     budget = max(share * float(flop.sum()), float(flop.max()))

@@ -60,3 +60,26 @@ QUOTED: tuple[Quoted, ...] = (
     Quoted("marin", "ood", "Chinchilla of the paper", PAPER, 0.0240, 0.0326, 0.767),
     Quoted("marin", "ood", _TREES, LOSSCAST, 0.0157, 0.0228, 0.925, saw_test=_BLEND),
 )
+
+
+SCALEBENCH_PAPER = "ScaleBench (arXiv 2604.22753), table 2, mean over ten laws"
+
+
+@dataclass(frozen=True)
+class QuotedShare:
+    """One published row of ScaleBench's learning-rate and batch task."""
+
+    method: str
+    r2: tuple[float, float, float]
+    """At 1, 5 and 10% of the pool's compute."""
+    where: str = SCALEBENCH_PAPER
+
+
+SCALEBENCH: tuple[QuotedShare, ...] = (
+    QuotedShare("theirs", (-0.66, 0.00, 0.22)),
+    QuotedShare("V-opt", (-0.70, -0.06, 0.18)),
+    QuotedShare("D-opt", (-0.92, -0.66, -0.53)),
+    QuotedShare("random", (-0.65, -0.45, -0.33)),
+    QuotedShare("cost rand", (-0.89, -0.79, -0.79)),
+    QuotedShare("cheapest", (-0.92, -0.88, -0.80)),
+)

@@ -9,6 +9,8 @@ from pathlib import Path
 import click
 
 from ncpl.commands.bench_allocate import allocate
+from ncpl.commands.bench_prefix import prefix
+from ncpl.commands.bench_scalebench import scalebench
 from ncpl.commands.bench_transfer import transfer
 from ncpl.commands.options import catalog_option, common, snapshot_option
 
@@ -266,4 +268,6 @@ def run_curve_board(
 
 
 bench.add_command(allocate)
+bench.add_command(scalebench)
 bench.add_command(transfer)
+bench.add_command(prefix)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ncpl.commands.options import bundle_option, catalog_option, common, snapshot_option
+
+if TYPE_CHECKING:
+    from ncpl.data.snapshot import Snapshot
 
 log = logging.getLogger("ncpl.bench")
 
@@ -17,6 +21,10 @@ log = logging.getLogger("ncpl.bench")
 @snapshot_option
 @catalog_option
 @bundle_option
+@click.option(
+    "--end", type=click.Choice(["best", "law"]), default="best", show_default=True,
+    help="What the budget is for: the best run of a group, or a law that reaches larger sizes.",
+)  # fmt: skip
 @click.option("--strategy", "names", multiple=True, help="Only this strategy; may be repeated.")
 @click.option(
     "--freeze", type=click.Path(path_type=Path, dir_okay=False),
@@ -36,6 +44,7 @@ def allocate(
     snapshot: str,
     catalog: Path | None,
     folder: Path | None,
+    end: str,
     names: tuple[str, ...],
     freeze: Path | None,
     tasks: Path | None,
@@ -55,6 +64,9 @@ def allocate(
     from ncpl.plan.strategies import strategies
 
     found = find_snapshot(snapshot, catalog)
+    if end == "law":
+        _law(found, out, as_json=as_json, no_progress=no_progress)
+        return
     bundle = load_ensemble(folder, what="predicted curves")
     if freeze is not None:
         count = freeze_tasks(bundle, found.runs(), freeze)
@@ -84,3 +96,22 @@ def allocate(
         for name, text in texts.items():
             write_text(out / name, text)
     click.echo(json.dumps(board.to_json()) if as_json else texts["allocate.md"], nl=as_json)
+
+
+def _law(snapshot: Snapshot, out: Path | None, *, as_json: bool, no_progress: bool) -> None:
+    """Print the board of laws that budgets buy."""
+    from ncpl.bench.law_allocation import law_markdown, run_laws
+    from ncpl.bench.tables import write_text
+
+    rows = run_laws(snapshot, tell=lambda text: None if no_progress else log.info("%s", text))
+    if not rows:
+        raise click.ClickException(
+            "the snapshot has no optimizer with 100 training runs and larger held-out ones"
+        )
+    plain = {"snapshot_id": snapshot.id, "rows": rows}
+    texts = {"laws.json": json.dumps(plain, indent=1) + "\n", "laws.md": law_markdown(rows)}
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            write_text(out / name, text)
+    click.echo(json.dumps(plain) if as_json else texts["laws.md"], nl=as_json)

@@ -116,7 +116,8 @@ def predict(
 
     if loss is None:
         raise click.UsageError(
-            "give --loss, or a configuration: ncpl predict config.json --tasks hellaswag"
+            "give --loss, or a configuration: "
+            "ncpl predict config.json --source marin --tasks hellaswag"
         )
     relation = read_relation(fit_file, source)
     rows = relation.answer(loss, loss_sd, words(tasks), family)
@@ -152,7 +153,7 @@ def audit(
     Ranks: Spearman's correlation with log compute and with minus the loss. Errors: on the three
     tenths of the models with the most compute, of our curve and of the largest smaller model.
 
-    Example: ncpl downstream audit --snapshot latest --source overtraining
+    Example: ncpl downstream audit --snapshot latest --source marin
     """
     del no_progress
     from ncpl.downstream.audit import audit as run_audit

@@ -13,7 +13,9 @@ from ncpl.commands import complete
 from ncpl.commands.downstream import task_lines, words
 from ncpl.commands.options import bundle_option, catalog_option, common, snapshot_option
 from ncpl.commands.plan_allocate import allocate
+from ncpl.commands.plan_extrapolate import extrapolate
 from ncpl.commands.plan_rules import batch, transfer
+from ncpl.commands.plan_sweep import sweep
 from ncpl_data.terminal.console import NumberRange
 
 if TYPE_CHECKING:
@@ -329,4 +331,6 @@ def check(
 
 plan.add_command(allocate)
 plan.add_command(batch)
+plan.add_command(sweep)
 plan.add_command(transfer)
+plan.add_command(extrapolate)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from ncpl_data.terminal.console import NumberRange
 
 if TYPE_CHECKING:
     from ncpl.plan.allocate import Allocation, Step
+    from ncpl.plan.allocate_law import LawAllocation
 
 EXAMPLES = """
 \b
@@ -21,6 +23,8 @@ Examples:
   ncpl plan allocate base.json --vary learning_rate=5e-4:8e-3:6 --vary batch_tokens=2.5e5,5e5
       --runs 4
   ncpl plan allocate candidates.jsonl --budget 3e19 --resume results.jsonl
+  ncpl plan allocate candidates.jsonl --budget 3e19 --end law --target-params 1e9
+      --target-tokens 2e10
 """
 
 
@@ -37,6 +41,11 @@ Examples:
 @click.option("--resume", type=click.Path(path_type=Path, dir_okay=False),
               help="Results so far, as JSON lines: a candidate's run_id, or its number, with "
               "final_loss or curve.")  # fmt: skip
+@click.option("--end", type=click.Choice(["best", "law"]), default="best", show_default=True,
+              help="The best run, or a law of the run of --target-... options.")  # fmt: skip
+@click.option("--target-params", type=NumberRange(0, min_open=True),
+              help="Non-embedding parameters of the run a law is for.")  # fmt: skip
+@click.option("--target-tokens", type=NumberRange(0, min_open=True), help="Its tokens.")
 @click.option("--strategy", default="ncpl", show_default=True,
               help="ncpl, top, 'top, late cut', random, halving, and halving + power law, process "
               "or model.")  # fmt: skip
@@ -50,6 +59,9 @@ def allocate(
     budget: float | None,
     n_runs: float | None,
     resume: Path | None,
+    end: str,
+    target_params: float | None,
+    target_tokens: float | None,
     strategy: str,
     seed: int,
     folder: Path | None,
@@ -73,18 +85,50 @@ def allocate(
 
     if (budget is None) == (n_runs is None):
         raise click.UsageError("give --budget or --runs, one of the two")
-    bundle = load(folder)
-    configs = check_all(varied(read_configs(file), vary), bundle)
+    is_law = end == "law"
+    if is_law != bool(target_params and target_tokens):
+        raise click.UsageError("--end law and --target-params, --target-tokens go together")
+    configs = varied(read_configs(file), vary)
+    bundle = None if is_law else load(folder)
+    if bundle is not None:
+        configs = check_all(configs, bundle)
     if n_runs is not None:
         budget = n_runs * float(np.mean([flop_of(derive(config)) for config in configs]))
-    found = plan(
-        bundle, configs, float(budget or 0), strategy=strategy, seed=seed,
-        results=[] if resume is None else read_configs(resume, "json"),
-    )  # fmt: skip
+    results = [] if resume is None else read_configs(resume, "json")
+    if bundle is None:
+        from ncpl.bundles import community_beside
+        from ncpl.plan.allocate_law import allocate_law
+
+        law = allocate_law(
+            community_beside(folder).population, configs, float(budget or 0),
+            float(target_params or 0), float(target_tokens or 0), results,
+        )  # fmt: skip
+        click.echo(json.dumps(asdict(law)) if as_json else "\n".join(law_lines(law)))
+        return
+    found = plan(bundle, configs, float(budget or 0), strategy=strategy, seed=seed, results=results)
     if as_json:
         click.echo(json.dumps(as_dict(found)))
         return
     click.echo("\n".join(allocation_lines(found, len(configs))))
+
+
+def law_lines(found: LawAllocation) -> list[str]:
+    """Return runs for a law as text."""
+    from ncpl.plan.report import value_text
+    from ncpl_data.terminal.tables import aligned
+
+    names = ("params_non_embedding", "train_tokens", "learning_rate", "batch_size_sequences")
+    rows = [("run", "FLOP", "then", *(name.replace("_", " ") for name in names))]
+    rows += [
+        (run.name, f"{run.flop:.3g}", f"+-{run.half:.3f}",
+         *(value_text(run.config.get(name)) for name in names))
+        for run in found.runs
+    ]  # fmt: skip
+    return [
+        f"{found.budget:.3g} FLOP, {found.spent:.3g} spent on {found.n_known} known runs; the "
+        f"large run: {found.loss:.3f} +- {found.half:.3f} nats (90%)",
+        *(["", *aligned(rows)] if found.runs else ["the rest of the budget buys no run"]),
+    ]
 
 
 def as_dict(found: Allocation) -> dict[str, Any]:

@@ -23,7 +23,7 @@ Examples:
   ncpl predict config.json
   ncpl predict sweep.csv --csv > predicted.csv
   ncpl predict config.json --curve 10
-  ncpl predict config.json --tasks hellaswag,arc_easy
+  ncpl predict config.json --source marin --tasks hellaswag,arc_easy
   ncpl predict train_gpt2.py
   ncpl predict config.json --beside training_args.json --set n_devices=8 --set sequence_length=2048
   ncpl predict config.json --runs mine.jsonl
@@ -75,6 +75,10 @@ config.json holds an object, a list of objects, or one object a line:
     help="Own runs with final_loss: predict in their family, see ncpl adapt.",
 )  # fmt: skip
 @click.option(
+    "--prefix", type=click.Path(path_type=Path),
+    help="Log of the run so far: forecast its end, see ncpl plan extrapolate.",
+)  # fmt: skip
+@click.option(
     "--source", help="Family that FILE is of: a source, or a family's whole name.",
     shell_complete=complete.families,
 )  # fmt: skip
@@ -95,6 +99,7 @@ def predict(
     task_fit: Path | None,
     nearest: int,
     runs_file: Path | None,
+    prefix: Path | None,
     source: str | None,
     catalog: Path | None,
     folder: Path | None,
@@ -121,6 +126,14 @@ def predict(
         only_curves=bool(points) and curve_out is None,
         families=(runs_file is not None) + (source is not None),
     )
+    if prefix is not None:
+        if file is None or as_csv or points or tasks is not None:
+            raise click.UsageError("--prefix goes with FILE, and prints the rest of the curve")
+        from ncpl.commands.plan_extrapolate import forecasts_of, show
+
+        found_of = forecasts_of([prefix], [file], pairs, None, source, runs_file, folder)
+        show(found_of, None, None, as_json=as_json)
+        return
     from ncpl.commands.adapt import chosen, told_of
     from ncpl.evaluate.configurations import check_all, whose_losses
     from ncpl.forms.files import configs_of

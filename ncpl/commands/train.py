@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
@@ -38,6 +39,11 @@ log = logging.getLogger(__name__)
     "--parallel", type=click.Choice(["ddp", "fsdp2"]), default="ddp", show_default=True,
     help="With --base, under torchrun.",
 )  # fmt: skip
+@click.option(
+    "--prefix-for", type=click.Path(path_type=Path, file_okay=False),
+    help="Bundle folder to add to what starts of its training runs say (ncpl plan extrapolate); "
+    "nothing else is trained.",
+)  # fmt: skip
 @click.option("--track", multiple=True, help="With --base: wandb, tensorboard or trackio.")
 @click.option("--plot", "plot_file", type=click.Path(path_type=Path), help="PNG of the fit.")
 @common
@@ -55,6 +61,7 @@ def train_main(
     warm_start: Path | None,
     base: str | None,
     parallel: str,
+    prefix_for: Path | None,
     track: tuple[str, ...],
     plot_file: Path | None,
     as_json: bool,
@@ -68,6 +75,9 @@ def train_main(
     """
     if preset is not None and config_file is not None:
         raise click.UsageError("give --preset or --config, not both")
+    if prefix_for is not None:
+        add_prefixes(prefix_for, snapshot, catalog, seed, as_json=as_json)
+        return
     import dataclasses
     import importlib.util as installed
 
@@ -137,4 +147,32 @@ def train_main(
         as_json,
         {"bundle": str(out), "plot": drawn and str(drawn)},
         outcomes=bundle.about["outcomes"],
+    )
+
+
+def add_prefixes(
+    folder: Path, snapshot: str, catalog: Path | None, seed: int, *, as_json: bool
+) -> None:
+    """Add to a bundle what starts of runs say, learned from the snapshot that it was trained on."""
+    from ncpl.bundles import load_ensemble
+    from ncpl.data.find import find_snapshot
+    from ncpl.errors import SnapshotError
+    from ncpl.train.prefix import add_to_bundle, learn_prefixes
+
+    bundle = load_ensemble(folder, what="curves")
+    found = find_snapshot(snapshot, catalog)
+    if found.id != bundle.snapshot_id:
+        raise SnapshotError(
+            f"{folder} was trained on the snapshot {bundle.snapshot_id[:12]}, this is "
+            f"{found.id[:12]}; give --snapshot {bundle.snapshot_id[:12]}"
+        )
+
+    def tell(source: str, fold: int) -> None:
+        log.info("%s: fold %d", source, fold + 1)
+
+    model = learn_prefixes(bundle, found, found.runs(), seed=seed, on_fold=tell)
+    add_to_bundle(model, folder)
+    told = {"bundle": str(folder), "sources": list(model.families), **model.about}
+    click.echo(
+        json.dumps(told) if as_json else f"{folder}: prefixes of {', '.join(model.families)}"
     )

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ncpl.data.families import name_of
 from ncpl.data.snapshot import Runs, sizes
 from ncpl.errors import NcplError
 from ncpl.evaluate.scores import SPLITS, score
@@ -113,29 +114,54 @@ def judge(
     nothing to compare on.
     """
     verdict = Verdict(cells_refuse=cells_refuse)
-    rng = np.random.default_rng(seed)
-    for mine, theirs in _pairs(new, old, verdict):
-        for split in SPLITS:
-            part = runs.where(family=mine.family, split=split)
-            keep = np.array([run not in unfair for run in part.run_ids], dtype=bool)
-            if len(part) and not keep.all():
-                verdict.remarks.append(
-                    f"{mine.family[0]} {split.upper()}: {int((~keep).sum())} runs are left out, "
-                    "one of the bundles was trained on them"
-                )
-            part = part.take(keep) if len(part) else part
-            if len(part):
-                _compare(verdict, new, old, mine, theirs, split, part, rng)
+    pairs = pairs_of(new, old, verdict)
+    judge_pairs(verdict, new, old, pairs, runs, unfair=unfair, seed=seed)
     if not verdict.changes:
         raise NcplError("the snapshot has no held-out runs that both bundles answer for")
     return verdict
 
 
+def judge_pairs(
+    verdict: Verdict,
+    new: Predictor,
+    old: Predictor,
+    pairs: Sequence[Pair],
+    runs: Runs,
+    *,
+    unfair: frozenset[str],
+    seed: int,
+    are_whole: bool = False,
+) -> None:
+    """Add to a verdict what both bundles say of the held-out runs of families they share.
+
+    With `are_whole`, families go by their whole names, and are not judged by cells.
+    """
+    rng = np.random.default_rng(seed)
+    for mine, theirs in pairs:
+        label = name_of(mine.family) if are_whole else mine.family[0]
+        for split in SPLITS:
+            part = runs.where(family=mine.family, split=split)
+            keep = np.array([run not in unfair for run in part.run_ids], dtype=bool)
+            if len(part) and not keep.all():
+                verdict.remarks.append(
+                    f"{label} {split.upper()}: {int((~keep).sum())} runs are left out, "
+                    "one of the bundles was trained on them"
+                )
+            part = part.take(keep) if len(part) else part
+            if len(part):
+                errors = _compare(verdict, new, old, mine, theirs, label, split, part, rng)
+                if not are_whole:
+                    _cells(verdict, mine, label, split, part, errors, rng)
+
+
 Pair = tuple[FamilyModel, FamilyModel]
 
 
-def _pairs(new: Predictor, old: Predictor, verdict: Verdict) -> list[Pair]:
-    """Return the fits of both bundles for each family of comparable losses."""
+def pairs_of(new: Predictor, old: Predictor, verdict: Verdict) -> list[Pair]:
+    """Return the fits of both bundles for each family of comparable losses.
+
+    What only one of them has is a reason, or a remark.
+    """
     ours = {fit.family: fit for fit in new.fits}
     pairs = []
     for fit in old.fits:
@@ -152,12 +178,13 @@ def _pairs(new: Predictor, old: Predictor, verdict: Verdict) -> list[Pair]:
 
 def _compare(
     verdict: Verdict, new: Predictor, old: Predictor, mine: FamilyModel, theirs: FamilyModel,
-    split: str, part: Runs, rng: np.random.Generator,
-) -> None:  # fmt: skip
+    label: str, split: str, part: Runs, rng: np.random.Generator,
+) -> tuple[Array, Array]:  # fmt: skip
+    """Add the change on one part to a verdict and return the errors of the new and the old (B)."""
     found = [bundle.intervals(fit, part.configs) for bundle, fit in ((new, mine), (old, theirs))]
     error_new, error_old = (np.abs(f.loss - part.loss) for f in found)
     scores = [score(f.loss, part.loss, part.group, (f.low, f.high)) for f in found]
-    groups = np.array([group or run for group, run in zip(part.group, part.run_ids, strict=True)])
+    groups = groups_of(part)
     difference = error_new - error_old
     by_group = len(set(groups.tolist())) >= MIN_GROUPS
     low, high = bootstrap(difference, groups if by_group else np.arange(len(part)), rng)
@@ -165,13 +192,28 @@ def _compare(
     more = gaps[0] - gaps[1]
     gap_low = bootstrap(more, np.arange(len(more)), rng)[0] if len(more) else math.nan
     change = Change(
-        mine.family[0], split, len(part), float(error_old.mean()), float(error_new.mean()),
+        label, split, len(part), float(error_old.mean()), float(error_new.mean()),
         low, high, "groups" if by_group else "runs",
         float(scores[1].coverage or 0), float(scores[0].coverage or 0),
         scores[1].choice_gap_percent, scores[0].choice_gap_percent, gap_low,
     )  # fmt: skip
     verdict.changes.append(change)
     verdict.reasons += reasons_against(change)
+    return error_new, error_old
+
+
+def groups_of(part: Runs) -> npt.NDArray[Any]:
+    """Return the group of each run (B), its own id where it has none."""
+    return np.array([group or run for group, run in zip(part.group, part.run_ids, strict=True)])
+
+
+def _cells(
+    verdict: Verdict, mine: FamilyModel, label: str, split: str, part: Runs,
+    errors: tuple[Array, Array], rng: np.random.Generator,
+) -> None:  # fmt: skip
+    """Add the cells of one part that became worse to a verdict."""
+    error_new, error_old = errors
+    difference, groups = error_new - error_old, groups_of(part)
     params, tokens = sizes(part)
     law = np.abs(mine.baseline.predict(params, tokens) - part.loss)
     for name in sorted(set(groups.tolist())):
@@ -180,7 +222,7 @@ def _compare(
             continue
         cell_low, _ = bootstrap(difference[own], np.arange(own.sum()), rng)
         cell = WorseCell(
-            mine.family[0], split, name, int(own.sum()), float(error_old[own].mean()),
+            label, split, name, int(own.sum()), float(error_old[own].mean()),
             float(error_new[own].mean()), cell_low, float(law[own].mean()),
         )  # fmt: skip
         told = reasons_against_cell(cell)

@@ -136,7 +136,7 @@ def fit_kernel(
             weight = weights(values_n, factor_of(kernel, rows, weight, logs))
         if is_tuned:
             n = iterations // 2 if i else iterations
-            logs = _maximize(kernel, rows.take(some), values_n[some], weight[some], logs, n)
+            logs = maximize(kernel, rows.take(some), values_n[some], weight[some], logs, n)
     return FittedKernel(kernel, kernel.bounded(logs), rows, values_n, weight)
 
 
@@ -146,8 +146,12 @@ def weights(values_n: Tensor, factor_nn: Tensor) -> Tensor:
     `factor_nn` is the Cholesky factor of the covariance: leave-one-out residuals are exact.
     """
     inverse = torch.cholesky_inverse(factor_nn)
-    left_out = (inverse @ values_n) / inverse.diagonal()
-    size = left_out / (left_out.abs().median() / 0.6745)
+    return trust((inverse @ values_n) / inverse.diagonal())
+
+
+def trust(missed_n: Tensor) -> Tensor:
+    """Return the same, given what is missed of each row left out."""
+    size = missed_n / (missed_n.abs().median() / 0.6745)
     return (STUDENT_T + 1) / (STUDENT_T + size**2)
 
 
@@ -159,9 +163,10 @@ def factor_of(kernel: Kernel[R], rows: R, weight_n: Tensor, logs: Tensor) -> Ten
     return factor
 
 
-def _maximize(
+def maximize(
     kernel: Kernel[R], rows: R, values_n: Tensor, weight_n: Tensor, first: Tensor, iterations: int
 ) -> Tensor:
+    """Return the logs under which the values of rows are likeliest, from `first`."""
     logs = first.clone().requires_grad_(True)
     optimizer = torch.optim.LBFGS(
         [logs], max_iter=iterations, history_size=20, line_search_fn="strong_wolfe"

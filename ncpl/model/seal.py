@@ -15,9 +15,10 @@ from ncpl.errors import BundleError
 log = logging.getLogger(__name__)
 SEAL = "SHA256SUMS"
 FILES = (
-    "README.md", "card.json", "config.json", "draws.safetensors", "known.parquet", "scores.json",
-    "tokenizer.json", "weights.safetensors", "community/README.md", "community/SHA256SUMS",
-    "community/card.json", "community/draws.safetensors",
+    "README.md", "card.json", "config.json", "draws.safetensors", "known.parquet",
+    "prefix.safetensors", "scores.json", "tokenizer.json", "weights.safetensors",
+    "community/README.md", "community/SHA256SUMS", "community/card.json",
+    "community/draws.safetensors",
 )  # fmt: skip
 """What bundles of all kinds consist of; a folder may hold other files, which nothing reads."""
 MOST_BYTES = 1 << 16

@@ -12,7 +12,7 @@ from ncpl.data.fields import FIELDS, derive
 from ncpl.data.own_runs import share_of
 from ncpl.errors import ConfigError
 from ncpl.model.predictor import Predictor
-from ncpl.plan.arms import GRID, Z90, Arms, Prefix, Progress
+from ncpl.plan.arms import GRID, Z90, Arms, ArmsProgress, Prefix
 from ncpl.plan.forecasts import Forecaster, shrunken
 from ncpl.plan.improvement import STOPS, error_covariance, standing
 from ncpl.plan.orders import Order
@@ -89,7 +89,7 @@ def allocate(
             f"a budget of {budget:.3g} FLOP buys no whole run; the cheapest costs "
             f"{arms.flop.min():.3g}"
         )
-    progress = Progress.start(arms, budget, seed)
+    progress = ArmsProgress.start(arms, budget, seed)
     for i, result in enumerate(results, start=1):
         take_result(progress, configs, result, f"result {i}")
     way = named[strategy]
@@ -131,7 +131,9 @@ def _notes(way: Strategy, following: Sequence[Step], arms: Arms) -> list[str]:
     return notes
 
 
-def expected_orders(progress: Progress, strategy: Strategy, mean: Any) -> list[tuple[Order, float]]:
+def expected_orders(
+    progress: ArmsProgress, strategy: Strategy, mean: Any
+) -> list[tuple[Order, float]]:
     """Return all orders of a strategy, with where each begins, if runs give what is forecast.
 
     The progress is taken along.
@@ -148,7 +150,7 @@ def expected_orders(progress: Progress, strategy: Strategy, mean: Any) -> list[t
     return orders
 
 
-def _expected_curve(progress: Progress, arm: int, shift: float) -> Prefix:
+def _expected_curve(progress: ArmsProgress, arm: int, shift: float) -> Prefix:
     """Return a whole curve of an arm: what was measured, then what is predicted."""
     seen = progress.prefix[arm]
     later = GRID[progress.share[arm] < GRID]
@@ -160,7 +162,7 @@ def _expected_curve(progress: Progress, arm: int, shift: float) -> Prefix:
 
 
 def take_result(
-    progress: Progress,
+    progress: ArmsProgress,
     configs: Sequence[Mapping[str, Any]],
     result: Mapping[str, Any],
     where: str,

@@ -141,7 +141,7 @@ NOTHING = Prefix(np.empty(0), np.empty(0))
 
 
 @dataclass
-class Progress:
+class ArmsProgress:
     """What is known while a budget is spent."""
 
     arms: Arms
@@ -158,7 +158,7 @@ class Progress:
     """What a strategy wants to keep between two questions."""
 
     @classmethod
-    def start(cls, arms: Arms, budget: float, seed: int = 0) -> Progress:
+    def start(cls, arms: Arms, budget: float, seed: int = 0) -> ArmsProgress:
         """Return the state before any run."""
         n = len(arms)
         return cls(arms, budget, np.zeros(n), np.full(n, np.nan), [NOTHING] * n, seed)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ncpl.plan.arms import Arms, Array, Progress
+from ncpl.plan.arms import Arms, ArmsProgress, Array
 from ncpl.plan.forecasts import Forecaster
 from ncpl.plan.orders import Order, affordable
 
@@ -47,7 +47,7 @@ def error_covariance(arms: Arms) -> Array:
     return np.asarray(kernel * np.outer(arms.sd, arms.sd))
 
 
-def standing(progress: Progress, forecaster: Forecaster, covariance: Array) -> Standing:
+def standing(progress: ArmsProgress, forecaster: Forecaster, covariance: Array) -> Standing:
     """Return what results so far say of every arm: of finished runs, and of those on the way."""
     arms = progress.arms
     seen = np.flatnonzero(progress.share > 0)
@@ -81,14 +81,14 @@ def improvement(mean: Array, sd: Array, best: float) -> Array:
 
 def best_of_model(
     forecaster: Forecaster, stops: tuple[float, ...] = STOPS
-) -> Callable[[Progress], list[Order]]:
+) -> Callable[[ArmsProgress], list[Order]]:
     """Return the strategy: always the arm with the largest expected improvement a FLOP left.
 
     The first run is the one with the lowest predicted loss; a run stops for good where another one
     promises more for what is left of the budget.
     """
 
-    def ask(progress: Progress) -> list[Order]:
+    def ask(progress: ArmsProgress) -> list[Order]:
         arms = progress.arms
         open_arms = [
             a for a in range(len(arms)) if not progress.finished[a] and affordable(progress, a)

@@ -39,6 +39,8 @@ class Cell:
     """The best learning rate, or weight decay."""
     loss: float
     """At the optimum, nats per token."""
+    other: float | None = None
+    """The weight decay where the rate is told, and the other way round."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +74,10 @@ def cells_of(
         )  # fmt: skip
         grouped.setdefault(key, []).append((float(value), float(loss)))
     found = []
-    for (name, params, tokens, batch, *_), points in sorted(grouped.items(), key=repr):
+    for (name, params, tokens, batch, held, *_), points in sorted(grouped.items(), key=repr):
         best = optimum(points)
         if best is not None:
-            found.append(Cell(name, params, tokens, batch, *best))
+            found.append(Cell(name, params, tokens, batch, *best, held))
     return found
 
 

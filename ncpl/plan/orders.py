@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ncpl.plan.arms import Progress
+from ncpl.plan.arms import ArmsProgress
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,6 @@ class Order:
     until: float
 
 
-def affordable(progress: Progress, arm: int, until: float = 1.0) -> bool:
+def affordable(progress: ArmsProgress, arm: int, until: float = 1.0) -> bool:
     """Return whether the rest of the budget takes an arm to a share of its run."""
     return progress.cost(arm, until) <= progress.left * (1 + 1e-9)

@@ -22,6 +22,7 @@ from ncpl.model.bundle import Bundle, Prediction
 from ncpl.model.ensemble import Fit
 from ncpl.plan.cost import Cost, constrained, cost_of
 from ncpl.plan.measured import Measured, MeasuredRuns, shape_like
+from ncpl.plan.power_lines import best_weight_decay
 from ncpl.plan.request import (
     FLOP_PER_PARAMETER_TOKEN,
     Sizes,
@@ -221,6 +222,8 @@ def _told(
             f"best at the end of what was searched: {', '.join(edge)}; better values may lie "
             "beyond, where no runs are known"
         )
+    decay = best_weight_decay(known, chosen)
+    notes += [decay.sentence()] if decay is not None else []
     if len(pools) > 1:
         settings.append(optimizer_setting(rivals))
     return Recommendation(

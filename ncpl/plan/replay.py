@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ncpl.plan.arms import Arms, Array, Prefix, Progress
+from ncpl.plan.arms import Arms, ArmsProgress, Array, Prefix
 from ncpl.plan.orders import Order
 from ncpl.plan.strategies import Strategy
 
@@ -26,10 +26,10 @@ class Truth:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ReplayOutcome:
     """What a strategy made of a budget."""
 
-    progress: Progress
+    progress: ArmsProgress
     orders: list[Order]
     chosen: int
     """The best of the finished runs; -1 where none finished."""
@@ -42,12 +42,12 @@ class Outcome:
 
 def replay(
     arms: Arms, truth: Truth, strategy: Strategy, budget: float, *, seed: int = 0
-) -> Outcome:
+) -> ReplayOutcome:
     """Return what a strategy makes of a budget (FLOP), run by run.
 
     Raises ValueError when it orders what the budget does not pay or what is done already.
     """
-    progress = Progress.start(arms, budget, seed)
+    progress = ArmsProgress.start(arms, budget, seed)
     orders: list[Order] = []
     while len(orders) < MOST_QUESTIONS:
         asked = strategy.ask(progress)
@@ -64,10 +64,10 @@ def replay(
             orders.append(order)
     done = np.flatnonzero(progress.finished)
     chosen = int(done[np.argmin(progress.final[done])]) if len(done) else -1
-    return Outcome(progress, orders, chosen)
+    return ReplayOutcome(progress, orders, chosen)
 
 
-def reveal(progress: Progress, order: Order, truth: Truth) -> None:
+def reveal(progress: ArmsProgress, order: Order, truth: Truth) -> None:
     """Take a run to a share of its length and show what it measured on the way."""
     until = 1.0 if order.until >= DONE else order.until
     progress.share[order.arm] = until

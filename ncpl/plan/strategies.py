@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ncpl.plan.arms import Arms, Array, Prefix, Progress
+from ncpl.plan.arms import Arms, ArmsProgress, Array, Prefix
 from ncpl.plan.forecasts import Forecaster, shrunken
 from ncpl.plan.improvement import best_of_model
 from ncpl.plan.orders import Order, affordable
 from ncpl.plan.surrogates import last_value, power_law, process
 
-Ask = Callable[[Progress], list[Order]]
+Ask = Callable[[ArmsProgress], list[Order]]
 Score = Callable[[Arms, Sequence[int], Sequence[Prefix]], Array]
 RUNGS = (0.125, 0.25, 0.5, 1.0)
 """Shares of a run at which halving keeps the better half."""
@@ -36,10 +36,10 @@ class Strategy:
     """It draws at random: a replay is to be repeated."""
 
 
-def whole_runs(order: Callable[[Progress], Sequence[int]]) -> Ask:
+def whole_runs(order: Callable[[ArmsProgress], Sequence[int]]) -> Ask:
     """Return the strategy that takes runs to their end, in an order."""
 
-    def ask(progress: Progress) -> list[Order]:
+    def ask(progress: ArmsProgress) -> list[Order]:
         for arm in order(progress):
             if not progress.finished[arm] and affordable(progress, arm):
                 return [Order(int(arm), 1.0)]
@@ -48,27 +48,27 @@ def whole_runs(order: Callable[[Progress], Sequence[int]]) -> Ask:
     return ask
 
 
-def drawn(progress: Progress) -> Sequence[int]:
+def drawn(progress: ArmsProgress) -> Sequence[int]:
     """Return the arms in an order drawn with the seed."""
     order: list[int] = np.random.default_rng(progress.seed).permutation(len(progress.arms)).tolist()
     return order
 
 
-def by_prediction(progress: Progress) -> Sequence[int]:
+def by_prediction(progress: ArmsProgress) -> Sequence[int]:
     """Return the arms, those with the lowest predicted loss first."""
     order: list[int] = np.argsort(progress.arms.loss, kind="stable").tolist()
     return order
 
 
 def halving(
-    score: Score, order: Callable[[Progress], Sequence[int]], rungs: Sequence[float] = RUNGS
+    score: Score, order: Callable[[ArmsProgress], Sequence[int]], rungs: Sequence[float] = RUNGS
 ) -> Ask:
     """Return successive halving: as many arms as the budget pays, half of them kept at each rung.
 
     At a rung only what was measured up to it counts, so a resumed plan goes on as it began.
     """
 
-    def ask(progress: Progress) -> list[Order]:
+    def ask(progress: ArmsProgress) -> list[Order]:
         alive = entrants(progress, order(progress), rungs)
         for i, rung in enumerate(rungs):
             waiting = [a for a in alive if progress.share[a] < rung - 1e-9]
@@ -88,7 +88,7 @@ def halving(
     return ask
 
 
-def entrants(progress: Progress, order: Sequence[int], rungs: Sequence[float]) -> list[int]:
+def entrants(progress: ArmsProgress, order: Sequence[int], rungs: Sequence[float]) -> list[int]:
     """Return the first arms of an order, as many as the budget can halve; one at least."""
     flop = progress.arms.flop
 
@@ -106,7 +106,7 @@ def entrants(progress: Progress, order: Sequence[int], rungs: Sequence[float]) -
     return list(order[:count])
 
 
-def _paid(progress: Progress, orders: list[Order]) -> list[Order]:
+def _paid(progress: ArmsProgress, orders: list[Order]) -> list[Order]:
     """Return the first orders that the rest of the budget pays."""
     kept, left = [], progress.left * (1 + 1e-9)
     for order in orders:

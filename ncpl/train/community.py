@@ -44,16 +44,16 @@ def fit_community(snapshot: Snapshot, runs: Runs | None = None, *, seed: int = 0
     begun = time.monotonic()
     families = families_in(snapshot, runs)
     train = [training(family) for family in families]
-    learned_from = [family for family in train if qualifies(family)]
-    if len({family.sources for family in learned_from}) < LEAST_SOURCES:
+    learned = learned_from(train)
+    if len({family.sources for family in learned}) < LEAST_SOURCES:
         raise SnapshotError(
             f"{snapshot.path}: a population needs families of {LEAST_SOURCES} sources or more with "
             "12 runs and 3 sizes; ingest more, then: ncpl-data snapshot --split community"
         )
-    log.info("community: %d of %d families to learn from", len(learned_from), len(families))
-    population = fit_population(learned_from)
-    tasks = [task for family in learned_from for task in draw_tasks(family)]
-    widths = widths_of(learned_from, tasks, fit_population)
+    log.info("community: %d of %d families to learn from", len(learned), len(families))
+    population = fit_population(learned)
+    tasks = [task for family in learned for task in draw_tasks(family)]
+    widths = widths_of(learned, tasks, fit_population)
     population = Population(
         population.mean, population.covariance, population.log_noise, population.effects, widths
     )
@@ -67,7 +67,7 @@ def fit_community(snapshot: Snapshot, runs: Runs | None = None, *, seed: int = 0
     about = {
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "train_seconds": round(time.monotonic() - begun),
-        "learned_from": [family.name for family in learned_from],
+        "learned_from": [family.name for family in learned],
         "sources": [s for s in snapshot.manifest.get("sources", []) if _name(s) in names],
         "versions": {"ncpl": __version__},
     }
@@ -95,6 +95,11 @@ def train_community(snapshot: Snapshot, runs: Runs, folder: Path, *, seed: int) 
     found.save(folder)
     (folder / "README.md").write_text(render(found.card()), encoding="utf-8")
     seal(folder)
+
+
+def learned_from(train: Sequence[FamilyRuns]) -> list[FamilyRuns]:
+    """Return the families whose training runs a population is learned from."""
+    return [family for family in train if qualifies(family)]
 
 
 def training(family: FamilyRuns) -> FamilyRuns:

@@ -25,7 +25,7 @@ from ncpl.train.beyond import told_beyond
 from ncpl.train.checkpoint import checkpoint_name
 from ncpl.train.curves import fit_curves
 from ncpl.train.divergence import fit_risk
-from ncpl.train.gaussian_process import fit_process
+from ncpl.train.gaussian_process import fit_keeping
 from ncpl.train.members import fresh_network, train_members
 from ncpl.train.response_surface import choose_floor, fit_surface
 from ncpl.train.warm_start import warm_start
@@ -73,11 +73,14 @@ def fit_family(
     if not config.is_structured:
         surface = surface.flattened(baseline)
     process = risk = None
+    kept = np.ones(len(train), dtype=bool)
     if config.process_share:
         surface_B = surface.value(surface.coefficients(inputs.law), inputs.law)
-        process = fit_process(
+        process, places = fit_keeping(
             inputs, target_B - surface_B, surface, encoder, seed=seed, logs=kernel
         )
+        kept[:] = False
+        kept[places] = True
         carries, fades = config.carry == "yes", config.fade == "yes"
         if "chosen" in (config.carry, config.fade):
             told = told_beyond(inputs, target_B, encoder, floor=floor, seed=seed, **settings)
@@ -102,7 +105,7 @@ def fit_family(
     )  # fmt: skip
     fit = Fit(
         family, encoder, baseline, network, seeds, process, config.process_share,
-        risk=risk, known=KnownRuns.of(train),
+        risk=risk, known=KnownRuns.of(train.take(kept)),
     )  # fmt: skip
     if points is not None and config.curve_steps:
         fit = dataclasses.replace(fit, heads=fit_curves(fit, train, points, config))

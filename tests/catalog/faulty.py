@@ -4,6 +4,7 @@ error        the call does nothing and fails (EIO, ENOSPC)
 short write  a part of the bytes is written, then the disk is full
 power loss   the process is gone, and with it what was not synced: bytes of files, names
 lost answer  a bucket does what is asked, and the answer does not arrive
+short read   a bucket's answer breaks off
 """
 
 from __future__ import annotations
@@ -163,3 +164,52 @@ class FaultyFile:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.file, name)
+
+
+STORE_MODES = ("error", "lost answer", "short read", "power loss", "power loss after")
+STORE_CALLS = ("get", "put", "list", "head", "delete")
+
+
+class FaultyStore:
+    """The module obstore, counting its calls and failing at one of them."""
+
+    def __init__(self, obstore: Any, fails_at: int = -1, mode: str = "error") -> None:
+        """Fail at call number `fails_at`, from 0; at none by default."""
+        self.obstore = obstore
+        self.fails_at = fails_at
+        self.mode = mode
+        self.calls: list[str] = []
+        self.is_gone = False
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(self.obstore, name)
+        if name not in STORE_CALLS:
+            return real
+
+        def call(*args: Any, **options: Any) -> Any:
+            if self.is_gone:
+                raise PowerLoss
+            self.calls.append(name)
+            if len(self.calls) - 1 != self.fails_at:
+                return real(*args, **options)
+            if self.mode in ("lost answer", "power loss after"):
+                answer = real(*args, **options)
+                _ = [*answer] if name == "list" else None
+            if self.mode == "short read":
+                return HalfAnswer(bytes(real(*args, **options).bytes()))
+            if self.mode.startswith("power loss"):
+                self.is_gone = True
+                raise PowerLoss
+            raise self.obstore.exceptions.GenericError("the connection was reset")
+
+        return call
+
+
+class HalfAnswer:
+    """The first half of what was asked for."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def bytes(self) -> bytes:
+        return self.content[: len(self.content) // 2]

@@ -123,3 +123,40 @@ def judged(catalog: Catalog, target: Path, turn: int, expected: list[object]) ->
         return "became the truth"
     problems = [str(p) for p in check_catalog(catalog)]  # a file that the command did not read
     return "reported" if any(target.name in p for p in problems) else "passed by check"
+
+
+def read_or_checked(catalog: Catalog, target: Path) -> str:
+    """Return what the first reader of a file says of it: the tables', `check`, or a snapshot's."""
+    try:
+        if "snapshots" in target.parts:
+            verify_snapshot(next((catalog.root / "snapshots").iterdir()))
+            return "passed"
+        rows(catalog)
+    except NcplDataError as error:
+        return "reported" if target.name in str(error) else "reported without its name"
+    told = any(target.name in str(problem) for problem in check_catalog(catalog))
+    return "reported" if told else "passed"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_two_hundred_flips_in_each_kind_of_file_are_reported(tmp_path: Path) -> None:
+    """In place, one after the other, by the command that reads the file first."""
+    draw = random.Random(20261129)
+    root = filled(tmp_path / "catalog")
+    expected = rows(Catalog(root))
+    files = [p for p in sorted(root.rglob("*")) if p.is_file() and p.stat().st_size]
+    outcome: Counter[tuple[str, str]] = Counter()
+    for kind in sorted({kind_of(p, root) for p in files}):
+        for _ in range(N_FLIPS):
+            path = draw.choice([p for p in files if kind_of(p, root) == kind])
+            content = path.read_bytes()
+            flipped = bytearray(content)
+            flipped[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+            path.write_bytes(flipped)
+            outcome[kind, read_or_checked(Catalog(root), path)] += 1
+            path.write_bytes(content)
+        told = {what: n for (own, what), n in sorted(outcome.items()) if own == kind}
+        print(f"\n| {kind} | {told}", end="", flush=True)
+    assert rows(Catalog(root)) == expected
+    assert "passed" not in {what for _, what in outcome}

@@ -15,7 +15,7 @@ from ncpl_data.catalog.check import check_catalog
 from ncpl_data.catalog.compact import compact
 from ncpl_data.catalog.errors import InputError, IntegrityError
 from ncpl_data.catalog.gc import collect
-from ncpl_data.catalog.history import KEPT_LOOSE, PACK_STATES, packs, states, versions
+from ncpl_data.catalog.history import KEPT_LOOSE, PACK_STATES, pack, packs, states, versions
 from ncpl_data.catalog.manifest import Manifest, loose, manifest_name
 from ncpl_data.catalog.outcome import Outcome, ingest_row
 from ncpl_data.catalog.repair import repair
@@ -214,22 +214,23 @@ def test_gc_below_a_day_needs_force(run_command: Runner, catalog: Catalog) -> No
 N_COMMITS = KEPT_LOOSE + 3 * PACK_STATES
 
 
+def note(catalog: Catalog, manifest: Manifest) -> tuple[Files, Outcome]:
+    """Return the tables with one row more of `ingests`: the cheapest commit."""
+    own = catalog.write("ingests", "made", ingest_row("made", "made", Outcome(), ""))
+    return {**manifest.tables, "ingests": (*manifest.tables["ingests"], *own)}, Outcome()
+
+
 @pytest.fixture(scope="module")
 def many_commits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A catalog of many commits, among them replaced runs and a compaction."""
     catalog = Catalog(tmp_path_factory.mktemp("long") / "catalog")
-
-    def note(manifest: Manifest) -> tuple[Files, Outcome]:
-        row = ingest_row("made", "made", Outcome(), "")
-        own = catalog.write("ingests", "made", row)
-        return {**manifest.tables, "ingests": (*manifest.tables["ingests"], *own)}, Outcome()
 
     for i in range(N_COMMITS - 1):
         if i % 5 == 0:
             source = ("made", "other")[i % 2]
             put(catalog, made_run(f"{i % 40:03d}", source=source, points=3, seed=i))
         else:
-            catalog.commit(note, "note")
+            catalog.commit(lambda manifest: note(catalog, manifest), "note")
     compact(catalog)
     return catalog.root
 
@@ -255,6 +256,28 @@ def test_old_states_are_packed_and_stay_readable(long_lived: Catalog) -> None:
         found[v].sha256 for v in range(1, N_COMMITS)
     ]
     assert check_catalog(catalog, deep=True) == []
+
+
+def test_packs_that_two_processes_made_at_once_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One pack begins inside the other: its maker saw the removals of the first half done."""
+    monkeypatch.setattr("ncpl_data.catalog.store.pack", lambda _: None)
+    catalog = Catalog(tmp_path / "one")
+    for _ in range(70):
+        catalog.commit(lambda manifest: note(catalog, manifest), "note")
+    other = Catalog(Path(shutil.copytree(catalog.root, tmp_path / "other")))
+    for version in range(1, 20):
+        other.folder.remove(manifest_name(version))
+    for one in (catalog, other):
+        pack(one.folder)
+    (name,) = (name for _, _, name in packs(other.folder))
+    shutil.copy(other.root / name, catalog.root / name)
+    for version in range(33, 52):
+        catalog.folder.remove(manifest_name(version))
+    assert [(first, last) for first, last, _ in packs(catalog.folder)] == [(1, 32), (20, 51)]
+    assert check_catalog(catalog, deep=True) == []
+    assert [version for version, _ in states(catalog.folder)] == list(range(70, 0, -1))
 
 
 def test_a_writer_that_slept_takes_no_number_of_the_past(long_lived: Catalog) -> None:

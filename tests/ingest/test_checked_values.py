@@ -130,3 +130,58 @@ def test_forty_were_drawn() -> None:
     """From fifteen sources; none twice."""
     assert len(set(CHECKED)) == 40
     assert len({run_id.split("/")[0] for run_id, _, _ in CHECKED}) == 15
+
+
+T3 = "modded_nanogpt/track_3_optimization/results"
+T1 = "modded_nanogpt/track_1_short"
+RECIPES = [
+    (f"{T3}/20260514_sinksoap/d0155dd0-f77d-48a9-8eb4-453f894b9476@7", "optimizer", "sinksoap"),
+    (
+        f"{T3}/20260522_ema_nesterov_muon/4d9e83d4-4e3f-43d3-8aae-e3a9031586be@18",
+        "learning_rate",
+        0.035,
+    ),
+    (f"{T3}/20260518_soda_fade_3000_n9/batch_combined_stdout@6", "weight_decay", 0.025),
+    (
+        f"{T3}/20260509_contra_muon_split_cooldown/8182c0e7-81c7-4182-995c-0ee284d806f0",
+        "schedule",
+        "wsd",
+    ),
+    (
+        f"{T3}/20260518_soda_fade_3000_n9/stdout/soda_fade_official_seed7_20260518_163819",
+        "warmup_steps",
+        0,
+    ),
+    (
+        f"{T3}/20260509_contra_muon_split_cooldown/32010038-22a6-45e7-b450-8baf8209a51c",
+        "decay_steps",
+        2540,
+    ),
+    (
+        f"{T1}/2025-09-27_BF16CE/559a562e-aaa1-46ef-aa6a-06f46a3b019d",
+        "min_learning_rate",
+        0.005,
+    ),
+    (
+        f"{T1}/2024-12-08_UNetValueEmbedsTweaks/93406931-1cc4-419c-b7a7-adef928d4c54",
+        "batch_size_sequences",
+        8,
+    ),
+    (f"{T3}/20260508_muown/a26c8aa2-993d-443f-b931-845724d07015@30", "learning_rate", 0.00325),
+    (
+        f"{T3}/20260509_contra_soft_muon/18b5ac94-fbec-4809-b599-5abf453bb08a",
+        "decay_steps",
+        2321,
+    ),
+    (f"{T3}/20260507_pmuon/54fc0541-7a62-4772-a8f8-d3a46ad10dba", "schedule", "wsd"),
+    (f"{T3}/a63a68d1-24aa-4a22-af9a-224e43209ea4", "warmup_steps", 250),
+]
+"""Twelve more of the recipes, drawn with random.Random(16), looked up in the script of each log."""
+
+
+@pytest.mark.parametrize(("run_id", "column", "value"), RECIPES)
+def test_recipes_are_those_of_the_logs_own_script(run_id: str, column: str, value: object) -> None:
+    """Declared, with the folder or log they stand in."""
+    run = complete(declare(runs_of(run_id.split("/", maxsplit=1)[0])[run_id]))
+    assert getattr(run, column) == value
+    assert "KellerJordan/modded-nanogpt records/" in (run.origins or {})[column]["evidence"]

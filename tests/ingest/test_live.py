@@ -359,7 +359,9 @@ def test_no_server_is_exit_3(tmp_path: Path, run_command: Runner) -> None:
 def test_an_unknown_project_is_named(tmp_path: Path, run_command: Runner) -> None:
     done = run_command(main, "record", "novelty", "--out", tmp_path)
     assert done.exit_code == 1
-    assert "known: losscast, marin, ncpl_logs, overtraining, steplaw" in done.stderr
+    assert (
+        "known: losscast, marin, marin_speedruns, ncpl_logs, overtraining, steplaw" in done.stderr
+    )
 
 
 def test_the_key_is_sent_and_never_written(

@@ -42,8 +42,10 @@ def items() -> list[Run | Skipped]:
         (
             "nemotron_exp2166-scaling-ladder-nemotron-validation-optimal-6e+18-30cde8",
             "learning_rate",
-            None,
+            0.33 * 4 / 1024,
         ),
+        ("dclm_isoflop-6e+19-d2304-L23-B64-dclm-default", "warmup_steps", 4_261),
+        ("dclm_isoflop-6e+19-d2304-L23-B64-dclm-default", "decay_steps", 8_522),
         (
             "nemotron_exp2166-scaling-ladder-nemotron-validation-optimal-6e+18-30cde8",
             "dataset",

@@ -43,6 +43,13 @@ OWN = {
 }  # fmt: skip
 
 
+MINE = [
+    OWN | {"params_non_embedding": n, "train_tokens": 100 * n, "final_loss": loss}
+    for n, loss in ((3e7, 3.2), (5e7, 3.05), (1e8, 2.88), (2e8, 2.72))
+]
+"""Generated: losses near those of QuEST's bf16 runs."""
+
+
 def commands(command: click.Command) -> Iterator[click.Command]:
     if isinstance(command, click.Group):
         for name in command.list_commands(click.Context(command)):
@@ -63,7 +70,8 @@ def lines() -> list[str]:
         found += [line.strip() for line in text.splitlines() if line.startswith("    ncpl ")]
     plain = dict.fromkeys(line.split(" #")[0].split(" > ")[0].strip() for line in found)
     kept = [line for line in plain if not line.removeprefix("ncpl ").startswith(LONG)]
-    return sorted(kept, key=lambda line: "laws predict" in line or "laws compare" in line)
+    late = ("laws predict", "laws compare", "--bundle mine")
+    return sorted(kept, key=lambda line: any(words in line for words in late))
 
 
 @pytest.fixture(scope="module")
@@ -74,11 +82,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "train_gpt2.py": NANOGPT,
         "training_args.json": json.dumps(ARGUMENTS),
         "run.json": json.dumps(OWN),
+        "mine.jsonl": "".join(f"{json.dumps(run)}\n" for run in MINE),
         "sweep.csv": ",".join(OWN) + "\n" + ",".join(map(str, OWN.values())) + "\n",
         "runs.csv": "params_non_embedding,train_tokens,loss\n"
         + "".join(f"{n},{d},{2 + 30 * n**-.2 + 300 * d**-.3}\n" for n in (1e7, 3e7, 1e8)
                   for d in (1e9, 4e9, 2e10)),
     }  # fmt: skip
+    start = [(step, 2.6 + 8 * step**-0.3) for step in range(500, 8001, 250)]
+    mine = [{**OWN, "params_non_embedding": n, "final_loss": 2 + 30 * n**-0.2} for n in (1e7, 1e8)]
+    files["mine.jsonl"] = "".join(json.dumps(run) + "\n" for run in mine)
+    for name, off in (("run.csv", 0.0), ("sibling.csv", 0.02)):
+        files[name] = "step,loss\n" + "".join(f"{s},{loss + off}\n" for s, loss in start)
     for name, text in files.items():
         (path / name).write_text(text, encoding="utf-8")
     shutil.copytree(DEFAULT, path / "runs" / "ncpl")

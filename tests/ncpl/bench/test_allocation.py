@@ -8,7 +8,9 @@ from click.testing import CliRunner
 import ncpl
 from ncpl.bench.allocation import FROZEN, digest_of, freeze_tasks, frozen_tasks, run_allocation
 from ncpl.bench.allocation_report import markdown
+from ncpl.bench.law_allocation import WAYS, chosen_by, law_markdown, law_tasks
 from ncpl.cli import main
+from ncpl.data.sizes import size_of
 from ncpl.data.snapshot import Snapshot
 from ncpl.errors import ConfigError
 from ncpl.plan.strategies import strategies
@@ -69,3 +71,26 @@ def test_the_command_writes_text_and_json(fixture_snapshot, tmp_path) -> None:
     )  # fmt: skip
     assert found.exit_code == 0, found.output
     assert json.loads((tmp_path / "board" / "allocate.json").read_text())["rows"]
+
+
+def test_a_pool_has_smaller_runs_only_and_asks_for_the_best_larger_ones(fixture_snapshot) -> None:
+    (task,) = law_tasks(fixture_snapshot)
+    assert (task.source, task.optimizer) == ("steplaw", "adamw")
+    largest = max(size_of(row) for row in task.rows)
+    assert min(size_of(row) for row in task.asked) > largest
+    assert len({(size_of(r), r["data_tokens"]) for r in task.asked}) == len(task.asked)
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_every_way_to_a_law_stays_inside_its_budget(fixture_snapshot, name) -> None:
+    (task,) = law_tasks(fixture_snapshot)
+    budget = 0.01 * float(task.cost.sum())
+    chosen = chosen_by(task, name, budget, 0)
+    assert 0 < task.cost[chosen].sum() <= budget * (1 + 1e-9)
+
+
+def test_laws_are_told_in_a_table() -> None:
+    row = {"source": "steplaw", "optimizer": "adamw", "share": 0.1, "error_percent": 0.24,
+           "runs": 254, "asked": 12}  # fmt: skip
+    text = law_markdown([row | {"strategy": name} for name in WAYS])
+    assert "| ncpl | 0.24 (254) |" in text

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from ncpl.cli import main
 from ncpl.errors import ConfigError
-from ncpl.plan.arms import GRID, NOTHING, Arms, Prefix, Progress
+from ncpl.plan.arms import GRID, NOTHING, Arms, ArmsProgress, Prefix
 from ncpl.plan.candidates import varied
 from ncpl.plan.forecasts import shrunken
 from ncpl.plan.orders import Order
@@ -63,7 +63,7 @@ def test_an_order_the_budget_does_not_pay_is_refused(arms, truth) -> None:
 
 def test_halving_begins_with_what_it_can_halve(arms) -> None:
     """Eight runs: 1 to an eighth, .5 more to a quarter, .5 to half, .5 to the end: 2.5 runs."""
-    progress = Progress.start(arms, 2.5 * 6e17)
+    progress = ArmsProgress.start(arms, 2.5 * 6e17)
     assert len(entrants(progress, list(range(12)), (0.125, 0.25, 0.5, 1.0))) == 8
 
 
@@ -181,3 +181,40 @@ def test_a_budget_below_one_run_is_refused(tmp_path, base) -> None:
     found = CliRunner().invoke(main, ["plan", "allocate", str(file), "--budget", "1e15"])
     assert found.exit_code == 1
     assert "buys no whole run" in found.output
+
+
+def law(tmp_path, base, *args):
+    file = tmp_path / "base.json"
+    file.write_text(json.dumps({k: v for k, v in base.items() if not k.startswith(("n_", "d_"))}))
+    return CliRunner().invoke(
+        main,
+        ["plan", "allocate", str(file), "--vary", "params_non_embedding=1e7:2e8:4", "--vary",
+         "learning_rate=5e-4:4e-3:3", "--budget", "2e19", "--end", "law", *args],
+    )  # fmt: skip
+
+
+TARGET = ("--target-params", "1e9", "--target-tokens", "2e10", "--json")
+
+
+def test_runs_for_a_law_narrow_the_large_run_inside_the_budget(tmp_path, base) -> None:
+    found = json.loads(law(tmp_path, base, *TARGET).output)
+    halves = [found["half"], *(run["half"] for run in found["runs"])]
+    assert halves == sorted(halves, reverse=True)
+    assert sum(run["flop"] for run in found["runs"]) <= 2e19
+    assert len({run["number"] for run in found["runs"]}) == len(found["runs"])
+
+
+def test_a_measured_run_narrows_and_is_not_asked_for_again(tmp_path, base) -> None:
+    first = json.loads(law(tmp_path, base, *TARGET).output)
+    number = first["runs"][0]["number"]
+    results = tmp_path / "results.jsonl"
+    results.write_text(json.dumps({"run_id": number, "final_loss": 3.2}))
+    found = json.loads(law(tmp_path, base, *TARGET, "--resume", str(results)).output)
+    assert found["half"] < first["half"]
+    assert number not in [run["number"] for run in found["runs"]]
+
+
+def test_a_law_needs_a_large_run(tmp_path, base) -> None:
+    found = law(tmp_path, base)
+    assert found.exit_code == 2
+    assert "--target-params" in found.output

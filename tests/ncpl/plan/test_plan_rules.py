@@ -14,6 +14,7 @@ from ncpl.model.bundle import Bundle
 from ncpl.plan.batch import plan_batch
 from ncpl.plan.measured import MeasuredRuns
 from ncpl.plan.optima import batch_cells, carried, cells_of, optimum, slopes
+from ncpl.plan.power_lines import best_weight_decay
 from ncpl.plan.transfer import transfer
 
 
@@ -144,3 +145,28 @@ def test_a_transfer_that_lacks_something_is_one_sentence(
     result = CliRunner().invoke(main, ["plan", "transfer", *arguments])
     assert result.exit_code == 1
     assert message in result.stderr
+
+
+def test_the_best_weight_decay_follows_the_timescale_of_measured_optima() -> None:
+    """Generated: best timescale .2 (D/N)^-.527, so the level is told exactly."""
+    rows, loss = [], []
+    for tokens in (2e9, 8e9):
+        for decay in (0.02, 0.06, 0.18, 0.5, 1.5):
+            best = 2**18 / (2e-3 * 0.2 * (tokens / 1e8) ** -0.527 * tokens)
+            rows.append(
+                {"params_non_embedding": 1e8, "data_tokens": tokens, "batch_tokens": 2**18,
+                 "learning_rate": 2e-3, "weight_decay": decay * best / 0.18, "optimizer": "adamw"}
+            )  # fmt: skip
+            loss.append(3 + 0.02 * math.log(decay / 0.18) ** 2)
+    known = MeasuredRuns([str(i) for i in range(len(rows))], rows, loss)
+    asked = {"params_non_embedding": 4e8, "train_tokens": 8e9, "batch_size_sequences": 256,
+             "sequence_length": 2048, "learning_rate": 1e-3, "optimizer": "adamw"}  # fmt: skip
+    found = best_weight_decay(known, asked)
+    expected = 2**19 / (1e-3 * 0.2 * 20**-0.527 * 8e9)
+    assert found.value == pytest.approx(expected, rel=0.02)
+    assert found.low <= found.value <= found.high
+
+
+def test_without_sweeps_of_weight_decay_none_is_told(known: MeasuredRuns) -> None:
+    config = {"params_non_embedding": 1e8, "train_tokens": 2e9, "learning_rate": 1e-3}
+    assert best_weight_decay(known, config) is None

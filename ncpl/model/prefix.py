@@ -1,0 +1,205 @@
+"""What the start of a run changes in a family: its correction of a bundle's curve, and how sure.
+
+A correction is the mean of two: a distribution of curves (`curve_process`) and a process over
+residuals in windows (`window_process`). Both are learned from training runs with predictions of
+fits that did not know them. Half widths of 90% intervals are quantiles of what left-out training
+runs were missed by, of those whose prefix lies as far off as this one's (Mondrian). Early in a run,
+where left-out runs were not helped, the configuration alone answers.
+
+A bundle keeps this in prefix.safetensors, and the file's hash on its card.
+
+Legend: C cuts, U places of the rest, Q shares asked for, S bins of size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from ncpl.data.fields import Config
+from ncpl.data.schedules import FIRST, Array
+from ncpl.errors import BundleError
+from ncpl.model.curve_process import CurveProcess
+from ncpl.model.ensemble import part
+from ncpl.model.prefix_features import Prefixes, features, is_spiky
+from ncpl.model.window_process import PLACES, WindowProcess
+
+PREFIX = "prefix.safetensors"
+CUTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 0.9)
+"""Shares of the run at which a correction and its widths are learned; between them, in between."""
+FLAT = 2.0
+"""Standard deviation of a final loss of which only the start of the run tells, nats."""
+Z90 = 1.645
+ENTRY = "prefix"
+"""Its name on the card."""
+
+
+class Correction(NamedTuple):
+    """What a prefix says lies off the predicted curve, at Q shares past the cut, nats."""
+
+    shift: Array
+    half: Array
+    """Half widths of 90% intervals."""
+    weight: float
+    """Share of the correction that counts: 0 where the configuration alone answers."""
+
+
+@dataclass(frozen=True)
+class FamilyPrefix:
+    """The corrections of one family."""
+
+    curves: CurveProcess
+    windows: list[WindowProcess]
+    """One a cut."""
+    trust: Array
+    """(C,) share of the correction that counts."""
+    edges: Array
+    """(C, S - 1) sizes of the last residual between bins, nats."""
+    widths: Array
+    """(C, S + 1, U) half widths in each bin, then of runs that spiked, at PLACES of the rest."""
+    typical: float
+    """Half width of the configuration alone on left-out runs, nats: wider ones widen these."""
+
+    def correct(
+        self, row: Config, prefixes: Prefixes, cut: float, at_Q: Array, half: float
+    ) -> Correction:
+        """Return the correction of one run; `half` is the half width by its configuration alone."""
+        known = prefixes.up_to(cut)[0]
+        residual_P = (prefixes.loss - prefixes.predicted)[0, known]
+        shift_Q = np.zeros(len(at_Q))
+        told = self.curves.tell(row, prefixes.frac[0, known], residual_P, at_Q)
+        if not known.any():
+            return Correction(shift_Q, np.full(len(at_Q), half), 0.0)
+        place_Q = np.clip((at_Q - cut) / max(1 - cut, 1e-9), 0.0, 1.0)
+        residual, context = features(prefixes, [row], cut)
+        size, noise, rise = abs(residual[0, 1]), residual[:, 4], residual[:, 5]
+        spiked = bool(is_spiky(noise, rise)[0])
+        wide = max(1.0, half / self.typical)
+        below, above, share = between(cut)
+        weight, half_Q = 0.0, np.zeros(len(at_Q))
+        for i, much in ((below, 1 - share), (above, share)):
+            if not much:
+                continue
+            window_U = self.windows[i].shifts(residual, context)[0]
+            window_Q = np.interp(place_Q, PLACES, window_U)
+            shift_Q += much * self.trust[i] * (told.mean + window_Q) / 2
+            weight += much * float(self.trust[i])
+            bin_ = -1 if spiked else int(np.searchsorted(self.edges[i], size))
+            half_Q += much * np.interp(place_Q, PLACES, self.widths[i, bin_])
+        return Correction(shift_Q, half_Q * wide, weight)
+
+    def state(self) -> dict[str, Array]:
+        """Return the arrays of a bundle."""
+        own: dict[str, Array] = {
+            "trust": self.trust, "edges": self.edges, "widths": self.widths,
+            "typical": np.array(self.typical),
+        }  # fmt: skip
+        own |= {f"curves/{name}": a for name, a in self.curves.state().items()}
+        for i, window in enumerate(self.windows):
+            own |= {f"window{i}/{name}": a for name, a in window.state().items()}
+        return own
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Array]) -> Self:
+        """Return the corrections of a bundle's arrays. Raises LookupError where one is missing."""
+        windows = [WindowProcess.of_state(part(state, f"window{i}")) for i in range(len(CUTS))]
+        return cls(
+            CurveProcess.of_state(part(state, "curves")), windows, state["trust"], state["edges"],
+            state["widths"], state["typical"].item(),
+        )  # fmt: skip
+
+
+def between(cut: float) -> tuple[int, int, float]:
+    """Return the two neighbours of a cut among CUTS, and how far it lies to the second."""
+    above = int(np.clip(np.searchsorted(CUTS, cut), 1, len(CUTS) - 1))
+    share = (cut - CUTS[above - 1]) / (CUTS[above] - CUTS[above - 1])
+    return above - 1, above, float(np.clip(share, 0.0, 1.0))
+
+
+@dataclass(frozen=True)
+class AnyPrefix:
+    """The shape of any curve, for runs whose family no model knows."""
+
+    curves: CurveProcess
+    """Of losses themselves, the base being zero."""
+    widths: Array
+    """(C, U) half widths in a family that the shape was not learned from."""
+
+    def tell(
+        self, row: Config, frac_P: Array, loss_P: Array, cut: float, at_Q: Array
+    ) -> Correction:
+        """Return losses at Q shares past the cut and half widths, by the start of the run alone."""
+        known = (frac_P > FIRST) & (frac_P <= cut + 1e-9)
+        level = (float(loss_P[-1]), FLAT)
+        told = self.curves.tell(row, frac_P[known], loss_P[known], at_Q, final=level)
+        below, above, share = between(cut)
+        half_U = (1 - share) * self.widths[below] + share * self.widths[above]
+        if cut < CUTS[0]:
+            half_U = half_U * CUTS[0] / max(cut, FIRST)  # nothing was measured: openly wide
+        place_Q = np.clip((at_Q - cut) / max(1 - cut, 1e-9), 0.0, 1.0)
+        half_Q = np.maximum(np.interp(place_Q, PLACES, half_U), Z90 * told.spread)
+        return Correction(told.mean, half_Q, 1.0)
+
+
+@dataclass(frozen=True)
+class PrefixModel:
+    """The corrections of a bundle's families, by their sources, and the shape of any curve."""
+
+    families: dict[str, FamilyPrefix]
+    anywhere: AnyPrefix
+    about: dict[str, Any]
+
+    def save(self, folder: Path) -> str:
+        """Write the arrays into a bundle's folder and return the file's hash."""
+        from safetensors.numpy import save_file
+
+        tensors = {f"anywhere/{name}": a for name, a in self.anywhere.curves.state().items()}
+        tensors["anywhere/widths"] = self.anywhere.widths
+        for source, family in self.families.items():
+            tensors |= {f"{source}/{name}": a for name, a in family.state().items()}
+        save_file({name: np.array(a, order="C") for name, a in tensors.items()}, folder / PREFIX)
+        (folder / PREFIX).chmod(0o644)  # safetensors writes files for their owner only
+        return _sha256(folder / PREFIX)
+
+
+def load_prefix(folder: Path, card: Mapping[str, Any]) -> PrefixModel | None:
+    """Return what a bundle's folder holds of prefixes; None where it holds nothing.
+
+    Raises BundleError where the file is not that of the card.
+    """
+    entry = card.get(ENTRY)
+    if not entry:
+        return None
+    path = folder / PREFIX
+    if not path.is_file() or _sha256(path) != entry.get("sha256"):
+        raise BundleError(f"{path} is not the file the card was written for; train it again")
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        tensors = load_file(path)
+        families = {s: FamilyPrefix.of_state(part(tensors, s)) for s in entry["sources"]}
+        shape = part(tensors, "anywhere")
+        anywhere = AnyPrefix(CurveProcess.of_state(shape), shape["widths"])
+    except (LookupError, TypeError, ValueError, SafetensorError) as error:
+        raise BundleError(f"{path} does not fit the card ({error}); train it again") from error
+    return PrefixModel(families, anywhere, dict(entry))
+
+
+def prefixes_of(frac_P: Array, loss_P: Array, curve: Any, cut: float) -> Prefixes:
+    """Return one run's prefix; `curve(shares)` gives the predicted losses at shares of the run."""
+    known = (frac_P > FIRST) & (frac_P <= cut + 1e-9)
+    own = frac_P[known]
+    predicted = curve(np.concatenate([own, [cut, 1.0]]))
+    return Prefixes(
+        own[None], loss_P[known][None], predicted[None, :-2], predicted[-2:-1], predicted[-1:]
+    )
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
