@@ -89,8 +89,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                   for d in (1e9, 4e9, 2e10)),
     }  # fmt: skip
     start = [(step, 2.6 + 8 * step**-0.3) for step in range(500, 8001, 250)]
-    mine = [{**OWN, "params_non_embedding": n, "final_loss": 2 + 30 * n**-0.2} for n in (1e7, 1e8)]
-    files["mine.jsonl"] = "".join(json.dumps(run) + "\n" for run in mine)
+    candidates = [
+        {**OWN, "params_non_embedding": n, "run_id": f"{n:.0e}-{rate:g}", "learning_rate": rate}
+        for n in (1e8, 2e8) for rate in (1e-3, 2e-3, 4e-3)
+    ]  # fmt: skip
+    files["candidates.jsonl"] = "".join(json.dumps(one) + "\n" for one in candidates)
+    files["base.json"] = json.dumps(OWN)
+    files["results.jsonl"] = json.dumps({"run_id": "1e+08-0.002", "final_loss": 2.7}) + "\n"
     for name, off in (("run.csv", 0.0), ("sibling.csv", 0.02)):
         files[name] = "step,loss\n" + "".join(f"{s},{loss + off}\n" for s, loss in start)
     for name, text in files.items():
