@@ -76,13 +76,17 @@ class FileWriter:
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         """Open a new file."""
         self.file = disk().create(path)
-        self.writer = pq.ParquetWriter(
-            self.file,
-            schema,
-            compression="zstd",
-            use_content_defined_chunking=True,
-            store_schema=False,
-        )
+        try:
+            self.writer = pq.ParquetWriter(  # writes the first bytes
+                self.file,
+                schema,
+                compression="zstd",
+                use_content_defined_chunking=True,
+                store_schema=False,
+            )
+        except BaseException:
+            self.file.close()
+            raise
 
     def write_table(self, rows: pa.Table) -> None:
         """Append rows."""

@@ -22,7 +22,12 @@ from ncpl_data.catalog.heads import heads, remembered
 from ncpl_data.catalog.history import numbers_of, states
 from ncpl_data.catalog.manifest import Manifest, manifest_name
 from ncpl_data.catalog.outcome import now
-from ncpl_data.catalog.salvage import Shelf, readable_rows, restore_runs
+from ncpl_data.catalog.salvage import (
+    Shelf,
+    readable_rows,
+    refuse_failing_disk,
+    restore_runs,
+)
 from ncpl_data.catalog.store import RUN_TABLES, Catalog, Files
 from ncpl_data.catalog.tables import table_schemas
 from ncpl_data.schema.load import SCHEMA_VERSION
@@ -76,7 +81,7 @@ def repair(
     """Return what can be restored; with `apply` commit it.
 
     `sheets` are the data sheets of known sources, for runs whose own sheet is lost. Raises
-    ConflictError if somebody commits meanwhile.
+    ConflictError if somebody commits meanwhile, IntegrityError where the disk fails.
     """
     ground = survey(catalog)
     base, done = ground.base, Repaired(base=ground.base.version)
@@ -87,6 +92,7 @@ def repair(
         try:
             catalog.trusted(file)
         except IntegrityError as error:
+            refuse_failing_disk(error)
             done.problems.append(CatalogProblem("file", file.path, str(error)))
             damaged.add(file.path)
             bad_sources.add(file.source)
@@ -119,6 +125,8 @@ def survey(catalog: Catalog) -> Ground:
     expected: str | None = None
     found = []
     for version, state in states(folder):
+        if isinstance(state, NcplDataError):
+            refuse_failing_disk(state)
         found.append((version, state if isinstance(state, NcplDataError) else bare(state)))
         if isinstance(state, NcplDataError) or state.version != version:
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,11 +26,28 @@ EVALUATION = ("task", "kind", "value", "step", "n_shots", "stderr")
 HASHED = ("runs", "curves", "evals")
 
 
+def refuse_failing_disk(error: Exception) -> None:
+    """Raise IntegrityError where the disk failed, not the file: what it holds may be whole.
+
+    A repair that took it for lost would write down that it is.
+    """
+    cause = error if isinstance(error, OSError) else error.__cause__
+    if isinstance(cause, OSError) and cause.errno not in (None, errno.ENOENT):
+        raise IntegrityError(
+            f"the disk failed ({cause}), so nothing was repaired; try again. Where it has lost a "
+            "file for good, move that file away and repair again"
+        ) from cause
+
+
 def readable_rows(path: Path, schema: pa.Schema) -> pa.Table | None:
-    """Return the rows of a file that may be damaged; None where they can not be read."""
+    """Return the rows of a file that may be damaged; None where they can not be read.
+
+    Raises IntegrityError where the disk failed.
+    """
     try:
         return fit_schema(read_parquet(path, schema.names), schema)
-    except (IntegrityError, pa.ArrowException, OSError, ValueError):
+    except (IntegrityError, pa.ArrowException, OSError, ValueError) as error:
+        refuse_failing_disk(error)
         return None
 
 
@@ -43,14 +61,15 @@ class Shelf:
         """Each with whether its bytes are those its name says."""
 
     def add(self, name: str, *, trusted: bool | None = None) -> None:
-        """Add a file, whole or damaged; one that can not be opened is passed over."""
+        """Add a file, whole or damaged; one that is not there is passed over."""
         match = NAME.fullmatch(name)
         if match is None or match[1] not in table_schemas():
             return
         try:
             path = self.catalog.folder.path(name)
             is_whole = trusted or known_sha256(path).startswith(match[3])
-        except (IntegrityError, OSError):
+        except (IntegrityError, OSError) as error:
+            refuse_failing_disk(error)
             return
         self.files.setdefault((match[1], match[2]), []).append((path, is_whole))
 
