@@ -262,32 +262,3 @@ def test_submissions_are_learned_and_a_worse_model_is_refused(tmp_path: Path) ->
     assert refused["reasons"]
     against_shipped = call(main, "gate", str(tmp_path / "hasty"), code=1)
     assert any("marin" in reason for reason in against_shipped["reasons"])
-
-
-@pytest.mark.slow
-def test_a_contributed_family_is_placed_gated_and_answers(tmp_path: Path) -> None:
-    """QuEST's runs, submitted as documents to a catalog that lacks them, through the commands."""
-    from ncpl_data.catalog.record import Run
-    from ncpl_data.ingest.cli import main as data_main
-    from ncpl_data.ingest.sources import SOURCES
-
-    catalog = ["--catalog", str(tmp_path / "catalog")]
-    runner = CliRunner()
-
-    def call(command: Any, *arguments: str, code: int = 0) -> Any:
-        result = runner.invoke(command, [*arguments, *catalog, "--json"])
-        assert result.exit_code == code, result.output
-        return json.loads(result.stdout)
-
-    settings = tmp_path / "fit.toml"
-    settings.write_text(
-        "width = 16\nn_layers = 1\nn_heads = 2\nmembers = 1\nsteps = 40\ncalibration_folds = 0\n"
-        "process_share = 0.0\ncurve_steps = 0\n"
-    )
-    for source in ("kyo_takano", "gemstones", "overtraining", "olmo_ladder", "lr_scheduling"):
-        call(data_main, "ingest", source, "--offline")
-    snapshot = ["snapshot", "--split", "community"]
-    call(data_main, *snapshot)
-    train = ["--snapshot", "latest", "--config", str(settings)]
-    call(train_main, *train, "--out", str(tmp_path / "old"))
-    del Run, SOURCES
