@@ -66,7 +66,12 @@ def loss_curves(run: Run) -> list[Curve]:
 
 
 def is_rounded(run: Run, other: Run) -> bool:
-    """Return whether two runs say the same, up to the digits that one of them leaves out."""
+    """Return whether two runs say the same, up to the digits that one of them leaves out.
+
+    A seed is a name, not an amount: 2000 and 2001 are two.
+    """
+    if run.seed is not None and other.seed is not None and run.seed != other.seed:
+        return False
     settings = ([getattr(r, column) for column in configuration()] for r in (run, other))
     outcomes = ([getattr(r, c) for c in OUTCOME if c != "final_loss"] for r in (run, other))
     return (

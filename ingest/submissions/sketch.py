@@ -25,7 +25,6 @@ from ncpl_data.ingest.submissions.near_copies import (
     MIN_POINTS,
     agree_up_to_rounding,
     are_one_loss,
-    are_rounded,
     loss_curves,
 )
 
@@ -165,7 +164,7 @@ def could_be_copy(one: Sketch, other: Sketch) -> bool:
 
 def could_be_rounded(one: Sketch, other: Sketch) -> bool:
     """Return whether two runs say the same, curves aside, up to the digits one leaves out."""
-    if one.seed is not None and other.seed is not None and not are_rounded(one.seed, other.seed):
+    if one.seed is not None and other.seed is not None and one.seed != other.seed:
         return False
     return are_one_loss(one.key[0], other.key[0]) and agree_up_to_rounding(
         (one.seed, *one.settings), (other.seed, *other.settings), one.outcome, other.outcome
