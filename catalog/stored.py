@@ -26,14 +26,19 @@ def stored_runs(catalog: Catalog, manifest: Manifest, source: str) -> Iterator[t
         yield Run.from_row(row, list(curves_of(points)), evaluations), row["run_hash"]
 
 
+def places_of_runs(rows: pa.Table) -> dict[str, tuple[int, int]]:
+    """Return where the rows of each run begin and end, in a table sorted by run."""
+    run_ids = rows["run_id"].to_numpy(zero_copy_only=False).astype(str)
+    if not len(run_ids):
+        return {}
+    edges = np.flatnonzero(np.r_[True, run_ids[1:] != run_ids[:-1], True])
+    return {str(run_ids[a]): (a, b) for a, b in pairwise(edges.tolist())}
+
+
 def by_run(rows: pa.Table) -> Callable[[str], pa.Table]:
     """Return a function from a run's id to its rows."""
     rows = rows.sort_by([(k, "ascending") for k in ("run_id", "step") if k in rows.column_names])
-    run_ids = rows["run_id"].to_numpy(zero_copy_only=False).astype(str)
-    starts = {}
-    if len(run_ids):
-        edges = np.flatnonzero(np.r_[True, run_ids[1:] != run_ids[:-1], True])
-        starts = {run_ids[a]: (a, b) for a, b in pairwise(edges.tolist())}
+    starts = places_of_runs(rows)
 
     def find(run_id: str) -> pa.Table:
         start, end = starts.get(run_id, (0, 0))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ncpl_data.catalog.errors import InputError
-from ncpl_data.explore.details import CHUNK, Grouped, chunks
+from ncpl_data.explore.details import CHUNK, CurveTable, chunks
 from ncpl_data.explore.model import model_data
 from ncpl_data.explore.pack import write_script
 from ncpl_data.explore.predicted import SHARES, predictions_of
@@ -53,7 +53,8 @@ def build(
     shutil.copytree(PAGES, draft)
     (draft / MARK).write_text("Written by ncpl-data explore; open index.html.\n", encoding="utf-8")
     tell("run table")
-    points = Grouped(tables.curves).counts()
+    curves = CurveTable(tables.curves)
+    points = curves.counts()
     data = draft / "data"
     told = summary(tables, points) | {
         "chunk": CHUNK, "has_model": bundle is not None, "has_board": board is not None,
@@ -62,7 +63,7 @@ def build(
     write_script(data / "summary.js", "summary", told)
     write_script(data / "runs.js", "runs", run_table(tables.rows, tables.splits, points, found))
     tell("run pages")
-    for i, chunk in enumerate(chunks(tables, found)):
+    for i, chunk in enumerate(chunks(tables, curves, found)):
         write_script(data / "chunk" / f"{i}.js", f"chunk/{i}", chunk)
     if bundle is not None:
         write_script(data / "model.js", "model", model_data(bundle))

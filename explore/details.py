@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ncpl_data.catalog.stored import places_of_runs
 from ncpl_data.explore.pack import number, packed
 from ncpl_data.explore.tables import Tables
 
@@ -25,10 +26,13 @@ LEFT_OUT = frozenset(("origins", "raw_config", "metrics", "run_hash", "schema_ve
 
 
 def chunks(
-    tables: Tables, predictions: Mapping[str, Mapping[str, Any]]
+    tables: Tables, curves: CurveTable, predictions: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[dict[str, Any]]:
-    """Yield chunks of the runs in order: columns, origins, curves, evaluations, nearest runs."""
-    curves, evals = CurveTable(tables.curves), Grouped(tables.evals)
+    """Yield chunks of the runs in order: columns, origins, curves, evaluations, nearest runs.
+
+    `curves` are those of the tables.
+    """
+    evals = Grouped(tables.evals)
     for begin in range(0, len(tables.rows), CHUNK):
         rows = tables.rows[begin : begin + CHUNK]
         ids = [row["run_id"] for row in rows]
@@ -58,11 +62,7 @@ class Grouped:
     def __init__(self, table: pa.Table) -> None:
         """Find where each run begins."""
         self.table = table
-        names, first = np.unique(table["run_id"].to_numpy(zero_copy_only=False), return_index=True)
-        ends = [*first[1:].tolist(), len(table)][: len(first)]
-        self.place = {
-            str(name): (int(a), int(b)) for name, a, b in zip(names, first, ends, strict=True)
-        }
+        self.place = places_of_runs(table)
 
     def of(self, run_id: str) -> list[dict[str, Any]]:
         """Return the rows of one run."""

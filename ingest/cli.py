@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-
 import click
 
 from ncpl_data.ingest.commands.check import check
@@ -28,7 +26,7 @@ from ncpl_data.ingest.commands.sources import sources
 from ncpl_data.ingest.commands.stats import stats
 from ncpl_data.ingest.commands.submit import submit
 from ncpl_data.ingest.commands.validate import validate
-from ncpl_data.terminal.console import Programs
+from ncpl_data.terminal.console import LazyPrograms
 from ncpl_data.terminal.version import __version__
 
 EPILOG = """\b
@@ -44,23 +42,7 @@ ABOVE = {"explore": "ncpl_data.explore.command:explore"}
 """Commands of rooms that stand above this one, by where each lives; imported when called."""
 
 
-class WithRooms(Programs):
-    """A group some of whose subcommands are imported when they are called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of all subcommands."""
-        return sorted([*super().list_commands(ctx), *ABOVE])
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a subcommand by name, imported if need be."""
-        if cmd_name not in ABOVE:
-            return super().get_command(ctx, cmd_name)
-        module, name = ABOVE[cmd_name].split(":")
-        found: click.Command = getattr(importlib.import_module(module), name)
-        return found
-
-
-@click.group(cls=WithRooms, epilog=EPILOG)
+@click.group(cls=LazyPrograms, places=ABOVE, epilog=EPILOG)
 @click.version_option(__version__)
 def main() -> None:
     """Open pretraining logs as one trusted catalog."""

@@ -16,10 +16,10 @@ from typing import Any
 import pyarrow as pa
 
 from ncpl_data.catalog.outcome import Outcome, rejects_table
-from ncpl_data.catalog.parquet import file_sha256
 from ncpl_data.catalog.record import Skipped
 from ncpl_data.catalog.store import RUN_TABLES, Catalog
 from ncpl_data.catalog.tables import EncodedRun
+from ncpl_data.catalog.verified import known_sha256
 from ncpl_data.terminal.version import __version__
 
 CODE = ("schema", "catalog", "ingest")
@@ -47,7 +47,7 @@ def files_digest(origin: str, paths: Mapping[str, Path]) -> str:
     """Return the SHA-256 of the files of an origin, by name."""
     found = hashlib.sha256(origin.encode())
     for name, path in sorted(paths.items()):
-        found.update(f"\0{name}\0{file_sha256(path)}".encode())
+        found.update(f"\0{name}\0{known_sha256(path)}".encode())
     return found.hexdigest()
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -150,6 +151,27 @@ class Program(Told, click.Command):
 
 class Programs(Told, click.Group):
     """A program of several commands."""
+
+
+class LazyPrograms(Programs):
+    """A program some of whose commands are imported when they are called."""
+
+    def __init__(self, *args: Any, places: Mapping[str, str], **more: Any) -> None:
+        """Take where each of them lives: name -> module:attribute."""
+        super().__init__(*args, **more)
+        self.places = places
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all subcommands."""
+        return sorted([*super().list_commands(ctx), *self.places])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a subcommand by name, imported if need be."""
+        if cmd_name not in self.places:
+            return super().get_command(ctx, cmd_name)
+        module, name = self.places[cmd_name].split(":")
+        found: click.Command = getattr(importlib.import_module(module), name)
+        return found
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,7 @@ def snapshot(
     """
     if ctx.invoked_subcommand is not None:
         return
+    from ncpl_data.catalog import model_ready
     from ncpl_data.catalog.snapshots.read import list_snapshots
     from ncpl_data.catalog.snapshots.take import take_snapshot
     from ncpl_data.catalog.store import Catalog
@@ -105,12 +107,13 @@ def snapshot(
                 else f"; the latest is {latest.label}, so name this one"
             )
         )
-    if policy == "ncpl" and (aside := families_aside(taken.path)):
+    rows = frozen_rows(taken.path)
+    if policy == "ncpl" and (aside := families_aside(taken.path, rows)):
         console.note(
             f"{len(aside):,} other families ({sum(aside.values()):,} runs) are in no part of this "
             "split, so nothing of them is held out; to hold out parts of each: --split community"
         )
-    learnable = what_is_learned(taken.path)
+    learnable = model_ready.summary(rows)
     console.result(
         {
             "id": taken.id,
@@ -130,18 +133,19 @@ def snapshot(
     )
 
 
-def what_is_learned(path: Path) -> str:
-    """Return in one sentence how many of a snapshot's runs a model can learn from."""
+def frozen_rows(path: Path) -> list[dict[str, Any]]:
+    """Return the columns of a snapshot's runs that tell what a model can learn from them."""
     import pyarrow.parquet as pq
 
     from ncpl_data.catalog import model_ready
 
     known = set(pq.read_schema(next((path / "runs").iterdir())).names)
     columns = [name for name in model_ready.COLUMNS if name in known]
-    return model_ready.summary(pq.read_table(path / "runs", columns=columns).to_pylist())
+    found: list[dict[str, Any]] = pq.read_table(path / "runs", columns=columns).to_pylist()
+    return found
 
 
-def families_aside(path: Path) -> dict[str, int]:
+def families_aside(path: Path, rows: Sequence[dict[str, Any]]) -> dict[str, int]:
     """Return how many usable runs each family has that a snapshot's split leaves out entirely.
 
     Families too small for the community split to hold anything out are not among them.
@@ -150,8 +154,6 @@ def families_aside(path: Path) -> dict[str, int]:
 
     from ncpl_data.catalog.families import COLUMNS, MIN_USABLE, family_of, is_usable
 
-    known = set(pq.read_schema(next((path / "runs").iterdir())).names)
-    rows = pq.read_table(path / "runs", columns=[n for n in COLUMNS if n in known]).to_pylist()
     placed = set(pq.read_table(path / "splits.parquet", columns=["run_id"])["run_id"].to_pylist())
     counts: dict[str, int] = {}
     taken: set[str] = set()

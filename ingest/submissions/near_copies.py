@@ -66,11 +66,8 @@ def loss_curves(run: Run) -> list[Curve]:
 
 
 def is_rounded(run: Run, other: Run) -> bool:
-    """Return whether two runs say the same, up to the digits that one of them leaves out.
-
-    A seed is a name, not an amount: 2000 and 2001 are two.
-    """
-    if run.seed is not None and other.seed is not None and run.seed != other.seed:
+    """Return whether two runs say the same, up to the digits that one of them leaves out."""
+    if have_other_seeds(run.seed, other.seed):
         return False
     settings = ([getattr(r, column) for column in configuration()] for r in (run, other))
     outcomes = ([getattr(r, c) for c in OUTCOME if c != "final_loss"] for r in (run, other))
@@ -79,6 +76,11 @@ def is_rounded(run: Run, other: Run) -> bool:
         and agree_up_to_rounding(*settings, *outcomes)
         and not have_other_curves(run, other)
     )
+
+
+def have_other_seeds(one: int | None, other: int | None) -> bool:
+    """Return whether two runs state two seeds: a seed is a name, 2000 is not 2001 rounded."""
+    return one is not None and other is not None and one != other
 
 
 def are_one_loss(one: float | None, other: float | None) -> bool:

@@ -25,6 +25,7 @@ from ncpl_data.ingest.submissions.near_copies import (
     MIN_POINTS,
     agree_up_to_rounding,
     are_one_loss,
+    have_other_seeds,
     loss_curves,
 )
 
@@ -164,7 +165,7 @@ def could_be_copy(one: Sketch, other: Sketch) -> bool:
 
 def could_be_rounded(one: Sketch, other: Sketch) -> bool:
     """Return whether two runs say the same, curves aside, up to the digits one leaves out."""
-    if one.seed is not None and other.seed is not None and one.seed != other.seed:
+    if have_other_seeds(one.seed, other.seed):
         return False
     return are_one_loss(one.key[0], other.key[0]) and agree_up_to_rounding(
         (one.seed, *one.settings), (other.seed, *other.settings), one.outcome, other.outcome
@@ -193,7 +194,7 @@ def spread_is_small(one: Sequence[float], other: Sequence[float]) -> bool:
 
 def could_be_same(one: Sketch, other: Sketch) -> bool:
     """Return False where two runs of one key contradict each other in a setting or an outcome."""
-    if one.seed is not None and other.seed is not None and one.seed != other.seed:
+    if have_other_seeds(one.seed, other.seed):
         return False
     pairs = [*zip(one.outcome, other.outcome, strict=True)]
     if one.settings is not other.settings:

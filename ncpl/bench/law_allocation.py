@@ -15,16 +15,15 @@ import numpy as np
 
 from ncpl.bench.allocation import prefix_of
 from ncpl.data.fields import Config, derive
-from ncpl.data.sizes import size_of, worth_of
+from ncpl.data.sizes import FLOP_PER_PARAMETER_TOKEN, size_of, worth_of
 from ncpl.data.snapshot import Runs, Snapshot
 from ncpl.model.family_law import Array, Effects
 from ncpl.model.law_process import LawProcess
 from ncpl.model.population import Population
-from ncpl.plan.arms import FLOP_PER_PARAMETER_TOKEN, GRID, Arms, Prefix
+from ncpl.plan.arms import GRID, Arms, Prefix
 from ncpl.plan.narrowing import Places, explore
 from ncpl.plan.replay import Truth, replay
-from ncpl.plan.strategies import drawn, halving, strategies, whole_runs
-from ncpl.plan.surrogates import power_law
+from ncpl.plan.strategies import strategies
 
 SHARES = (0.1, 0.25)
 SEEDS = 5
@@ -97,11 +96,7 @@ def chosen_by(task: LawTask, name: str, budget: float, seed: int) -> Places:
     n = len(task.rows)
     blank = np.full((n, len(GRID)), np.nan)
     arms = Arms([str(i) for i in range(n)], task.rows, task.cost, np.zeros(n), np.ones(n), blank)
-    way = strategies()["halving"]
-    if name == "uniform":
-        way = type(way)("uniform", "whole runs, drawn", whole_runs(drawn), is_random=True)
-    elif name == "halving + power law":
-        way = type(way)(name, "on a fitted power law", halving(power_law, drawn), is_random=True)
+    way = strategies()["random" if name == "uniform" else name]
     found = replay(arms, Truth(task.loss, task.prefix), way, budget, seed=seed)
     return np.flatnonzero(found.progress.finished)
 

@@ -23,6 +23,7 @@ from ncpl.model.bundle import Bundle
 from ncpl.model.ensemble import Fit
 from ncpl.model.prefix import PrefixModel
 from ncpl.model.prefix_features import Prefixes, is_spiky, noise_and_rise
+from ncpl.plan.surrogates import offset_powers
 
 FORMAT = "ncpl-prefix-board/1"
 CUTS = (0.1, 0.3, 0.5, 0.8)
@@ -205,10 +206,7 @@ def power_law(frac_P: Array, loss_P: Array, at_Q: Array) -> Array:
     if len(frac_P) < 3:
         return np.full(len(at_Q), loss_P[-1])
     best, found = np.inf, np.full(len(at_Q), loss_P[-1])
-    for alpha in np.linspace(0.05, 2.0, 40):
-        columns = np.column_stack([np.ones(len(frac_P)), frac_P**-alpha])
-        (level, scale), *_ = np.linalg.lstsq(columns, loss_P, rcond=None)
-        error = float(((columns @ (level, scale) - loss_P) ** 2).sum())
+    for alpha, level, scale, error in offset_powers(frac_P, loss_P, np.linspace(0.05, 2.0, 40)):
         if error < best and level > 0:
             best, found = error, level + scale * at_Q**-alpha
     return found

@@ -12,6 +12,7 @@ from ncpl.commands.bench_allocate import allocate
 from ncpl.commands.bench_prefix import prefix
 from ncpl.commands.bench_scalebench import scalebench
 from ncpl.commands.bench_transfer import transfer
+from ncpl.commands.boards import board_folder, make_folder, write_files
 from ncpl.commands.options import catalog_option, common, snapshot_option
 
 log = logging.getLogger("ncpl.bench")
@@ -31,27 +32,6 @@ def named_paths(
             raise click.BadParameter(f"{path} does not exist", param=param)
         found.append((name, Path(path)))
     return found
-
-
-def make_folder(folder: Path) -> None:
-    """Make the folder of a board's files: before minutes of fitting, not after."""
-    from ncpl.errors import ConfigError
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"{folder} cannot be made ({error.strerror}); give --out a folder that can"
-        ) from error
-
-
-def write_files(folder: Path, texts: dict[str, str]) -> None:
-    """Write a board's files into its folder."""
-    from ncpl.bench.tables import write_text
-
-    for name, text in texts.items():
-        write_text(folder / name, text)
-    log.info("written: %s", folder)
 
 
 @click.group()
@@ -90,11 +70,7 @@ def shipped() -> list[tuple[str, Path]]:
     metavar="NAME=FILE",
     help="CSV or Parquet file: run_id, prediction and, for 90% intervals, low and high.",
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for board.md, board.json, board.html and timing.json.",
-)
+@board_folder("board.md, board.json, board.html and timing.json")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @common
 def run(
@@ -143,8 +119,7 @@ def run(
             log.info("%s: %s", source, name)
 
     found = find_snapshot(snapshot, catalog)
-    if out is not None:
-        make_folder(out)
+    make_folder(out)
     board = run_board(
         found,
         methods,
@@ -198,11 +173,7 @@ def run(
     type=click.Path(path_type=Path, dir_okay=False),
     help="CSV to write: run_id and step of every scored point of the split's sources.",
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for curves.md, curves.json, curves.html and curves_timing.json.",
-)
+@board_folder("curves.md, curves.json, curves.html and curves_timing.json")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @common
 def run_curve_board(
@@ -233,8 +204,7 @@ def run_curve_board(
 
     torch.set_num_threads(1)  # sums in one order: the same bytes each time
     found = find_snapshot(snapshot, catalog)
-    if out is not None:
-        make_folder(out)
+    make_folder(out)
 
     def tell(source: str, name: str) -> None:
         if not no_progress:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from ncpl.commands.boards import answer, board_folder, make_folder, progress_of
 from ncpl.commands.options import bundle_option, catalog_option, common, snapshot_option
 
 if TYPE_CHECKING:
     from ncpl.data.snapshot import Snapshot
-
-log = logging.getLogger("ncpl.bench")
 
 
 @click.command("allocate")
@@ -34,10 +32,7 @@ log = logging.getLogger("ncpl.bench")
     "--tasks", type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="File of tasks; the frozen ones that ship with the package if not given.",
 )  # fmt: skip
-@click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for allocate.md and allocate.json.",
-)  # fmt: skip
+@board_folder("allocate.md and allocate.json")
 @common
 def allocate(
     *,
@@ -58,12 +53,12 @@ def allocate(
     """
     from ncpl.bench.allocation import freeze_tasks, frozen_tasks, run_allocation
     from ncpl.bench.allocation_report import markdown
-    from ncpl.bench.tables import write_text
     from ncpl.bundles import load_ensemble
     from ncpl.data.find import find_snapshot
     from ncpl.plan.strategies import strategies
 
     found = find_snapshot(snapshot, catalog)
+    make_folder(out)
     if end == "law":
         _law(found, out, as_json=as_json, no_progress=no_progress)
         return
@@ -81,7 +76,7 @@ def allocate(
         bundle,
         None if tasks is None else frozen_tasks(tasks),
         methods=[known[name] for name in names or known],
-        tell=lambda text: None if no_progress else log.info("%s", text),
+        tell=progress_of(no_progress=no_progress),
     )
     if not board.groups:
         raise click.ClickException(
@@ -91,27 +86,18 @@ def allocate(
         "allocate.json": json.dumps(board.to_json(), indent=1) + "\n",
         "allocate.md": markdown(board),
     }
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            write_text(out / name, text)
-    click.echo(json.dumps(board.to_json()) if as_json else texts["allocate.md"], nl=as_json)
+    answer(board.to_json(), texts, "allocate.md", out, as_json=as_json)
 
 
 def _law(snapshot: Snapshot, out: Path | None, *, as_json: bool, no_progress: bool) -> None:
     """Print the board of laws that budgets buy."""
     from ncpl.bench.law_allocation import law_markdown, run_laws
-    from ncpl.bench.tables import write_text
 
-    rows = run_laws(snapshot, tell=lambda text: None if no_progress else log.info("%s", text))
+    rows = run_laws(snapshot, tell=progress_of(no_progress=no_progress))
     if not rows:
         raise click.ClickException(
             "the snapshot has no optimizer with 100 training runs and larger held-out ones"
         )
     plain = {"snapshot_id": snapshot.id, "rows": rows}
     texts = {"laws.json": json.dumps(plain, indent=1) + "\n", "laws.md": law_markdown(rows)}
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            write_text(out / name, text)
-    click.echo(json.dumps(plain) if as_json else texts["laws.md"], nl=as_json)
+    answer(plain, texts, "laws.md", out, as_json=as_json)

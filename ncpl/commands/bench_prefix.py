@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 
 import click
 
+from ncpl.commands.boards import answer, board_folder, make_folder, progress_of
 from ncpl.commands.options import bundle_option, catalog_option, common, snapshot_option
-
-log = logging.getLogger("ncpl.bench")
 
 
 @click.command()
 @snapshot_option
 @catalog_option
-@click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for prefix.md and prefix.json.",
-)  # fmt: skip
+@board_folder("prefix.md and prefix.json")
 @bundle_option
 @common
 def prefix(
@@ -36,7 +31,6 @@ def prefix(
     Example: ncpl bench prefix --snapshot latest --out board
     """
     from ncpl.bench.prefix import run_prefix, text_of
-    from ncpl.bench.tables import write_text
     from ncpl.bundles import load_ensemble
     from ncpl.data.find import find_snapshot
     from ncpl.errors import BundleError
@@ -48,16 +42,10 @@ def prefix(
     if model is None:
         raise BundleError("the bundle holds nothing of starts of runs; name another --bundle")
     found = find_snapshot(snapshot, catalog)
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-    board = run_prefix(
-        found, bundle, model, tell=lambda text: None if no_progress else log.info("%s", text)
-    )
+    make_folder(out)
+    board = run_prefix(found, bundle, model, tell=progress_of(no_progress=no_progress))
     texts = {
         "prefix.json": json.dumps(board.to_json(), indent=1) + "\n",
         "prefix.md": text_of(board),
     }
-    for name, text in texts.items() if out is not None else ():
-        assert out is not None
-        write_text(out / name, text)
-    click.echo(json.dumps(board.to_json()) if as_json else texts["prefix.md"], nl=as_json)
+    answer(board.to_json(), texts, "prefix.md", out, as_json=as_json)

@@ -7,16 +7,14 @@ from pathlib import Path
 
 import click
 
+from ncpl.commands.boards import answer, board_folder, make_folder
 from ncpl.commands.options import catalog_option, common, snapshot_option
 
 
 @click.command("scalebench")
 @snapshot_option
 @catalog_option
-@click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for scalebench.md, scalebench.json and result.json, ScaleBench's own form.",
-)  # fmt: skip
+@board_folder("scalebench.md, scalebench.json and result.json, ScaleBench's own form")
 @common
 def scalebench(
     *, snapshot: str, catalog: Path | None, out: Path | None, as_json: bool, no_progress: bool
@@ -27,10 +25,10 @@ def scalebench(
     """
     del no_progress  # over in seconds
     from ncpl.bench import scalebench as bench
-    from ncpl.bench.tables import write_text
     from ncpl.data.find import find_snapshot
 
     found = find_snapshot(snapshot, catalog)
+    make_folder(out)
     rows = bench.run_scalebench(*bench.task_of(found))
     plain = bench.as_json(found.id, rows)
     texts = {
@@ -38,8 +36,4 @@ def scalebench(
         "result.json": json.dumps(plain["submission"], indent=1) + "\n",
         "scalebench.md": bench.markdown(rows),
     }
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            write_text(out / name, text)
-    click.echo(json.dumps(plain) if as_json else texts["scalebench.md"], nl=as_json)
+    answer(plain, texts, "scalebench.md", out, as_json=as_json)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 
 import click
 
 from ncpl.commands import complete
+from ncpl.commands.boards import answer, board_folder, make_folder, progress_of
 from ncpl.commands.options import catalog_option, common, snapshot_option
-
-log = logging.getLogger("ncpl.bench")
 
 
 @click.command("transfer")
@@ -30,10 +28,7 @@ log = logging.getLogger("ncpl.bench")
     "--freeze", type=click.Path(path_type=Path, dir_okay=False),
     help="Draw tasks from this snapshot, write them to this file and stop.",
 )  # fmt: skip
-@click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for transfer.md and transfer.json.",
-)  # fmt: skip
+@board_folder("transfer.md and transfer.json")
 @common
 def transfer(
     *,
@@ -53,7 +48,6 @@ def transfer(
 
     Example: ncpl bench transfer --snapshot latest --out board
     """
-    from ncpl.bench.tables import write_text
     from ncpl.bench.transfer import run_transfer
     from ncpl.bench.transfer_report import markdown
     from ncpl.data.families import families_in
@@ -67,8 +61,7 @@ def transfer(
         count = transfer_tasks.freeze(families, freeze)
         click.echo(json.dumps({"tasks": count}) if as_json else f"{count} tasks written: {freeze}")
         return
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     wanted = transfer_tasks.frozen_tasks(tasks or transfer_tasks.FROZEN)
     if names:
         wanted = [t for t in wanted if any(name in t.family for name in names)]
@@ -80,13 +73,10 @@ def transfer(
         wanted,
         learn=fit_population,
         baselines=not no_baselines,
-        tell=lambda text: None if no_progress else log.info("%s", text),
+        tell=progress_of(no_progress=no_progress),
     )
     texts = {
         "transfer.json": json.dumps(board.to_json(), indent=1) + "\n",
         "transfer.md": markdown(board),
     }
-    if out is not None:
-        for name, text in texts.items():
-            write_text(out / name, text)
-    click.echo(json.dumps(board.to_json()) if as_json else texts["transfer.md"], nl=as_json)
+    answer(board.to_json(), texts, "transfer.md", out, as_json=as_json)

@@ -79,7 +79,7 @@ def read_runs(runs: Sequence[Mapping[str, Any]]) -> OwnRuns:
             raise ConfigError(f"{where} has neither final_loss nor curve; give one, in nats")
         if run.get("final_loss") is not None:
             rows.append(row)
-            losses.append(_loss(run["final_loss"], f"{where}: final_loss"))
+            losses.append(checked_loss(run["final_loss"], f"{where}: final_loss"))
             names.append(str(run.get("run_id") or i))
         points += _points(run.get("curve"), row, where, notes)
     weight = np.concatenate([np.ones(len(rows)), np.full(len(points), CURVE_TRUST)])
@@ -87,7 +87,8 @@ def read_runs(runs: Sequence[Mapping[str, Any]]) -> OwnRuns:
     return OwnRuns([*rows, *(row for row, _ in points)], loss, weight, names, notes)
 
 
-def _loss(value: Any, where: str) -> float:
+def checked_loss(value: Any, where: str) -> float:
+    """Return a loss in nats per token. Raises ConfigError for what is none."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ConfigError(f"{where} is {value!r}; expected a number, nats per token")
     if not (math.isfinite(value) and 0 < value < 30):
@@ -106,7 +107,7 @@ def _points(
     shares, values = [], []
     for j, point in enumerate(curve, start=1):
         at = f"{where}: curve point {j}"
-        values.append(_loss(point.get("loss"), f"{at}: loss"))
+        values.append(checked_loss(point.get("loss"), f"{at}: loss"))
         shares.append(share_of(point, row, at))
     share, value = np.array(shares), np.array(values)
     order = np.flatnonzero((share >= FIRST) & (share <= LAST))

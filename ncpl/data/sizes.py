@@ -6,6 +6,8 @@ import math
 
 from ncpl.data.fields import Config
 
+FLOP_PER_PARAMETER_TOKEN = 6.0
+"""Of training, forward and backward; attention left out."""
 RATE_LEFT = "rate_left_frac"
 """Learning rate at a point along a run, over its peak, less that at the end: what a loss there has
 still to fall."""

@@ -23,6 +23,8 @@ from ncpl.model.completion import Completed, form_of
 from ncpl.model.ensemble import Readings
 
 Array = npt.NDArray[np.float64]
+Z90 = 1.645
+"""Standard deviations in the half width of a 90% interval of normal errors."""
 FACTORS = {
     "typical": 1.0, "power": 1.0, "growth": 0.0, "inside": 6.0, "outside": 0.1, "apart": 0.05
 }  # fmt: skip

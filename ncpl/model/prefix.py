@@ -26,6 +26,7 @@ from ncpl.data.schedules import FIRST, Array
 from ncpl.errors import BundleError
 from ncpl.model.curve_process import CurveProcess
 from ncpl.model.ensemble import part
+from ncpl.model.intervals import Z90
 from ncpl.model.prefix_features import Prefixes, features, is_spiky
 from ncpl.model.window_process import PLACES, WindowProcess
 
@@ -34,7 +35,6 @@ CUTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 0.9)
 """Shares of the run at which a correction and its widths are learned; between them, in between."""
 FLAT = 2.0
 """Standard deviation of a final loss of which only the start of the run tells, nats."""
-Z90 = 1.645
 ENTRY = "prefix"
 """Its name on the card."""
 

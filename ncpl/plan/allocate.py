@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from ncpl.data.fields import FIELDS, derive
-from ncpl.data.own_runs import share_of
+from ncpl.data.own_runs import checked_loss, share_of
 from ncpl.errors import ConfigError
+from ncpl.model.intervals import Z90
 from ncpl.model.predictor import Predictor
-from ncpl.plan.arms import GRID, Z90, Arms, ArmsProgress, Prefix
+from ncpl.plan.arms import GRID, Arms, ArmsProgress, Prefix
 from ncpl.plan.forecasts import Forecaster, shrunken
-from ncpl.plan.improvement import STOPS, error_covariance, standing
+from ncpl.plan.improvement import STOPS, standing
 from ncpl.plan.orders import Order
 from ncpl.plan.replay import DONE, Truth, reveal
 from ncpl.plan.strategies import Strategy, strategies
@@ -80,7 +82,7 @@ def allocate(
     if strategy not in named:
         raise ConfigError(f"there is no strategy {strategy!r}; there are: {', '.join(named)}")
     names = [str(config.get("run_id") or i) for i, config in enumerate(configs, start=1)]
-    twice = sorted({name for name in names if names.count(name) > 1}) if len(names) < 1000 else []
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise ConfigError(f"two candidates have the run_id {twice[0]!r}; names must differ")
     arms = Arms.predicted(bundle, configs, names)
@@ -95,8 +97,7 @@ def allocate(
     way = named[strategy]
     known = progress.finished
     best = int(np.nanargmin(progress.final)) if known.any() else None
-    covariance = error_covariance(arms)
-    now = standing(progress, forecaster, covariance)
+    now = standing(progress, forecaster)
 
     def step(order: Order, begin: float) -> Step:
         loss, half = float(now.mean[order.arm]), Z90 * float(now.sd[order.arm])
@@ -181,7 +182,7 @@ def take_result(
     for j, point in enumerate(curve, start=1):
         at = f"{where}: curve point {j}"
         done = share_of(point, row, at)
-        points.append((done, _loss(point.get("loss"), f"{at}: loss")))
+        points.append((done, checked_loss(point.get("loss"), f"{at}: loss")))
         if not 0 < done <= 1 + SAME:
             raise ConfigError(
                 f"{at} lies at {100 * done:g}% of the run; expected above 0 and up to 100%"
@@ -190,7 +191,7 @@ def take_result(
     progress.prefix[arm] = Prefix(np.minimum(ordered[:, 0], 1.0), ordered[:, 1])
     progress.share[arm] = float(min(ordered[-1, 0], 1.0)) if points else 1.0
     if final is not None:
-        progress.final[arm] = _loss(final, f"{where}: final_loss")
+        progress.final[arm] = checked_loss(final, f"{where}: final_loss")
         progress.share[arm] = 1.0
     elif progress.share[arm] >= DONE:
         raise ConfigError(f"{where}: its curve ends at the end of the run; give its final_loss too")
@@ -221,9 +222,3 @@ def _same(a: Any, b: Any) -> bool:
     if a is None or b is None or isinstance(a, str) or isinstance(b, str):
         return bool(a == b)
     return abs(float(a) - float(b)) <= SAME * max(abs(float(a)), abs(float(b)))
-
-
-def _loss(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 30:
-        raise ConfigError(f"{where} is {value!r}; expected nats per token, above 0")
-    return float(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from ncpl.data.consistency import checked_row
+from ncpl.data.own_runs import checked_loss
 from ncpl.errors import ConfigError
 from ncpl.model.family_law import Effects
 from ncpl.model.law_process import LawProcess
 from ncpl.model.population import Population
 from ncpl.plan.allocate import arm_of
-from ncpl.plan.arms import GRID, Z90, Arms, flop_of
+from ncpl.plan.arms import GRID, Arms, flop_of
 from ncpl.plan.narrowing import Narrowed, pick
 from ncpl.plan.sweep import best_setting
 
@@ -66,9 +66,10 @@ def allocate_law(
     done: dict[int, float] = {}
     for i, result in enumerate(results, start=1):
         loss = result.get("final_loss") if isinstance(result, Mapping) else None
-        if isinstance(loss, bool) or not isinstance(loss, int | float) or not 0 < loss < 30:
-            raise ConfigError(f"result {i}: final_loss is {loss!r}; a law reads finished runs only")
-        done[arm_of(arms, configs, result, f"result {i}")] = float(loss)
+        if loss is None:
+            raise ConfigError(f"result {i} has no final_loss; a law reads finished runs only")
+        at = arm_of(arms, configs, result, f"result {i}")
+        done[at] = checked_loss(loss, f"result {i}: final_loss")
     large = dict(rows[0]) | {"params_non_embedding": params, "data_tokens": tokens}
     effects = replace(Effects.of([*rows, large]), habit=None)
     belief = LawProcess.of(population, effects, [rows[i] for i in done], list(done.values()))
@@ -77,7 +78,7 @@ def allocate_law(
     spent = float(sum(cost[i] for i in done))
     rest = [i for i in range(len(rows)) if i not in done]
     told = Narrowed(belief, belief.read([rows[i] for i in rest]), belief.read([large]))
-    half = _half(told)
+    half = told.half()
     runs: list[LawRun] = []
     left = budget - spent
     open_cost = cost[rest]
@@ -85,9 +86,5 @@ def allocate_law(
         at = rest[picked[0]]
         left -= float(cost[at])
         open_cost[picked[0]] = np.inf
-        runs.append(LawRun(names[at], at + 1, float(cost[at]), _half(told), configs[at]))
+        runs.append(LawRun(names[at], at + 1, float(cost[at]), told.half(), configs[at]))
     return LawAllocation(float(belief.predict([large])[0][0]), half, runs, budget, spent, len(done))
-
-
-def _half(told: Narrowed) -> float:
-    return Z90 * math.sqrt(max(float(told.target[0]), 0.0) + told.noise)

@@ -14,15 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ncpl.data.fields import FIELDS, Config, derive
+from ncpl.data.sizes import FLOP_PER_PARAMETER_TOKEN
 from ncpl.errors import ConfigError
+from ncpl.model.intervals import Z90
 from ncpl.model.predictor import Predictor
 
 Array = npt.NDArray[np.float64]
 GRID = np.concatenate([[0.02, 0.035, 0.05], np.linspace(0.075, 1.0, 38)])
 """Shares of a run at which predicted curves are kept."""
-Z90 = 1.645
-"""Standard deviations in the half width of a 90% interval."""
-FLOP_PER_PARAMETER_TOKEN = 6.0
 BLIND = frozenset({"train_steps", "train_tokens", "nominal_train_tokens", "batch_size_sequences"})
 """Fields that say what data and batch in tokens say already."""
 

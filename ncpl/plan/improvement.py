@@ -47,9 +47,12 @@ def error_covariance(arms: Arms) -> Array:
     return np.asarray(kernel * np.outer(arms.sd, arms.sd))
 
 
-def standing(progress: ArmsProgress, forecaster: Forecaster, covariance: Array) -> Standing:
+def standing(progress: ArmsProgress, forecaster: Forecaster) -> Standing:
     """Return what results so far say of every arm: of finished runs, and of those on the way."""
     arms = progress.arms
+    if "covariance" not in progress.cache:  # of five thousand arms 200 MB: once a progress
+        progress.cache["covariance"] = error_covariance(arms)
+    covariance: Array = progress.cache["covariance"]
     seen = np.flatnonzero(progress.share > 0)
     if not len(seen):
         return Standing(arms.loss, np.sqrt(np.diag(covariance)))
@@ -95,9 +98,7 @@ def best_of_model(
         ]
         if not open_arms:
             return []
-        if "covariance" not in progress.cache:
-            progress.cache["covariance"] = error_covariance(arms)
-        now = standing(progress, forecaster, progress.cache["covariance"])
+        now = standing(progress, forecaster)
         places = np.array(open_arms)
         if not progress.finished.any():
             at = int(places[np.argmin(now.mean[places])])

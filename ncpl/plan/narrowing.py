@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ncpl.data.fields import Config
 from ncpl.model.family_law import Array, Effects
+from ncpl.model.intervals import Z90
 from ncpl.model.law_process import LawProcess, Reading
 from ncpl.model.population import Population
 
@@ -48,6 +49,10 @@ class Narrowed:
             self.target = self.target - np.square(to_target).sum(0)
             self.shared = self.shared - to_target.T @ half
             self.columns = list(half)
+
+    def half(self) -> float:
+        """Return the half width (90%) of the first target's loss, a run's own error included."""
+        return Z90 * math.sqrt(max(float(self.target[0]), 0.0) + self.noise)
 
     def gains(self) -> Array:
         """Return by how much each candidate would lower the targets' mean variance, (B,)."""

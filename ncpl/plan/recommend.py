@@ -15,6 +15,7 @@ import numpy as np
 
 from ncpl.data.consistency import MAX_BATCH_TOKENS
 from ncpl.data.fields import Config
+from ncpl.data.sizes import FLOP_PER_PARAMETER_TOKEN
 from ncpl.data.snapshot import Runs
 from ncpl.errors import ConfigError
 from ncpl.laws.steplaw import PUBLISHED
@@ -24,7 +25,6 @@ from ncpl.plan.cost import Cost, constrained, cost_of
 from ncpl.plan.measured import Measured, MeasuredRuns, shape_like
 from ncpl.plan.power_lines import best_weight_decay
 from ncpl.plan.request import (
-    FLOP_PER_PARAMETER_TOKEN,
     Sizes,
     check_ranges,
     finisher,

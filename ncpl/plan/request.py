@@ -9,14 +9,13 @@ from typing import Any
 from ncpl.data.checks import check_config
 from ncpl.data.consistency import checked
 from ncpl.data.fields import FIELDS, Config, derive
+from ncpl.data.sizes import FLOP_PER_PARAMETER_TOKEN
 from ncpl.data.snapshot import Runs
 from ncpl.errors import ConfigError
 from ncpl.model.bundle import Bundle
 from ncpl.model.ensemble import Fit
 from ncpl.plan.search import Support
 from ncpl.plan.space import SIZE_FIELDS, Axis
-
-FLOP_PER_PARAMETER_TOKEN = 6.0
 
 
 @dataclass(frozen=True)

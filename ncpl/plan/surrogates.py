@@ -5,7 +5,7 @@ Legend: K runs, P points.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -31,13 +31,21 @@ def power_law(arms: Arms, places: Sequence[int], prefixes: Sequence[Prefix]) -> 
         if len(prefix.loss) < LEAST_POINTS:
             continue
         best = np.inf
-        for power in POWERS:
-            x = np.column_stack([np.ones(len(prefix.share)), prefix.share**-power])
-            (offset, slope), *_ = np.linalg.lstsq(x, prefix.loss, rcond=None)
-            error = float(np.square(x @ (offset, slope) - prefix.loss).sum())
+        for _, offset, slope, error in offset_powers(prefix.share, prefix.loss, POWERS):
             if slope > 0 and offset > 0 and error < best:
                 best, found[i] = error, offset + slope
     return found
+
+
+def offset_powers(
+    share: Array, loss: Array, powers: Array
+) -> Iterator[tuple[float, float, float, float]]:
+    """Yield (power, offset, slope, squared error) of offset + slope share^-power, best fitted."""
+    for power in powers.tolist():
+        x = np.column_stack([np.ones(len(share)), share**-power])
+        (offset, slope), *_ = np.linalg.lstsq(x, loss, rcond=None)
+        error = float(np.square(x @ (offset, slope) - loss).sum())
+        yield power, float(offset), float(slope), error
 
 
 def process(arms: Arms, places: Sequence[int], prefixes: Sequence[Prefix]) -> Array:

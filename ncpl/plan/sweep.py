@@ -15,6 +15,7 @@ import numpy as np
 
 from ncpl.data.fields import derive
 from ncpl.data.own_runs import read_runs
+from ncpl.data.sizes import FLOP_PER_PARAMETER_TOKEN
 from ncpl.errors import ConfigError
 from ncpl.model.family_law import (
     BATCH_REFERENCE,
@@ -25,9 +26,10 @@ from ncpl.model.family_law import (
     Array,
     Effects,
 )
+from ncpl.model.intervals import Z90
 from ncpl.model.law_process import LawProcess, Reading
 from ncpl.model.population import Population
-from ncpl.plan.arms import FLOP_PER_PARAMETER_TOKEN, Z90
+from ncpl.plan.arms import flop_of
 from ncpl.plan.narrowing import EXPONENT, Narrowed
 
 SIZES = (1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4)
@@ -114,9 +116,7 @@ def plan_sweep(
             "a larger --share"
         )
     rows = [derive(config) for config in configs]
-    cost = np.array(
-        [FLOP_PER_PARAMETER_TOKEN * r["params_non_embedding"] * r["data_tokens"] for r in rows]
-    )
+    cost = np.array([flop_of(row) for row in rows])
     at = belief.read([target])
     asked = Reading(
         np.concatenate([at.loss, np.zeros(2)]),
@@ -126,7 +126,7 @@ def plan_sweep(
     told = Narrowed(belief, belief.read(rows), asked)
     loss, _ = belief.predict([target])
     now = KnownLosses(
-        float(loss[0]), _half(told), rate, _factor(told, 1), batch, _factor(told, 2)
+        float(loss[0]), told.half(), rate, _factor(told, 1), batch, _factor(told, 2)
     )  # fmt: skip
     runs: list[SweepRun] = []
     left = share * flop
@@ -137,18 +137,13 @@ def plan_sweep(
         left -= float(cost[place])
         runs.append(
             SweepRun(
-                configs[place], float(cost[place]), _half(told), _factor(told, 1), _factor(told, 2)
+                configs[place], float(cost[place]), told.half(), _factor(told, 1), _factor(told, 2)
             )
         )
     notes = [*own.notes]
     if not own.n_runs:
         notes.append("no run of this family is known: the level of its losses is open")
     return Sweep(now, runs, share * flop, flop, own.n_runs, notes)
-
-
-def _half(told: Narrowed) -> float:
-    """Return the half width of the target's loss, a run's own error included."""
-    return Z90 * math.sqrt(max(float(told.target[0]), 0.0) + told.noise)
 
 
 def _factor(told: Narrowed, place: int) -> float:

@@ -41,7 +41,7 @@ def told_beyond(
         surface = fit_surface(kept.law, target_B[~out], floor=floor, **settings)
         surface_B = surface.value(surface.coefficients(inputs.law), inputs.law)
         residual_B = target_B - surface_B
-        process = fit_process(kept, residual_B[~out], surface, encoder, seed=seed)
+        process, _ = fit_process(kept, residual_B[~out], surface, encoder, seed=seed)
         for carries in errors:
             process = dataclasses.replace(
                 process, carries_level=np.array(carries), fades=np.array(True)

@@ -25,7 +25,7 @@ from ncpl.train.beyond import told_beyond
 from ncpl.train.checkpoint import checkpoint_name
 from ncpl.train.curves import fit_curves
 from ncpl.train.divergence import fit_risk
-from ncpl.train.gaussian_process import fit_keeping
+from ncpl.train.gaussian_process import fit_process
 from ncpl.train.members import fresh_network, train_members
 from ncpl.train.response_surface import choose_floor, fit_surface
 from ncpl.train.warm_start import warm_start
@@ -76,7 +76,7 @@ def fit_family(
     kept = np.ones(len(train), dtype=bool)
     if config.process_share:
         surface_B = surface.value(surface.coefficients(inputs.law), inputs.law)
-        process, places = fit_keeping(
+        process, places = fit_process(
             inputs, target_B - surface_B, surface, encoder, seed=seed, logs=kernel
         )
         kept[:] = False

@@ -90,28 +90,12 @@ def fit_process(
     seed: int,
     iterations: int = ITERATIONS,
     logs: Array | None = None,
-) -> Process:
+) -> Fitted:
     """Return the process fitted to the surface's residuals (nats) of the training runs.
 
     Kernel numbers maximize the marginal likelihood of a seeded subset under log-normal priors;
     `logs`, those of a process on the same fields, are taken as they are.
     """
-    return fit_keeping(
-        inputs, residual_n, surface, encoder, seed=seed, iterations=iterations, logs=logs
-    ).process
-
-
-def fit_keeping(
-    inputs: Inputs,
-    residual_n: Array,
-    surface: Surface,
-    encoder: Encoder,
-    *,
-    seed: int,
-    iterations: int = ITERATIONS,
-    logs: Array | None = None,
-) -> Fitted:
-    """Return the process as `fit_process` does, and which runs it keeps."""
     scales = scales_of(inputs, columns_of(encoder))
     features = scales.features(inputs, surface)
     known = Features(*(torch.from_numpy(column) for column in features))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import statistics
 import subprocess
@@ -86,19 +87,13 @@ def test_a_query_through_the_view(catalogs: dict[int, Catalog], n_runs: int) -> 
     catalog = catalogs[n_runs]
 
     def ours() -> object:
-        con = connect(catalog, SQL)
-        try:
+        with contextlib.closing(connect(catalog, SQL)) as con:
             return run_sql(con, SQL).fetchall()
-        finally:
-            con.close()
 
     def bare() -> object:
-        con = duckdb.connect()
-        try:
+        with contextlib.closing(duckdb.connect()) as con:
             files = f"read_parquet({listed(catalog, 'curves')})"
             return con.execute(SQL.replace("from curves", f"from {files}")).fetchall()
-        finally:
-            con.close()
 
     assert ours() == bare()
     ratio = seconds_of(ours, 5) / (base := seconds_of(bare, 5))

@@ -6,6 +6,7 @@ one; limits in seconds are of a free core.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -120,19 +121,13 @@ def test_a_count_by_source_beside_bare_duckdb(tmp_path: Path, n_files: int, limi
     listed = ", ".join(literal(str(path)) for path in catalog.paths("curves"))
 
     def ours() -> object:
-        con = connect(catalog, SQL)
-        try:
+        with contextlib.closing(connect(catalog, SQL)) as con:
             return run_sql(con, SQL).fetchall()
-        finally:
-            con.close()
 
     def bare() -> object:
-        con = duckdb.connect()
-        try:
+        with contextlib.closing(duckdb.connect()) as con:
             sql = SQL.replace("from curves", f"from read_parquet([{listed}])")
             return con.execute(sql).fetchall()
-        finally:
-            con.close()
 
     assert ours() == bare()
     ratio, points = ratio_of(ours, bare, 9), 200 * N_RUNS

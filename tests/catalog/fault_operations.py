@@ -6,10 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from faulty import FaultyDisk, PowerLoss
 from made_runs import made_run, put
 
 from ncpl_data.catalog.check import check_catalog
 from ncpl_data.catalog.compact import compact
+from ncpl_data.catalog.disk import using
+from ncpl_data.catalog.errors import NcplDataError
 from ncpl_data.catalog.gc import collect
 from ncpl_data.catalog.history import KEPT_LOOSE, PACK_STATES
 from ncpl_data.catalog.manifest import manifest_name
@@ -78,6 +81,17 @@ OPERATIONS = (
     Operation("gc", dropped, lambda c: collect(c, older_hours=0, keep_manifests=1, dry_run=False)),
     Operation("repair", beheaded, lambda c: repair(c, apply=True)),
 )
+
+
+def attempt(operation: Operation, catalog: Catalog, disk: FaultyDisk) -> None:
+    """Run an operation on a disk that fails, to whatever end it comes."""
+    try:
+        with using(disk):
+            operation.run(catalog)
+    except (NcplDataError, OSError):
+        pass
+    except PowerLoss:
+        disk.lose_power()
 
 
 def content(catalog: Catalog) -> Content:

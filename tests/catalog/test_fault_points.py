@@ -13,11 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fault_operations import OPERATIONS, Operation, content, violations
-from faulty import MODES, FaultyDisk, PowerLoss
+from fault_operations import OPERATIONS, Operation, attempt, content, violations
+from faulty import MODES, FaultyDisk
 
 from ncpl_data.catalog.disk import using
-from ncpl_data.catalog.errors import NcplDataError
 from ncpl_data.catalog.store import Catalog
 
 LEAST_POINTS = 50
@@ -53,13 +52,7 @@ def test_every_call_to_a_disk_fails_once(operation: Operation, tmp_path: Path) -
             place = tmp_path / f"{at}-{mode}"  # a new one: this machine remembers its commits
             catalog = Catalog(Path(shutil.copytree(original.root, place)))
             faulty = FaultyDisk(at, mode)
-            try:
-                with using(faulty):
-                    operation.run(catalog)
-            except (NcplDataError, OSError):
-                pass
-            except PowerLoss:
-                faulty.lose_power()
+            attempt(operation, catalog, faulty)
             tried[mode] += 1
             found += [f"{kind} {at}, {mode}: {v}" for v in violations(catalog, operation, states)]
             shutil.rmtree(catalog.root)

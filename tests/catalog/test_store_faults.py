@@ -9,13 +9,12 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from fault_operations import OPERATIONS, Content, Operation, content, violations
-from faulty import MODES, STORE_MODES, FaultyDisk, FaultyStore, PowerLoss
+from fault_operations import OPERATIONS, Content, Operation, attempt, content, violations
+from faulty import MODES, STORE_MODES, FaultyDisk, FaultyStore
 from test_fault_points import points_of
 
 from ncpl_data.catalog.bucket import Bucket
 from ncpl_data.catalog.disk import using
-from ncpl_data.catalog.errors import NcplDataError
 from ncpl_data.catalog.store import Catalog
 
 pytest.importorskip("obstore")
@@ -83,13 +82,7 @@ def test_every_call_to_a_store_fails_once(operation: Operation, bucket: str) -> 
         faulty = FaultyDisk(at if what == "disk" else -1, mode)
         if what == "store":
             storage(catalog).obstore = FaultyStore(storage(catalog).obstore, at, mode)
-        try:
-            with using(faulty):
-                operation.run(catalog)
-        except (NcplDataError, OSError):
-            pass
-        except PowerLoss:
-            faulty.lose_power()
+        attempt(operation, catalog, faulty)
         tried[f"{what}: {mode}"] += 1
         told = violations(Catalog(place), operation, states)
         wrong += [f"{what} {kind} {at}, {mode}: {problem}" for problem in told]

@@ -52,6 +52,22 @@
       el("label", { for: id }, label), el("div", { class: "pair" }, slider, field));
   };
 
+  /** Return `changed`, which calls draw once changes rest for ms, `set(name)`, which changes a
+   *  field of the state, and `stop`. */
+  NCPL.redrawn = function (state, draw, ms) {
+    let waiting = 0;
+    const stop = () => clearTimeout(waiting);
+    const changed = () => {
+      stop();
+      waiting = setTimeout(draw, ms);
+    };
+    const set = (name) => (value) => {
+      state[name] = value;
+      changed();
+    };
+    return { changed, set, stop };
+  };
+
   const SUFFIX = { k: 1e3, m: 1e6, b: 1e9, g: 1e9, t: 1e12 };
 
   /** Return the number of a text such as 3e8, 300M or 1.5B; null where it is none above zero. */

@@ -42,7 +42,7 @@
       const fields = Object.keys(runs.columns).filter((name) => !["rest", "points", "low", "high"].includes(name));
       const note = el("p", { role: "status", class: "note" }), key = el("div", {}), box = el("div", {});
       const list = el("div", {});
-      let chart = null, turn = 0, waiting = 0;
+      let chart = null, turn = 0;
       async function draw() {
         const own = (turn += 1);
         keep("curves", "", state);
@@ -78,14 +78,7 @@
         list.replaceChildren(el("details", {}, el("summary", {}, "The runs drawn"), el("ul", {},
           places.map((i) => el("li", {}, NCPL.runLink(runs.id(i)), ` ${NCPL.shown(state.colour, runs.get(state.colour, i))}`)))));
       }
-      const changed = () => {
-        clearTimeout(waiting);
-        waiting = setTimeout(draw, 150);
-      };
-      const set = (name) => (value) => {
-        state[name] = value;
-        changed();
-      };
+      const { changed, set, stop } = NCPL.redrawn(state, draw, 150);
       add(main, el("h1", {}, "Curves"), el("div", { class: "controls" },
         NCPL.choice("coloured by", fields.map((name) => [name, words(name)]), state.colour, set("colour")),
         NCPL.choice("along", AXES, state.axis, set("axis"))),
@@ -93,7 +86,7 @@
         el("div", { class: "controls" }, NCPL.filterControls(runs, state, changed))), note, box, key, list);
       await draw();
       return () => {
-        clearTimeout(waiting);
+        stop();
         turn += 1;
         if (chart) chart.destroy();
       };

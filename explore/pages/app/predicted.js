@@ -17,7 +17,7 @@
       state.view = params.get("view") || "loss";
       const fields = Object.keys(runs.columns).filter((name) => !["rest", "points", "low", "high"].includes(name));
       const note = el("p", { role: "status" }), key = el("div", {}), box = el("div", {}), list = el("div", {});
-      let chart = null, waiting = 0;
+      let chart = null;
       function draw() {
         keep("predicted", "", state);
         const all = NCPL.filtered(runs, state).filter((i) =>
@@ -55,14 +55,7 @@
           worst.map((i) => [runLink(runs.id(i)), loss(at(i)[0]), loss(at(i)[1]),
             `${loss(runs.get("low", i))} to ${loss(runs.get("high", i))}`, runs.get("split", i) || ""]), [1, 2, 3]));
       }
-      const changed = () => {
-        clearTimeout(waiting);
-        waiting = setTimeout(draw, 120);
-      };
-      const set = (name) => (value) => {
-        state[name] = value;
-        changed();
-      };
+      const { changed, set, stop } = NCPL.redrawn(state, draw, 120);
       add(main, el("h1", {}, "Predicted against measured"), el("div", { class: "controls" },
         NCPL.choice("coloured by", fields.map((name) => [name, words(name)]), state.colour, set("colour")),
         NCPL.choice("shown", [["loss", "losses"], ["error", "errors"]], state.view, set("view"))),
@@ -71,7 +64,7 @@
       note, box, key, el("h2", {}, "Largest misses"), list);
       draw();
       return () => {
-        clearTimeout(waiting);
+        stop();
         if (chart) chart.destroy();
       };
     },

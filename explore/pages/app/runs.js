@@ -87,7 +87,6 @@
         } :
           (i) => shown(name, runs.get(name, i)),
       }));
-      let waiting = 0;
       const table = new NCPL.VirtualTable(box, columns, { label: "Runs", onSort: (name) => {
         state.down = state.sort === name && state.down !== "1" ? "1" : "";
         state.sort = name;
@@ -103,16 +102,14 @@
           ["predicted", "predicted against measured"]].filter(([name]) => NCPL.pages[name])
           .flatMap(([name, text], i) => [i ? ", " : "", el("a", { href: address(name, "", more) }, text)]));
       }
-      const controls = NCPL.filterControls(runs, state, () => {
-        clearTimeout(waiting);
-        waiting = setTimeout(refresh, 120);
-      });
+      const { changed, stop } = NCPL.redrawn(state, refresh, 120);
+      const controls = NCPL.filterControls(runs, state, changed);
       const filters = el("details", { class: "filters", open: innerWidth > 700 },
         el("summary", {}, "Filters"), el("div", { class: "controls" }, controls));
       main.append(el("h1", {}, "Runs"), filters, told, box, links);
       refresh();
       return () => {
-        clearTimeout(waiting);
+        stop();
         table.destroy();
       };
     },

@@ -108,7 +108,7 @@ def test_the_same_runs_give_the_same_process(fit: Fit, runs: Runs) -> None:
     inputs = inputs_of(fit, train)
     residual = train.loss.astype(np.float32) * 0.01
     a, b = (
-        fit_process(inputs, residual, fit.surface, fit.encoder, seed=3, iterations=4)
+        fit_process(inputs, residual, fit.surface, fit.encoder, seed=3, iterations=4).process
         for _ in range(2)
     )
     assert np.array_equal(a.solved, b.solved)
@@ -123,11 +123,11 @@ def test_given_numbers_of_the_kernel_are_taken_and_only_the_runs_are_solved_for(
     inputs = inputs_of(fit, train)
     residual = train.loss.astype(np.float32) * 0.01
     given = fit.process.logs
-    process = fit_process(inputs, residual, fit.surface, fit.encoder, seed=3, logs=given)
+    process, _ = fit_process(inputs, residual, fit.surface, fit.encoder, seed=3, logs=given)
     assert np.array_equal(process.logs, given)
     missed = np.abs(process.mean(inputs, fit.surface) - residual).mean()
     assert missed < 0.2 * np.abs(residual - residual.mean()).mean()
-    process = fit_process(
+    process, _ = fit_process(
         inputs, residual, fit.surface, fit.encoder, seed=3, iterations=1, logs=given[1:]
     )
     assert len(process.logs) == len(given)

@@ -12,7 +12,7 @@ from ncpl.model.gaussian_process import Features
 from ncpl.model.inputs import Inputs
 from ncpl.model.marginal_likelihood import factor_of
 from ncpl.train import gaussian_process, inducing
-from ncpl.train.gaussian_process import START_LENGTH, START_LOGS, RecipeKernel, fit_keeping
+from ncpl.train.gaussian_process import START_LENGTH, START_LOGS, RecipeKernel, fit_process
 from ncpl.train.inducing import KeptRuns, kept_runs
 
 
@@ -78,7 +78,7 @@ def test_told_by_some_it_predicts_left_out_runs_as_told_by_all(
     for limit, count in ((2000, 1517), (100, 400)):
         monkeypatch.setattr(gaussian_process, "EXACT_RUNS", limit)
         monkeypatch.setattr(inducing, "KEPT", 400)
-        process, places = fit_keeping(
+        process, places = fit_process(
             inputs, residual, fit.surface, fit.encoder, seed=0, logs=fit.process.logs
         )
         assert len(places) == len(process.solved) == count
