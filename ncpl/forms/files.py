@@ -45,9 +45,9 @@ def configs_of(
         plain = flat_config(config) if is_document(config) else config
         if is_csv:
             plain = {name: value for name, value in plain.items() if name not in beside_ours}
-        own, found = config_of(plain, str(file), number, given)
+        own, understood = config_of(plain, str(file), number, given)
         configs.append(own)
-        told += [found] if found is not None else []
+        told += [understood] if understood is not None else []
     return configs, told
 
 
