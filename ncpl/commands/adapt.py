@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 from collections.abc import Sequence
@@ -93,14 +92,12 @@ def adapted_to(file: Path, folder: Path | None) -> Community:
     Raises ConfigError, naming the run, for a wrong one.
     """
     from ncpl.bundles import community_beside
-    from ncpl.evaluate.configurations import read_configs
+    from ncpl.forms.own_runs import read_own_runs
 
-    runs = read_configs(file)
-    for run in runs:
-        if isinstance(run.get("final_loss"), str):  # a cell of a CSV file
-            with contextlib.suppress(ValueError):
-                run["final_loss"] = float(run["final_loss"])
-    return community_beside(folder).adapt(runs)
+    runs, told = read_own_runs(file)
+    found = community_beside(folder).adapt(runs)
+    found.fits[0].about["notes"][:0] = told
+    return found
 
 
 def chosen(folder: Path | None, runs_file: Path | None, source: str | None) -> Predictor:
