@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ncpl.data.families import FamilyRuns
 from ncpl.data.sizes import size_of, worth_of
@@ -22,6 +23,7 @@ from ncpl.model.adaptation import Adapted
 from ncpl.model.family_law import Array
 from ncpl.model.population import Population
 
+Mask = npt.NDArray[np.bool_]
 FEW = 5
 N_FOLDS = 4
 """Parts of the own half that are left out in turn and asked for, where all others are known."""
@@ -121,14 +123,17 @@ def run_contribute(
 
 
 def scored(
-    family: FamilyRuns, cells: Sequence[int], given_B: Array, population: Population
+    family: FamilyRuns, cells: Sequence[int], given_B: Mask, population: Population
 ) -> HalfGiven:
     """Return errors on the half of a family that is not given, without and with the given one."""
     given = np.flatnonzero(given_B).tolist()
     own = np.flatnonzero(~given_B).tolist()
     few = spread(places_of(family)[own], min(FEW, len(own) - 1), seeded(family.name, len(own)))
     known_few = [own[i] for i in few]
-    parts = {"none": [([], own)], "few": [(known_few, sorted(set(own) - set(known_few)))]}
+    parts: dict[str, list[tuple[list[int], list[int]]]] = {
+        "none": [([], own)],
+        "few": [(known_few, sorted(set(own) - set(known_few)))],
+    }
     own_cells = sorted({cells[i] for i in own})
     parts["half"] = [
         ([i for i in own if cells[i] not in left_out], [i for i in own if cells[i] in left_out])
@@ -180,7 +185,7 @@ def cells_of(family: FamilyRuns) -> list[int]:
     return found
 
 
-def half_of(cells: Sequence[int], name: str) -> Array:
+def half_of(cells: Sequence[int], name: str) -> Mask:
     """Return which runs (B) are of the first half: whole cells, the largest dealt first."""
     counts = np.bincount(cells)
     order = seeded(name, len(counts)).permutation(len(counts))

@@ -106,7 +106,8 @@ class KeptRuns:
 
     def weight_of(self, middle_m: Tensor) -> Tensor:
         """Return the weights of the kept runs (m,) from those of the columns of V."""
-        found = torch.linalg.solve_triangular(self.factor_mm.T, middle_m[:, None], upper=True)
+        right = middle_m[:, None]
+        found: Tensor = torch.linalg.solve_triangular(self.factor_mm.T, right, upper=True)
         return found[:, 0]
 
     def with_trust(
