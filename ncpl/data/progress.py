@@ -24,6 +24,8 @@ from ncpl.errors import ConfigError
 
 STEPS = ("step", "steps", "iter", "iteration", "_step", "global_step")
 TOKENS = ("tokens", "tokens_seen", "train_tokens_seen")
+RUNS = ("run", "run_id", "run_name", "curve")
+"""Columns of a table of several runs that say which a row is of."""
 LOSSES = ("loss", "val_loss", "eval_loss", "valid_loss", "validation_loss", "train_loss", "value")
 MOST_BYTES = 256 * 1024 * 1024
 
@@ -120,7 +122,7 @@ def _of_rows(
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict) or row.get(loss) in (None, ""):
             continue  # a row of another metric
-        name = str(row.get("run") or row.get("run_id") or path.stem)
+        name = next((str(row[n]) for n in RUNS if row.get(n) not in (None, "")), path.stem)
         at = (
             _number(row.get(step), path, number, step) if step else math.nan,
             _number(row.get(count), path, number, count) if count else math.nan,

@@ -22,13 +22,14 @@ from ncpl.forms.files import OWN, config_of, is_beside
 def read_own_runs(file: Path) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the runs of a file, and what is to be said of how they were read.
 
-    Raises ConfigError, naming the place, for what is no run, or for losses of two metrics, which do
+    An empty file holds no run: a population answers without one too. Raises ConfigError, naming
+    the place, for what is no run, or for losses of two metrics, which do
     not compare.
     """
     if file.is_dir() or (file.suffix.lower() not in OWN and str(file) != "-"):
         values, notes = imported(file)
     else:
-        values, notes = documents_in(read_configs(file)), []
+        values, notes = documents_in(read_configs(file, may_be_empty=True)), []
     told: dict[str, None] = dict.fromkeys(notes)
     runs = [_run(value, file, i, told) for i, value in enumerate(values, start=1)]
     metrics = sorted({str(run.pop("final_loss_metric", "")) for run in runs} - {""})

@@ -133,3 +133,11 @@ def test_a_document_without_a_curve_says_so_where_a_curve_is_needed(tmp_path):
 
 def test_configurations_of_a_document_leave_names_of_catalog_and_outcome():
     assert set(flat_config(DOCUMENT)) & {"final_loss", "licence", "run_id"} == set()
+
+
+def test_a_table_of_several_curves_is_several_runs(tmp_path):
+    table = write(tmp_path / "log.csv", "curve,step,loss", "a,1,3", "a,2,2", "b,1,3.5", "b,2,2.5")
+    assert [(r.name, r.loss.tolist(), r.notes) for r in read_progress(table)] == [
+        ("a", [3, 2], []),
+        ("b", [3.5, 2.5], []),
+    ]
