@@ -28,7 +28,7 @@ from ncpl.model.inputs import Inputs
 from ncpl.model.neighbours import KnownRuns
 from ncpl.model.response_surface import Surface
 from ncpl.train.gaussian_process import ROUNDS, RecipeKernel
-from ncpl.train.inducing import KeptRuns, Sums
+from ncpl.train.inducing import KeptRuns, ToldOfKept
 from ncpl.train.members import fresh_network, train_members
 from ncpl.train.response_surface import fit_surface
 
@@ -46,7 +46,7 @@ class Blocks:
     inputs: Inputs
     is_kept: Mask
     """Which runs (n,) the process keeps."""
-    sums: Sums
+    sums: ToldOfKept
 
     @classmethod
     def of(cls, fit: Fit, train: Runs, config: FitConfig) -> Self | None:
@@ -67,7 +67,7 @@ class Blocks:
         told = KeptRuns.of(kernel, rows, torch.from_numpy(np.flatnonzero(is_kept)), logs)
         values = torch.from_numpy(residual_of(fit.surface, inputs, train) / float(process.unit))
         _, trust = told.with_trust(values, noise, kernel.jitter, rounds=ROUNDS)
-        sums = Sums.of(told, noise / trust + kernel.jitter)
+        sums = ToldOfKept.of(told, noise / trust + kernel.jitter)
         return cls(fit, process, train, config, inputs, is_kept, sums)
 
     def without(self, left_out_n: Mask, *, seed: int) -> Fit:

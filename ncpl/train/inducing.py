@@ -92,7 +92,7 @@ class KeptRuns:
         `noise_n` is the variance of each run's noise. The mean at other runs is their covariance
         with the kept ones times the weights.
         """
-        sums = Sums.of(self, noise_n)
+        sums = ToldOfKept.of(self, noise_n)
         inner = torch.linalg.cholesky(sums.system)
         right = self.told_mn @ (values_n / sums.own_n)
         middle = torch.cholesky_solve(right[:, None], inner)[:, 0]
@@ -126,7 +126,7 @@ class KeptRuns:
 
 
 @dataclass(frozen=True)
-class Sums:
+class ToldOfKept:
     """What all runs say of the kept ones, as sums over runs: blocks can be taken out of them."""
 
     kept: KeptRuns
@@ -136,7 +136,7 @@ class Sums:
     """(m, m) of V weighted by own variances, and one on the diagonal."""
 
     @classmethod
-    def of(cls, kept: KeptRuns, noise_n: Tensor) -> Sums:
+    def of(cls, kept: KeptRuns, noise_n: Tensor) -> ToldOfKept:
         """Return the sums over all runs of these variances of noise."""
         own_n = kept.left_n + noise_n
         system = torch.eye(len(kept.told_mn), dtype=own_n.dtype)

@@ -17,7 +17,7 @@ from ncpl.train.blocks import Blocks
 from ncpl.train.calibrate import left_out_errors
 from ncpl.train.fit import fit_family, settled
 from ncpl.train.gaussian_process import RecipeKernel
-from ncpl.train.inducing import KeptRuns, Sums
+from ncpl.train.inducing import KeptRuns, ToldOfKept
 
 
 @pytest.mark.parametrize("has_own", [False, True])
@@ -30,7 +30,7 @@ def test_a_block_taken_out_of_the_sums_is_a_process_without_it(has_own: bool) ->
     noise = torch.from_numpy(draw.uniform(0.05, 0.2, 90))
     logs, places = kernel.bounded(kernel.start), torch.arange(0, 90, 5)
     left_out = torch.arange(90) % 7 == 0
-    found = Sums.of(KeptRuns.of(kernel, runs, places, logs), noise).without(left_out, values)
+    found = ToldOfKept.of(KeptRuns.of(kernel, runs, places, logs), noise).without(left_out, values)
     # The same kept places, told by the runs that stay alone.
     whole = KeptRuns.of(kernel, runs, places, logs)
     told = dataclasses.replace(
