@@ -16,12 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ncpl.bench.losscast import eval_steps
-from ncpl.bundles import community_beside
 from ncpl.data.fields import FIELDS, derive
 from ncpl.data.schedules import FIRST
 from ncpl.errors import BundleError, ConfigError
 from ncpl.model.bundle import DEFAULT, Bundle, load, read_card
-from ncpl.model.community import Community
+from ncpl.model.community import Community, load_community
 from ncpl.model.curve_process import design
 from ncpl.model.prefix import AnyPrefix, load_prefix
 
@@ -122,4 +121,4 @@ def loaded() -> tuple[Bundle, Community, AnyPrefix]:
     prefix = load_prefix(DEFAULT, read_card(DEFAULT))
     if prefix is None:
         raise BundleError(f"{DEFAULT} holds nothing of starts of runs")
-    return load(), community_beside(None), prefix.anywhere
+    return load(), load_community(), prefix.anywhere
