@@ -157,8 +157,8 @@ def unread_families(snapshot: Snapshot, runs: Runs) -> dict[Family, str]:
         if family not in read and isinstance(row, str):
             why.setdefault(family, Counter())[row] += 1
     return {
-        family: f"{name_of(family)} can not be placed: of its {counts.total()} runs "
-        + " and ".join(f"{n} {reason}" for reason, n in counts.most_common())
+        family: f"{name_of(family)} can not be placed: "
+        + " and ".join(f"its runs {reason} ({n})" for reason, n in counts.most_common())
         for family, counts in sorted(why.items())
     }
 

@@ -69,14 +69,6 @@ class Runs:
             self.share[at],
         )
 
-    def some(self, most: int, *, seed: int) -> Runs:
-        """Return at most so many seeded runs, in order; all where there are no more."""
-        if len(self) <= most:
-            return self
-        keep = np.zeros(len(self), dtype=bool)
-        keep[np.random.default_rng(seed).permutation(len(self))[:most]] = True
-        return self.take(keep)
-
     def where(self, *, family: Family | None = None, split: str | None = None) -> Runs:
         """Return the runs of a family and a split that have a loss."""
         keep = np.isfinite(self.loss)

@@ -10,6 +10,7 @@ import numpy as np
 from ncpl.model.arrays import Array
 from ncpl.model.encoder import Encoder
 from ncpl.model.inputs import SIZE, Inputs
+from ncpl.train.drawn import drawn
 from ncpl.train.gaussian_process import EXACT_RUNS, fit_process
 from ncpl.train.response_surface import MIN_KEPT, fit_surface
 
@@ -37,7 +38,11 @@ def told_beyond(
         out = size_B >= first_out
         if (~out).sum() < MIN_KEPT:
             continue
-        stay, asked = (some_of(np.flatnonzero(rows), seed) for rows in (~out, out))
+        # A choice of two needs no more runs than an exact process takes.
+        stay, asked = (
+            places[drawn(len(places), EXACT_RUNS, seed=seed)]
+            for places in (np.flatnonzero(~out), np.flatnonzero(out))
+        )
         kept = inputs.take(stay)
         surface = fit_surface(kept.law, target_B[stay], floor=floor, **settings)
         surface_B = surface.value(surface.coefficients(inputs.law), inputs.law)
@@ -53,10 +58,3 @@ def told_beyond(
             faded[carries] += float(np.abs(share * left - residual_B[asked]).mean())
     carried = errors[True] <= errors[False]
     return carried, 0 < faded[carried] < 1.1 * errors[carried]
-
-
-def some_of(rows: Array, seed: int) -> Array:
-    """Return places of at most EXACT_RUNS runs, seeded, in order: a choice of two needs no more."""
-    if len(rows) <= EXACT_RUNS:
-        return rows
-    return np.sort(np.random.default_rng(seed).permutation(rows)[:EXACT_RUNS])

@@ -49,6 +49,7 @@ from ncpl.model.intervals import (
     widened,
 )
 from ncpl.train.blocks import Blocks
+from ncpl.train.drawn import is_drawn
 from ncpl.train.fit import fit_family, settled
 from ncpl.train.form_widths import LEVEL, form_widths
 
@@ -102,7 +103,7 @@ def calibrate(
         if blocks is not None and where == "inside":
             fold = blocks.without(left_out, seed=seed + 100 + i)
         else:
-            some = kept.some(FOLD_RUNS, seed=seed)
+            some = kept.take(is_drawn(len(kept), FOLD_RUNS, seed=seed))
             fold = fit_family(some, settings, seed=seed + 100 + i, kernel=kernel, whole=fit)
         part = left_out_errors(fold, kept, train.take(left_out))
         missed[where].append(part)
@@ -276,5 +277,5 @@ def left_out_errors(fit: Fit, kept: Runs, left_out: Runs) -> Missed:
 
 def typical_spread(fit: Fit, train: Runs) -> float:
     """Return the median over a fit's training runs of the members' scale and spread, nats."""
-    some = train.some(SPREAD_RUNS, seed=0)
+    some = train.take(is_drawn(len(train), SPREAD_RUNS, seed=0))
     return float(np.median(told(fit.read(fit.encoder.encode(some.configs)))[1]))

@@ -22,6 +22,7 @@ from ncpl.data.snapshot import Runs
 from ncpl.model.completion import SHAPE, Completed, form_of
 from ncpl.model.ensemble import Fit
 from ncpl.model.intervals import half_width, joined
+from ncpl.train.drawn import is_drawn
 
 Array = npt.NDArray[np.float64]
 LEVEL = 0.9
@@ -63,8 +64,8 @@ def form_widths(
     """
     share = MOST_TOLD / max(sum(len(left_out) for _, left_out, _ in parts), MOST_TOLD)
     parts = [
-        (fold, left_out.some(math.ceil(share * len(left_out)), seed=i), typical)
-        for i, (fold, left_out, typical) in enumerate(parts)
+        (fold, out.take(is_drawn(len(out), math.ceil(share * len(out)), seed=i)), typical)
+        for i, (fold, out, typical) in enumerate(parts)
     ]
     found: dict[str, float] = {}
     for form in FORMS:
