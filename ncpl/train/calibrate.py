@@ -104,7 +104,8 @@ def calibrate(
             fold = blocks.without(left_out, seed=seed + 100 + i)
         else:
             some = kept.take(is_drawn(len(kept), FOLD_RUNS, seed=seed))
-            fold = fit_family(some, settings, seed=seed + 100 + i, kernel=kernel, whole=fit)
+            whole = fit if config.is_structured else None  # else networks stand on Chinchilla
+            fold = fit_family(some, settings, seed=seed + 100 + i, kernel=kernel, whole=whole)
         part = left_out_errors(fold, kept, train.take(left_out))
         missed[where].append(part)
         if where in ("inside", "outside"):

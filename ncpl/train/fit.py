@@ -57,8 +57,7 @@ def fit_family(
     an earlier call left there; `on_step(step, errors)` is told each member's batch error, nats.
     """
     family = train.family[0]
-    shared = whole.baseline if whole is not None and config.is_structured else None
-    baseline = shared or chinchilla.fit(*sizes(train), train.loss, seed=0)
+    baseline = whole.baseline if whole else chinchilla.fit(*sizes(train), train.loss, seed=0)
     encoder = Encoder.fit(
         train.configs, config.context_fields, config.recipe_fields, config.process_fields
     )
