@@ -27,6 +27,7 @@ from ncpl.errors import BundleError, ConfigError
 from ncpl.laws.chinchilla import Chinchilla
 from ncpl.model.adaptation import Adapted
 from ncpl.model.family_law import D_REFERENCE, LAW, N_REFERENCE, Array, Effects
+from ncpl.model.hub.kept import OnHub
 from ncpl.model.intervals import Intervals
 from ncpl.model.population import Population
 from ncpl.model.seal import check_seal, seal
@@ -133,7 +134,7 @@ class CommunityPrediction:
 
 
 @dataclass
-class Community:
+class Community(OnHub):
     """Families placed in one population."""
 
     population: Population
