@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ncpl.model.predictor import Predictor
     from ncpl.plan.own_family import OwnPlans
 
+SHOWN = 21
+"""Configurations compared in text; --json has them all."""
 log = logging.getLogger(__name__)
 EPILOG = """
 \b
@@ -26,6 +28,7 @@ Examples:
   ncpl adapt mine.jsonl --out mine --plot mine.png
   ncpl predict config.json --bundle mine
   ncpl predict config.json --runs mine.jsonl
+  ncpl predict settings.jsonl --runs /dev/null   (no run yet: what differs between settings)
 
 \b
 mine.jsonl holds a run a line: its configuration and what it gave, in nats per token:
@@ -96,9 +99,12 @@ def adapted_to(file: Path, folder: Path | None) -> Community:
     Raises ConfigError, naming the run, for a wrong one.
     """
     from ncpl.bundles import community_beside
-    from ncpl.evaluate.configurations import read_configs
+    from ncpl.forms.own_runs import read_own_runs
 
-    return community_beside(folder).adapt(read_configs(file))
+    runs, told = read_own_runs(file)
+    found = community_beside(folder).adapt(runs)
+    found.fits[0].about["notes"][:0] = told
+    return found
 
 
 def chosen(folder: Path | None, runs_file: Path | None, source: str | None) -> Predictor:
@@ -140,8 +146,33 @@ def planner(
 
 
 def told_of(bundle: Community, configs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return what an adapted bundle says beside predictions: the next run, what was left out."""
-    return {"next_run": advice(bundle, configs), "notes": bundle.fits[0].about["notes"]}
+    """Return what an adapted bundle says beside predictions.
+
+    The next run to make, what was left out, and how configurations differ from the first: what
+    transfers where no run tells the level.
+    """
+    from ncpl.data.fields import derive
+
+    found = bundle.fits[0].adapted.differences([derive(config) for config in configs])
+    columns = (found.loss.tolist(), found.low.tolist(), found.high.tolist())
+    return {
+        "next_run": advice(bundle, configs),
+        "notes": bundle.fits[0].about["notes"],
+        "against_first": [
+            {"loss": loss, "low": low, "high": high}
+            for loss, low, high in zip(*columns, strict=True)
+        ],
+    }
+
+
+def lines_against_first(told: dict[str, Any], predictions: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the differences from the first configuration as text, none for a single one."""
+    names = [str(p.get("run_id") or i) for i, p in enumerate(predictions, start=1)]
+    rows = list(zip(names, told["against_first"], strict=True))[1:SHOWN]
+    return [
+        f"{name} against {names[0]}: {d['loss']:+.4f}, 90% {d['low']:+.4f} to {d['high']:+.4f}"
+        for name, d in rows
+    ]
 
 
 FURTHER = 10.0

@@ -49,6 +49,9 @@ Examples:
 @click.option("--strategy", default="ncpl", show_default=True,
               help="ncpl, top, 'top, late cut', random, halving, and halving + power law, process "
               "or model.")  # fmt: skip
+@click.option("--plot", "plot_file", type=click.Path(path_type=Path, dir_okay=False),
+              help="PNG, SVG or PDF: runs along the compute, cuts, forecasts, the best so far."
+)  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Of what is drawn.")
 @bundle_option
 @common
@@ -63,6 +66,7 @@ def allocate(
     target_params: float | None,
     target_tokens: float | None,
     strategy: str,
+    plot_file: Path | None,
     seed: int,
     folder: Path | None,
     as_json: bool,
@@ -88,6 +92,11 @@ def allocate(
     is_law = end == "law"
     if is_law != bool(target_params and target_tokens):
         raise click.UsageError("--end law and --target-params, --target-tokens go together")
+    if plot_file is not None:
+        from ncpl.figures.style import check_suffix, pyplot
+
+        check_suffix(plot_file)
+        pyplot()  # a missing package is told before the work, not after it
     configs = varied(read_configs(file), vary)
     bundle = None if is_law else load(folder)
     if bundle is not None:
@@ -95,6 +104,7 @@ def allocate(
     if n_runs is not None:
         budget = n_runs * float(np.mean([flop_of(derive(config)) for config in configs]))
     results = [] if resume is None else read_configs(resume, "json")
+    drawn: dict[str, str] = {}
     if bundle is None:
         from ncpl.bundles import community_beside
         from ncpl.plan.allocate_law import allocate_law
@@ -103,13 +113,30 @@ def allocate(
             community_beside(folder).population, configs, float(budget or 0),
             float(target_params or 0), float(target_tokens or 0), results,
         )  # fmt: skip
-        click.echo(json.dumps(asdict(law)) if as_json else "\n".join(law_lines(law)))
+        if plot_file is not None:
+            from ncpl.figures.allocation import law_figure
+
+            drawn = {"plot": str(plot_file), "plot_text": law_figure(law, plot_file)}
+        _answer(asdict(law), law_lines(law), drawn, as_json=as_json)
         return
     found = plan(bundle, configs, float(budget or 0), strategy=strategy, seed=seed, results=results)
+    if plot_file is not None:
+        from ncpl.figures.allocation import allocation_figure
+
+        drawn = {"plot": str(plot_file), "plot_text": allocation_figure(found, plot_file)}
+    _answer(as_dict(found), allocation_lines(found, len(configs)), drawn, as_json=as_json)
+
+
+def _answer(
+    plain: dict[str, Any], lines: list[str], drawn: dict[str, str], *, as_json: bool
+) -> None:
+    """Print a plan; `drawn` is the file of its figure and what it shows."""
     if as_json:
-        click.echo(json.dumps(as_dict(found)))
+        click.echo(json.dumps(plain | drawn))
         return
-    click.echo("\n".join(allocation_lines(found, len(configs))))
+    if drawn:
+        lines = [*lines, f"plot: {drawn['plot']}"]
+    click.echo("\n".join(lines))
 
 
 def law_lines(found: LawAllocation) -> list[str]:
@@ -138,6 +165,7 @@ def as_dict(found: Allocation) -> dict[str, Any]:
         "budget_flop": found.budget,
         "spent_flop": found.spent,
         "best": None if found.best is None else _step(found.best),
+        "done": [_step(step) for step in found.done],
         "next": [_step(step) for step in found.following],
         "plan": [_step(step) for step in found.steps],
         "notes": found.notes,

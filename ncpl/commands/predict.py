@@ -134,7 +134,7 @@ def predict(
         found_of = forecasts_of([prefix], [file], pairs, None, source, runs_file, folder)
         show(found_of, None, None, as_json=as_json)
         return
-    from ncpl.commands.adapt import chosen, told_of
+    from ncpl.commands.adapt import chosen, lines_against_first, told_of
     from ncpl.evaluate.configurations import check_all, whose_losses
     from ncpl.forms.files import configs_of
     from ncpl.forms.understand import parse_given
@@ -177,6 +177,7 @@ def predict(
                     *lines_of_whose(whose, bundle),
                     *lines,
                     *lines_of(predictions, nearest),
+                    *(lines_against_first(found, predictions) if runs_file is not None else ()),
                     *notes,
                 ]
             )

@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ncpl.data.consistency import checked_row
-from ncpl.data.own_documents import OUTCOME, flat
 from ncpl.data.schedules import Schedules
 from ncpl.data.sizes import RATE_LEFT, size_of, worth_of
 from ncpl.errors import ConfigError
 
 Array = npt.NDArray[np.float64]
+OUTCOME = ("final_loss", "curve")
 FIRST, LAST = 0.3, 0.97
 """Shares of a run between which points of its curve count as evidence: before, the rate's rise and
 the first tokens rule; after, the final loss says it."""
@@ -65,14 +65,11 @@ def read_runs(runs: Sequence[Mapping[str, Any]]) -> OwnRuns:
     """
     rows, losses, names, notes = [], [], [], []
     points: list[tuple[dict[str, Any], float]] = []
-    unread: dict[str, None] = {}
     known: dict[str, int] = {}
-    for i, given in enumerate(runs, start=1):
+    for i, run in enumerate(runs, start=1):
         where = f"run {i}"
-        if not isinstance(given, Mapping):
-            raise ConfigError(f"{where} is {given!r}; expected an object of names and values")
-        run, ignored = flat(given, where)
-        unread |= dict.fromkeys(ignored)
+        if not isinstance(run, Mapping):
+            raise ConfigError(f"{where} is {run!r}; expected an object of names and values")
         twin = known.setdefault(json.dumps(run, sort_keys=True, default=str), i)
         if twin != i:
             notes.append(f"{where} is run {twin} again: it counts once")
@@ -95,8 +92,6 @@ def read_runs(runs: Sequence[Mapping[str, Any]]) -> OwnRuns:
             losses.append(final_loss_of(run["final_loss"], f"{where}: final_loss"))
             names.append(str(run.get("run_id") or i))
         points += _points(run.get("curve"), row, where, notes)
-    if unread:
-        notes.append(f"not read: {', '.join(map(str, unread))}")
     notes += mixed(rows)
     weight = np.concatenate([np.ones(len(rows)), np.full(len(points), CURVE_TRUST)])
     loss = np.array([*losses, *(value for _, value in points)], dtype=np.float64)

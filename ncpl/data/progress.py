@@ -18,15 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from ncpl.data.fields import KNOWN
+from ncpl.data.documents import flat_config, is_document
 from ncpl.data.schedules import Array
 from ncpl.errors import ConfigError
 
 STEPS = ("step", "steps", "iter", "iteration", "_step", "global_step")
 TOKENS = ("tokens", "tokens_seen", "train_tokens_seen")
+RUNS = ("run", "run_id", "run_name", "curve")
+"""Columns of a table of several runs that say which a row is of."""
 LOSSES = ("loss", "val_loss", "eval_loss", "valid_loss", "validation_loss", "train_loss", "value")
-SECTIONS = ("model", "optimizer", "schedule", "data", "system")
-"""Parts of a run document whose names are fields of a configuration."""
 MOST_BYTES = 256 * 1024 * 1024
 
 
@@ -79,7 +79,7 @@ def _own(path: Path, metric: str | None) -> list[RunProgress] | None:
         rows = _json_rows(text, path)
     if not rows:
         raise ConfigError(f"{path} holds no row yet; expected steps and losses")
-    if all(isinstance(row, dict) and "curves" in row for row in rows):
+    if all(isinstance(row, dict) and is_document(row) for row in rows):
         return [_of_document(row, path, metric, []) for row in rows]
     if not isinstance(rows[0], dict):
         return None
@@ -122,7 +122,7 @@ def _of_rows(
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict) or row.get(loss) in (None, ""):
             continue  # a row of another metric
-        name = str(row.get("run") or row.get("run_id") or path.stem)
+        name = next((str(row[n]) for n in RUNS if row.get(n) not in (None, "")), path.stem)
         at = (
             _number(row.get(step), path, number, step) if step else math.nan,
             _number(row.get(count), path, number, count) if count else math.nan,
@@ -171,6 +171,15 @@ def _of_points(
 
 
 def _imported(path: Path, metric: str | None) -> list[RunProgress]:
+    documents, notes = imported(path, metric)
+    return [_of_document(document, path, metric, notes) for document in documents]
+
+
+def imported(path: Path, metric: str | None = None) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the run documents of a log another program wrote, and what its reader decided.
+
+    Raises ConfigError where the data half is not installed, or the log holds no run.
+    """
     try:
         # By name: ncpl stands alone, and reads other programs' logs where the data half is there.
         read = importlib.import_module("ncpl_data.ingest.importers").importer("auto")
@@ -185,7 +194,7 @@ def _imported(path: Path, metric: str | None) -> list[RunProgress]:
     documents = list(read(str(path), options))
     if not documents:
         raise ConfigError(f"{path} holds no run; expected a log with steps and losses")
-    return [_of_document(document, path, metric, notes) for document in documents]
+    return documents, notes
 
 
 def _of_document(
@@ -205,12 +214,10 @@ def _of_document(
         raise ConfigError(
             f"{path}: curve {chosen}: expected rising steps, each with a finite value"
         )
-    parts = [document.get(section) or {} for section in SECTIONS]
-    config = {k: v for part in parts for k, v in part.items() if k in KNOWN and v is not None}
     name = str(document.get("run_id") or path.stem)
     return RunProgress(
-        name, steps, tokens if len(tokens) == len(loss) else tokens[:0], loss, chosen, config,
-        outcome.get("status"), list(notes),
+        name, steps, tokens if len(tokens) == len(loss) else tokens[:0], loss, chosen,
+        flat_config(document), outcome.get("status"), list(notes),
     )  # fmt: skip
 
 
@@ -224,13 +231,15 @@ def _metric(
         raise ConfigError(f"{path} has no curve {metric!r}; it has {', '.join(curves) or 'none'}")
     if outcome.get("final_loss_metric") in curves:
         return str(outcome["final_loss_metric"])
+    if not curves:
+        raise ConfigError(f"{path}: the run has no curve; expected losses along it")
     units = {m.get("name"): m.get("unit") for m in outcome.get("metrics") or []}
     losses = [n for n in curves if units.get(n) == "nats_per_token" or n.endswith("loss")]
     held = [n for n in losses if n.startswith(("validation", "eval", "val"))]
     found = held or losses
     if len(found) != 1:
         raise ConfigError(
-            f"{path}: expected one loss; there are {', '.join(found or curves) or 'no curves'}. "
+            f"{path}: expected one loss; there are {', '.join(found or curves)}. "
             "Name it: --metric NAME"
         )
     return found[0]

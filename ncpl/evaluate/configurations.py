@@ -21,11 +21,13 @@ from ncpl.model.predictor import Predictor
 MAX_CHARACTERS = 2**28
 
 
-def read_configs(file: Path, kind: str | None = None) -> list[dict[str, Any]]:
+def read_configs(
+    file: Path, kind: str | None = None, *, may_be_empty: bool = False
+) -> list[dict[str, Any]]:
     """Return the configurations of a file; "-" is standard input.
 
     `kind` is json or csv; by the ending of the file if not given. Raises ConfigError, naming the
-    line, when the file is not of that kind or holds no configuration.
+    line, when the file is not of that kind or holds no configuration, unless it may be empty.
     """
     try:
         if str(file) == "-":
@@ -43,6 +45,8 @@ def read_configs(file: Path, kind: str | None = None) -> list[dict[str, Any]]:
         raise ConfigError(
             f"{file} has more than {MAX_CHARACTERS:,} characters; predict it in parts"
         )
+    if may_be_empty and text.strip() in ("", "[]"):
+        return []
     if (kind or file.suffix.lstrip(".").lower()) == "csv":
         return parse_csv(text, str(file))
     return parse_json(text, str(file))

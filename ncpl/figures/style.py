@@ -46,12 +46,18 @@ def check_suffix(path: Path) -> None:
         raise NcplError(f"{path}: expected a file that ends in {', '.join(SUFFIXES)}")
 
 
-def save(plt: Any, figure: Any, path: Path) -> None:
-    """Write a figure as PNG, SVG or PDF by the file's ending, the same bytes each time."""
+def save(plt: Any, figure: Any, path: Path, *, text: str | None = None) -> None:
+    """Write a figure as PNG, SVG or PDF by the file's ending, the same bytes each time.
+
+    `text` says in words what it shows, for who does not see it; it goes into the file.
+    """
     check_suffix(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower())
-    figure.savefig(path, dpi=DPI, metadata=undated)
+    ending = path.suffix.lower()
+    about: dict[str, Any] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(ending, {})
+    if text is not None:
+        about |= {"Subject" if ending == ".pdf" else "Description": text}
+    figure.savefig(path, dpi=DPI, metadata=about or None)
     plt.close(figure)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ncpl.data.checks import is_number
+from ncpl.data.consistency import nearest_field
+from ncpl.data.documents import documents_in, flat_config, is_document
 from ncpl.data.fields import KNOWN
 from ncpl.errors import ConfigError
 from ncpl.evaluate.configurations import read_configs
@@ -14,6 +17,7 @@ from ncpl.forms.names import TABLES, program_of
 from ncpl.forms.raw import Raw, flattened
 from ncpl.forms.understand import Understood, read_form, understand
 
+log = logging.getLogger(__name__)
 OWN = (".json", ".jsonl", ".csv", "")
 """Endings of the files that hold one configuration or many in names of ours."""
 
@@ -31,21 +35,43 @@ def configs_of(
     if beside or file.is_dir() or is_table:
         found = read_form(file, list(beside), given)
         return [found.check()], [found]
-    is_csv = (kind or file.suffix.lstrip(".").lower()) == "csv"  # its header names our fields
     configs, told = [], []
-    for number, config in enumerate(read_configs(file, kind), start=1):
-        if (is_csv or _is_ours(config)) and not given:
-            configs.append(config)
-            continue
-        where = Path(f"{file}" if number == 1 else f"{file} configuration {number}")
-        found = understand([(where, Raw("json", _flat(config)))], given or {})
-        if found.program == "own":  # a name nobody knows is a slip of ours: it is told as one
-            found.config |= {name: config[name] for name in found.unread if name in config}
-        if set(found.config) <= KNOWN:
-            found.check()
-        configs.append(found.config)
-        told.append(found)
+    is_csv = (kind or file.suffix.lstrip(".").lower()) == "csv"
+    values = documents_in(read_configs(file, kind))
+    beside_ours = [name for name in dict.fromkeys(n for v in values for n in v) if is_beside(name)]
+    if is_csv and beside_ours:  # a table of somebody's has columns of its own
+        log.warning("%s: not read: %s", file, ", ".join(beside_ours))
+    for number, config in enumerate(values, start=1):
+        plain = flat_config(config) if is_document(config) else config
+        if is_csv:
+            plain = {name: value for name, value in plain.items() if name not in beside_ours}
+        own, understood = config_of(plain, str(file), number, given)
+        configs.append(own)
+        told += [understood] if understood is not None else []
     return configs, told
+
+
+def config_of(
+    config: Mapping[str, Any], file: str, number: int, given: Mapping[str, Any] | None = None
+) -> tuple[dict[str, Any], Understood | None]:
+    """Return a configuration in our fields, and what was understood where names were not ours.
+
+    `number` is its place in the file. Raises ConfigError asking for what it lacks.
+    """
+    if _is_ours(config) and not given:
+        return dict(config), None
+    where = Path(file if number == 1 else f"{file} configuration {number}")
+    found = understand([(where, Raw("json", _flat(config)))], given or {})
+    if found.program == "own":  # a name nobody knows is a slip of ours: it is told as one
+        found.config |= {name: config[name] for name in found.unread if name in config}
+    if set(found.config) <= KNOWN:
+        found.check()
+    return found.config, found
+
+
+def is_beside(name: str) -> bool:
+    """Return whether a name is neither a field nor near to one: something of a table's own."""
+    return name not in KNOWN and name not in TABLES["own"] and nearest_field(name) is None
 
 
 def _is_ours(config: Mapping[str, Any]) -> bool:

@@ -41,6 +41,7 @@ COMMON: Names = {
     "n_devices": "_devices", "gpus": "_devices",
     "n_gpus": "_devices", "world_size": "_devices", "num_experts": "n_experts",
     "num_local_experts": "n_experts", "num_experts_per_tok": "experts_per_token",
+    "run": "run_id", "run_name": "run_id",
 }  # fmt: skip
 HF_MODEL: Names = {
     "model_type": "_model_type", "num_hidden_layers": "n_layers", "n_layer": "n_layers",

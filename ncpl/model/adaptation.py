@@ -87,6 +87,17 @@ class Adapted:
         ]
         return np.concatenate(parts, axis=1) if parts else np.empty((len(theta), 0))
 
+    def differences(self, rows: Sequence[Config]) -> Answers:
+        """Return how much configurations lose more than the first of them, with 90% intervals.
+
+        What a family does not know of its level is common to both and falls out. Nats, without
+        run-to-run error.
+        """
+        found = self.losses(rows)
+        low, middle, high = np.quantile(found - found[:, :1], [LOW, MIDDLE, HIGH], axis=0)
+        factor = self.population.width_factor(self.n_runs)
+        return Answers(middle, middle - factor * (middle - low), middle + factor * (high - middle))
+
     @cached_property
     def _errors(self) -> Array:
         """Return quantile levels (Q, S) of the error in each draw, nats."""

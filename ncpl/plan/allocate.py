@@ -51,6 +51,8 @@ class Allocation:
     strategy: Strategy
     budget: float
     spent: float
+    done: list[Step]
+    """What results so far paid for, in the order of the candidates."""
     following: list[Step]
     """What to run now; once it is measured, ask again."""
     steps: list[Step]
@@ -112,11 +114,16 @@ def allocate(
     spent = progress.spent
     following = [step(o, float(progress.share[o.arm])) for o in way.ask(progress)]
     found = None if best is None else step(Order(best, 1.0), 1.0)
+    done = [
+        step(Order(int(a), float(progress.share[a])), 0.0) for a in np.flatnonzero(progress.share)
+    ]
     steps: list[Step] = []
     for order, begin in expected_orders(progress, way, now.mean):
         joins = bool(steps) and steps[-1].arm == order.arm
         steps.append(step(order, steps.pop().begin if joins else begin))
-    return Allocation(way, budget, spent, following, steps, found, _notes(way, following, arms))
+    return Allocation(
+        way, budget, spent, done, following, steps, found, _notes(way, following, arms)
+    )
 
 
 def _notes(way: Strategy, following: Sequence[Step], arms: Arms) -> list[str]:

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 import ncpl
 from ncpl.bundles import load
 from ncpl.cli import main
+from ncpl.data.fields import derive
 from ncpl.data.own_runs import CURVE_TRUST, read_runs
 from ncpl.errors import BundleError, ConfigError
 from ncpl.model.community import Community, load_community, place
@@ -211,3 +212,24 @@ def test_runs_of_a_family_place_it_near_its_own_losses():
         .predict([{k: v for k, v in run.items() if k != "final_loss"} for run in runs])
     )
     assert np.mean([abs(p.loss - r["final_loss"]) for p, r in zip(found, runs, strict=True)]) < 0.01
+
+
+def test_without_any_run_differences_between_settings_are_told(tmp_path, folder):
+    configs = tmp_path / "settings.jsonl"
+    configs.write_text("\n".join(json.dumps(quest(3e8, 1e10, rate)) for rate in (1e-3, 1e-2)))
+    (tmp_path / "none.jsonl").write_text("")
+    asked = ("predict", configs, "--runs", tmp_path / "none.jsonl", "--bundle", folder)
+    found = json.loads(call(*asked, "--json").stdout)
+    first, second = found["against_first"]
+    assert (first["loss"], first["low"], first["high"]) == (0, 0, 0)
+    level = found["predictions"][0]
+    assert second["high"] - second["low"] < (level["high"] - level["low"]) / 4
+    assert "2 against 1: " in call(*asked).output
+
+
+def test_known_runs_narrow_the_difference_of_settings_near_them():
+    bundle = ncpl.adapt(RUNS).fits[0].adapted
+    rows = [derive(quest(1e8, 1e10, rate)) for rate in (6e-4, 7e-4)]
+    found = bundle.differences(rows)
+    assert found.low[1] <= found.loss[1] <= found.high[1]
+    assert found.high[1] - found.low[1] < 0.05

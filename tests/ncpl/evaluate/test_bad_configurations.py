@@ -120,7 +120,7 @@ def test_a_broken_file_is_one_sentence(tmp_path: Path, text: str, message: str) 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("lr\n1e-3\n", "the nearest known field is learning_rate"),
+        ("learning_rat\n1e-3\n", "the nearest known field is learning_rate"),
         ("learning_rate,learning_rate\n1,2\n", "line 1: learning_rate is named twice"),
         ("learning_rate\nfast\n", "line 2: learning_rate is 'fast'"),
         ("train_tokens\n1e999\n", "train_tokens is inf"),

@@ -175,6 +175,28 @@ def test_a_wrong_result_is_told_in_a_sentence(tmp_path, base, result, said) -> N
     assert "Traceback" not in found.output
 
 
+def test_a_plan_is_drawn_and_told_in_words(tmp_path, base) -> None:
+    results = [
+        {"run_id": 3, "final_loss": 2.5},
+        {"run_id": 5, "curve": [{"percent": 50, "loss": 4.0}]},
+    ]
+    found = ask(tmp_path, base, results, "--plot", str(tmp_path / "plan.svg"), "--json")
+    assert found.exit_code == 0, found.output
+    plan = json.loads(found.output)
+    drawn = (tmp_path / "plan.svg").read_text()
+    assert drawn.startswith("<?xml")
+    assert "Best so far: 3, 2.5000 nats." in plan["plot_text"]
+    assert "5 at 50%" in plan["plot_text"]
+    assert "Best so far: 3, 2.5000 nats." in drawn
+    assert [step["run_id"] for step in plan["done"]] == ["3", "5"]
+
+
+def test_a_plot_of_another_kind_is_refused_before_the_work(tmp_path, base) -> None:
+    found = ask(tmp_path, base, None, "--plot", "plan.gif")
+    assert found.exit_code == 1
+    assert ".png, .svg, .pdf" in found.output
+
+
 def test_a_budget_below_one_run_is_refused(tmp_path, base) -> None:
     file = tmp_path / "base.json"
     file.write_text(json.dumps(base))
@@ -212,6 +234,13 @@ def test_a_measured_run_narrows_and_is_not_asked_for_again(tmp_path, base) -> No
     found = json.loads(law(tmp_path, base, *TARGET, "--resume", str(results)).output)
     assert found["half"] < first["half"]
     assert number not in [run["number"] for run in found["runs"]]
+
+
+def test_runs_for_a_law_are_drawn(tmp_path, base) -> None:
+    drawn = tmp_path / "law.png"
+    found = json.loads(law(tmp_path, base, *TARGET, "--plot", str(drawn)).output)
+    assert drawn.read_bytes().startswith(b"\x89PNG")
+    assert f"{len(found['runs'])} runs" in found["plot_text"]
 
 
 def test_a_law_needs_a_large_run(tmp_path, base) -> None:
