@@ -65,7 +65,8 @@ def read_seal(path: Path, where: str | None = None) -> dict[str, str]:
         raise BundleError(f"{where or path} can not be read ({error}); {_HELP}") from error
     found = {}
     # By the line feed alone: other line breaks, as a flipped bit makes, are damage.
-    for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
+    lines = text.removesuffix("\n").split("\n") if text else []
+    for number, line in enumerate(lines, start=1):
         match = LINE.fullmatch(line)
         if match is None or match[2] not in FILES:
             raise BundleError(
