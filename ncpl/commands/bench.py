@@ -11,6 +11,7 @@ import click
 from ncpl.commands.bench_allocate import allocate
 from ncpl.commands.bench_prefix import prefix
 from ncpl.commands.bench_scalebench import scalebench
+from ncpl.commands.bench_sweep import sweep
 from ncpl.commands.bench_transfer import transfer
 from ncpl.commands.boards import board_folder, make_folder, write_files
 from ncpl.commands.options import catalog_option, common, snapshot_option
@@ -239,5 +240,6 @@ def run_curve_board(
 
 bench.add_command(allocate)
 bench.add_command(scalebench)
+bench.add_command(sweep)
 bench.add_command(transfer)
 bench.add_command(prefix)
