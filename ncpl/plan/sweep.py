@@ -99,8 +99,8 @@ def plan_sweep(
     """Return the runs that a share of the target's compute should buy, in their order.
 
     `base` holds what all runs share: `sequence_length`, that of most known runs where it has none,
-    and what a configuration states besides size, tokens, rate and batch. `known` are runs already done (see `ncpl.data.own_runs`). Raises
-    ConfigError where the share buys no run.
+    and what a configuration states besides size, tokens, rate and batch. `known` are runs already
+    done (see `ncpl.data.own_runs`). Raises ConfigError where the share buys no run.
     """
     own = read_runs(known)
     base, given = with_length(base, own.rows)
