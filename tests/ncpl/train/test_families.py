@@ -13,6 +13,7 @@ from click.testing import CliRunner
 import ncpl
 from ncpl.cli import train_main
 from ncpl.data.snapshot import Snapshot
+from ncpl.model.config import FitConfig
 
 DENSE = {
     "params_non_embedding": 1e8, "train_tokens": 2e9, "learning_rate": 1e-3,
@@ -101,3 +102,32 @@ def test_each_family_is_trained_or_named_and_the_bundle_is_kept(folder: Path) ->
         "split group-hash, nats per token",
     ):
         assert line in text.stdout
+
+
+@pytest.mark.slow
+def test_families_trained_at_once_come_to_the_same(folder: Path) -> None:
+    """One of the two has too few runs: its failure comes back from its process as a reason."""
+    config = folder / "config.toml"
+    config.write_text(
+        "members = 1\nsteps = 5\nmin_family_runs = 3\ncurve_steps = 0\nfloor = 0.9\n"
+        "carry = 'yes'\ncalibration_folds = 0\nwidth = 8\nn_heads = 2\nn_layers = 1\n"
+    )
+    weights = []
+    for jobs in ("1", "2"):
+        out = folder / f"bundle{jobs}"
+        arguments = ["--snapshot", str(folder), "--config", str(config), "--out", str(out)]
+        result = CliRunner().invoke(train_main, [*arguments, "--jobs", jobs, "--json"])
+        assert result.exit_code == 0, result.output
+        told = {one["source"]: one for one in json.loads(result.stdout)["families"]}
+        assert told["whole"]["is_trained"]
+        assert "5 parameters and only 4 rows" in told["few"]["reason"]
+        weights.append((out / "weights.safetensors").read_bytes())
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize(
+    ("runs", "steps"), [(1517, 2000), (1637, 2000), (182, 256), (88, 124), (50, 90), (1, 90)]
+)
+def test_few_runs_are_shown_no_more_often_than_many(runs: int, steps: int) -> None:
+    """StepLaw and Marin get all steps of the bundled model."""
+    assert FitConfig.preset("default").for_runs(runs).steps == steps
