@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
@@ -11,10 +10,6 @@ from typing import ClassVar, Self
 
 from ncpl.errors import ConfigError
 from ncpl.settings import Settings
-
-MOST_PASSES = 90
-"""Times a network is shown each training run, at most: StepLaw's 1,517 are shown 84 times by the
-bundled model's steps. A family of fewer runs gets fewer steps."""
 
 
 @dataclass(frozen=True)
@@ -105,11 +100,6 @@ class FitConfig(Settings):
     def of_a_fold(self, steps: int) -> Self:
         """Return the settings of a fit that only says how far off left-out runs are."""
         return dataclasses.replace(self, members=1, steps=min(self.steps, steps), curve_steps=0)
-
-    def for_runs(self, count: int) -> Self:
-        """Return the settings for so many training runs: at most MOST_PASSES over each of them."""
-        most = math.ceil(MOST_PASSES * count / max(min(self.batch_size, count), 1))
-        return dataclasses.replace(self, steps=min(self.steps, most))
 
     @classmethod
     def preset(cls, name: str) -> Self:

@@ -152,7 +152,6 @@ def _fit(
     """Return the calibrated fit of one family; ValueError where its runs do not carry one."""
     name = train.family[0][0]
     log.info("%s: %d training runs", name, len(train))
-    config = config.for_runs(len(train))
     bar = _bar(config, name) if progress else None
 
     def on_step(step: int, errors: list[float]) -> None:

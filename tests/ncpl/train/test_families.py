@@ -13,7 +13,6 @@ from click.testing import CliRunner
 import ncpl
 from ncpl.cli import train_main
 from ncpl.data.snapshot import Snapshot
-from ncpl.model.config import FitConfig
 
 DENSE = {
     "params_non_embedding": 1e8, "train_tokens": 2e9, "learning_rate": 1e-3,
@@ -123,11 +122,3 @@ def test_families_trained_at_once_come_to_the_same(folder: Path) -> None:
         assert "5 parameters and only 4 rows" in told["few"]["reason"]
         weights.append((out / "weights.safetensors").read_bytes())
     assert weights[0] == weights[1]
-
-
-@pytest.mark.parametrize(
-    ("runs", "steps"), [(1517, 2000), (1637, 2000), (182, 256), (88, 124), (50, 90), (1, 90)]
-)
-def test_few_runs_are_shown_no_more_often_than_many(runs: int, steps: int) -> None:
-    """StepLaw and Marin get all steps of the bundled model."""
-    assert FitConfig.preset("default").for_runs(runs).steps == steps
