@@ -31,7 +31,7 @@ ELSEWHERE = {
 """Files of the repository that are pages, though not by lying in docs/; README.md is the start."""
 LINK = re.compile(r"(?<!!)\[(?P<words>[^\]]+)\]\((?P<target>[^)\s]+)\)")
 PICTURE = re.compile(r"!\[png\]\(\S+\)")
-BASH = re.compile(r"^```python\n%%bash\n", re.MULTILINE)
+BASH = re.compile(r"^```\w*\n%%bash\n", re.MULTILINE)
 FENCE = re.compile(r"(^```.*?^```$)", re.DOTALL | re.MULTILINE)
 
 
