@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ncpl.data.consistency import check_prediction, checked_row
-from ncpl.data.fields import Config, derive
+from ncpl.data.fields import KNOWN, Config, derive
 from ncpl.data.own_runs import OwnRuns, read_runs
 from ncpl.data.sizes import size_of, worth_of
 from ncpl.data.snapshot import Family
@@ -27,6 +27,7 @@ from ncpl.errors import BundleError, ConfigError
 from ncpl.laws.chinchilla import Chinchilla
 from ncpl.model.adaptation import Adapted
 from ncpl.model.family_law import D_REFERENCE, LAW, N_REFERENCE, Array, Effects
+from ncpl.model.hub.kept import OnHub
 from ncpl.model.intervals import Intervals
 from ncpl.model.population import Population
 from ncpl.model.seal import check_seal, seal
@@ -116,6 +117,11 @@ def place(
     return Placed(family, adapted, *ends, about or {})
 
 
+def stated_by(row: Config) -> dict[str, Any]:
+    """Return the configuration behind a derived one, its size without embeddings."""
+    return {k: v for k, v in row.items() if k in KNOWN} | {"params_non_embedding": size_of(row)}
+
+
 @dataclass(frozen=True)
 class CommunityPrediction:
     """What a placed family says about one configuration; losses in nats per token."""
@@ -133,7 +139,7 @@ class CommunityPrediction:
 
 
 @dataclass
-class Community:
+class Community(OnHub):
     """Families placed in one population."""
 
     population: Population
@@ -157,11 +163,13 @@ class Community:
         told = {"adapted_from": self.snapshot_id, "sources": self.about.get("sources", [])}
         known = [
             {
+                "run_id": name,
                 "params_non_embedding": size_of(row),
                 "train_tokens": worth_of(row),
                 "loss": float(loss),
+                "config": stated_by(row),
             }
-            for row, loss in zip(final, own.loss, strict=False)
+            for row, loss, name in zip(final, own.loss, own.names, strict=False)
         ]
         return Community(self.population, [placed], self.snapshot_id, told | {"known": known})
 
@@ -238,6 +246,13 @@ class Community:
         if found:
             names = ", ".join(fit.name for fit in found)
             raise ConfigError(f"configuration {number}: {source!r} has several families: {names}")
+        reasons = [
+            why
+            for name, why in self.about.get("not_placed", {}).items()
+            if source in (name, name.split("/", 1)[0])
+        ]
+        if reasons:
+            raise ConfigError(f"configuration {number}: {'; '.join(reasons)}")
         raise ConfigError(
             f"configuration {number}: no source {source!r} is known; there are {self.names()}"
         )
