@@ -246,6 +246,13 @@ class Community(OnHub):
         if found:
             names = ", ".join(fit.name for fit in found)
             raise ConfigError(f"configuration {number}: {source!r} has several families: {names}")
+        reasons = [
+            why
+            for name, why in self.about.get("not_placed", {}).items()
+            if source in (name, name.split("/", 1)[0])
+        ]
+        if reasons:
+            raise ConfigError(f"configuration {number}: {'; '.join(reasons)}")
         raise ConfigError(
             f"configuration {number}: no source {source!r} is known; there are {self.names()}"
         )
