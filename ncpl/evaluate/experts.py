@@ -105,3 +105,22 @@ def _row(name: str, told: Sequence[Any], loss: Array) -> dict[str, Any]:
         "covers": float(((low <= loss) & (loss <= high)).mean()),
         "width": float((high - low).mean()),
     }
+
+
+def score_lines(scores: Sequence[dict[str, Any]]) -> list[str]:
+    """Return scores as a table of text."""
+    from ncpl_data.terminal.tables import aligned
+
+    rows: list[tuple[str, ...]] = [
+        ("source", "split", "runs", "method", "MAE", "90% covers", "width")
+    ]
+    for row in scores:
+        covers, width = row.get("covers"), row.get("width")
+        rows.append(
+            (
+                row["source"], row["split"].upper(), str(row["runs"]), row["method"],
+                f"{row['mae']:.4f}", "" if covers is None else f"{covers:.3f}",
+                "" if width is None else f"{width:.3f}",
+            )
+        )  # fmt: skip
+    return list(aligned(rows))

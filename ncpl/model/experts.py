@@ -24,6 +24,7 @@ import numpy as np
 from ncpl.data.consistency import checked_row
 from ncpl.data.fields import Config
 from ncpl.data.schedules import Array
+from ncpl.data.sizes import mixture_sizes
 from ncpl.errors import BundleError, ConfigError
 from ncpl.model.community import CommunityPrediction
 from ncpl.model.ensemble import part
@@ -49,7 +50,8 @@ NEEDED = {
     "params_non_embedding": "all parameters without embeddings",
     "params_active_non_embedding": "those that a token uses",
 }
-SLACK, SIZE_SLACK = 1.25, 4.0
+SIZED = ("params_non_embedding", "params_active_non_embedding")
+SLACK, SIZE_SLACK = 1.5, 4.0
 """Factor beyond the known ratios, experts and sizes, and above the largest active size, up to which
 is answered."""
 SHAPED = (
@@ -105,6 +107,8 @@ class OwnMixtures:
     """Variance over that of the process."""
     half: float
     """Half width of left-out groups where the process has unit variance, nats."""
+    beyond: float = 0.0
+    """Growth of it, as a share, by each log of size and tokens above the own ones."""
 
     @property
     def n_runs(self) -> int:
@@ -117,7 +121,14 @@ class OwnMixtures:
         near = kernel(x_BV, self.points, self.stretch)
         own = 1 + LINEAR * (1 + np.square(x_BV).sum(1))
         left = own - np.einsum("bi,ij,bj->b", near, self.inverse, near)
-        return near @ self.solved, self.half * np.sqrt(np.maximum(left, 0) + self.noise)
+        half = self.half * np.sqrt(np.maximum(left, 0) + self.noise)
+        return near @ self.solved, half * (1 + self.beyond * self.above(x_BV))
+
+    def above(self, x_BV: Array) -> Array:
+        """Return how far size and tokens lie above those of the own runs (B,), in logs."""
+        of = slice(OWN.index("n"), OWN.index("d") + 1)
+        away = np.maximum(x_BV[:, of] - self.points[:, of].max(0), 0.0)
+        return np.asarray((away * self.scale[of]).sum(1))
 
 
 @dataclass(frozen=True)
@@ -156,7 +167,10 @@ class ExpertsModel:
         for config, number in zip(configs, numbers, strict=True):
             where = f"configuration {number}"
             row = checked_row(config, where=where, read=("n_experts",))[1]
-            self.check(row, where)
+            sizes = mixture_sizes(config)
+            for name, value in zip(SIZED, sizes or (), strict=False):
+                row[name] = value
+            self.check(row if sizes else {k: v for k, v in row.items() if k not in SIZED}, where)
             rows.append(row)
         growth, spread = self.growth(rows)
         active = np.array([row["params_active_non_embedding"] for row in rows])
@@ -199,7 +213,11 @@ class ExpertsModel:
         """Raise ConfigError where a mixture is not told whole, or unlike those that are known."""
         lacking = [f"{name} ({what})" for name, what in NEEDED.items() if not row.get(name)]
         if lacking:
-            raise ConfigError(f"{where}: a mixture of experts needs {', '.join(lacking)}")
+            raise ConfigError(
+                f"{where}: a mixture of experts needs {', '.join(lacking)}; sizes follow from "
+                "n_layers, d_model, d_ff_expert (d_ff_shared_expert, n_dense_layers and d_ff too, "
+                "where there are such)"
+            )
         total, active = row["params_non_embedding"], row["params_active_non_embedding"]
         if active > total:
             raise ConfigError(
@@ -227,16 +245,18 @@ class ExpertsModel:
         """Return the prediction from dense losses at N_eff, less and more of it, and at Na."""
         middle, low, high, base = losses.tolist()
         own = self.families.get(name)
+        largest = self.bounds["params_active_non_embedding"][1]
+        above = max(float(np.log(row["params_active_non_embedding"] / largest)), 0.0)
+        more = self.half * self.growth_beyond * above
         if own is None:
-            largest = self.bounds["params_active_non_embedding"][1]
-            above = max(float(np.log(row["params_active_non_embedding"] / largest)), 0.0)
-            law_half = self.half * (1 + self.growth_beyond * above)
             shift = 0.0
-            half = float(np.hypot(Z90 * (low - high) / 2, np.hypot(law_half, dense_half)))
+            half = float(np.hypot(Z90 * (low - high) / 2, np.hypot(self.half + more, dense_half)))
             known = f"mixtures of {', '.join(sorted(self.families))}; none of {name} is known"
         else:
             shifts, halves = own.shift([row])
             shift, half = float(shifts[0]), float(halves[0])
+            if own.law is not None:  # the law of sizes came from these, and ends where they end
+                half = float(np.hypot(half, more))
             known = f"{own.n_runs} mixtures of {name}"
         note = f"a mixture of experts: as a dense model of {size:.3g} parameters, by {known}"
         loss = middle + shift
@@ -291,7 +311,7 @@ def load_experts(folder: Path, card: Mapping[str, Any]) -> ExpertsModel | None:
         raise BundleError(f"{path} does not fit the card ({error}); train it again") from error
 
 
-ARRAYS = ("centre", "scale", "points", "solved", "inverse", "stretch", "noise", "half")
+ARRAYS = ("centre", "scale", "points", "solved", "inverse", "stretch", "noise", "half", "beyond")
 BOUNDED = ("all parameters over the active ones", "params_active_non_embedding", "n_experts")
 
 

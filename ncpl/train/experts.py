@@ -10,20 +10,25 @@ Legend: B runs, K terms, V columns.
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 from collections.abc import Sequence
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ncpl.data.fields import KNOWN
-from ncpl.data.mixtures import Mixtures, mixtures_in
+from ncpl.data.mixtures import Mixtures, mixtures_in, nominal
 from ncpl.data.snapshot import Snapshot
 from ncpl.errors import SnapshotError
+from ncpl.evaluate.card import render
+from ncpl.model.bundle import CARD, read_card
 from ncpl.model.experts import (
     BOUNDED,
+    ENTRY,
     SIZE_REFERENCE,
     DenseAnswers,
     DenseLaw,
@@ -36,6 +41,7 @@ from ncpl.model.experts import (
     scaled,
     terms,
 )
+from ncpl.model.seal import seal
 from ncpl.train.calibrate import weighted_quantile
 
 log = logging.getLogger(__name__)
@@ -224,7 +230,27 @@ def own_process(
     if best is None:
         raise AssertionError("no numbers of the process were tried")
     log.info("%s: left-out groups are missed by %.4f nats", own.source, best[0])
-    return best[1]
+    return dataclasses.replace(best[1], beyond=beyond_own(best[1], own, missed_B))
+
+
+def beyond_own(found: OwnMixtures, own: Mixtures, missed_B: Array) -> float:
+    """Return how half widths grow by each log of what varies most above the known.
+
+    As the runs of the largest tokens (or active size, where tokens do not vary) need, from the
+    process through the others.
+    """
+    tokens = np.array([nominal(row) for row in own.rows])
+    sizes = np.array([row["params_active_non_embedding"] for row in own.rows], dtype=np.float64)
+    values = tokens if len(np.unique(tokens)) > 1 else sizes
+    out = values == values.max()
+    part = solved(
+        found.points[~out], missed_B[~out], found.centre, found.scale, found.stretch, found.noise,
+        found.law,
+    )  # fmt: skip
+    shift, half_B = part.shift([row for row, o in zip(own.rows, out, strict=True) if o])
+    wide = weighted_quantile(np.abs(shift - missed_B[out]) / half_B, np.ones(out.sum()), LEVEL)
+    above = float(np.log(values.max() / values[~out].max()))
+    return max(0.0, (wide / found.half - 1) / above)
 
 
 def solved(
@@ -236,3 +262,22 @@ def solved(
         np.linalg.inv(kernel(x_BV, x_BV, stretch) + noise * np.eye(len(x_BV))), dtype=np.float64
     )
     return OwnMixtures(base, centre, scale, x_BV, inverse @ y_B, inverse, stretch, noise, 1.0)
+
+
+def add_experts_to(
+    model: ExpertsModel, snapshot: Snapshot, scores: Sequence[Any], folder: Path
+) -> None:
+    """Write what mixtures say into a bundle's folder: the file, its card entry, the seal."""
+    card = read_card(folder)
+    digest = model.save(folder)
+    card[ENTRY] = {
+        "sha256": digest, "sources": list(model.families), "snapshot_id": snapshot.id,
+        "bounds": {name: list(ends) for name, ends in model.bounds.items()},
+        "scores": list(scores),
+    }  # fmt: skip
+    text = json.dumps(card, indent=1, allow_nan=False)
+    (folder / CARD).write_text(text + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(render(card), encoding="utf-8")
+    if (folder / "community").is_dir():
+        seal(folder / "community")
+    seal(folder)
