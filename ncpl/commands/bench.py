@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from ncpl.commands.bench_allocate import allocate
+from ncpl.commands.bench_contribute import contribute
 from ncpl.commands.bench_losscast import losscast
 from ncpl.commands.bench_prefix import prefix
 from ncpl.commands.bench_scalebench import scalebench
@@ -242,4 +243,5 @@ bench.add_command(allocate)
 bench.add_command(scalebench)
 bench.add_command(transfer)
 bench.add_command(prefix)
+bench.add_command(contribute)
 bench.add_command(losscast)
