@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +13,10 @@ from ncpl.commands.evaluate import print_scores
 from ncpl.commands.options import catalog_option, common, snapshot_option
 from ncpl.version import __version__
 from ncpl_data.terminal.console import NumberRange, Program
+
+if TYPE_CHECKING:
+    from ncpl.data.snapshot import Snapshot
+    from ncpl.model.bundle import Bundle
 
 log = logging.getLogger(__name__)
 
@@ -144,6 +149,7 @@ def train_main(
         max_minutes=max_minutes,
         progress=not no_progress,
     )
+    learn_mixtures(bundle, found, out)
     drawn = None
     if bundle.about["scores"] and (plot_file is not None or installed.find_spec("matplotlib")):
         from ncpl.figures.predicted import predicted_against_measured
@@ -159,6 +165,25 @@ def train_main(
         {"bundle": str(out), "plot": drawn and str(drawn)},
         outcomes=bundle.about["outcomes"],
     )
+
+
+def learn_mixtures(bundle: Bundle, found: Snapshot, folder: Path) -> None:
+    """Add to a trained bundle what mixtures of experts of its snapshot say, where there are."""
+    from ncpl.bundles import community_beside
+    from ncpl.data.mixtures import mixtures_in
+    from ncpl.errors import SnapshotError
+    from ncpl.evaluate.experts import expert_scores
+    from ncpl.train.experts import add_experts_to, learn_experts
+
+    if not mixtures_in(found)[0]:
+        return
+    try:
+        model, every = learn_experts(bundle, [fit.family[0] for fit in bundle.fits], found)
+    except SnapshotError as error:
+        log.info("no mixtures of experts: %s", error)
+        return
+    scores = expert_scores(model, bundle, community_beside(folder).population, every)
+    add_experts_to(model, found, scores, folder)
 
 
 def add_experts(folder: Path, snapshot: str, catalog: Path | None, *, as_json: bool) -> None:

@@ -50,7 +50,9 @@ HF_MODEL: Names = {
     "head_dim": "head_dim", "vocab_size": "vocab_size",
     "tie_word_embeddings": "is_embedding_tied", "num_local_experts": "n_experts",
     "num_experts": "n_experts", "n_routed_experts": "n_experts",
-    "num_experts_per_tok": "experts_per_token",
+    "num_experts_per_tok": "experts_per_token", "moe_intermediate_size": "d_ff_expert",
+    "shared_expert_intermediate_size": "d_ff_shared_expert",
+    "first_k_dense_replace": "n_dense_layers", "n_shared_experts": "n_shared_experts",
 }  # fmt: skip
 HF_ARGUMENTS: Names = {
     "learning_rate": "learning_rate", "per_device_train_batch_size": "_micro",

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ncpl.data.sizes import is_mixture, mixture_sizes
 from ncpl.forms.names import GATED_TYPES, PLAIN_TYPES
 
 if TYPE_CHECKING:
     from ncpl.forms.understand import Understood
+
+
+SIZED = ("params_non_embedding", "params_active_non_embedding")
 
 
 def non_embedding(values: Mapping[str, Any], *, is_gated: bool) -> tuple[float, str] | None:
@@ -70,10 +74,20 @@ def _widths(found: Understood) -> None:
                       + (", half of it the gate" if gated else ""))  # fmt: skip
 
 
+def _count_mixture(found: Understood) -> bool:
+    """State the sizes of a mixture of experts, as far as its shape tells them; return whether."""
+    sizes = mixture_sizes(found.config)
+    for field, value in zip(SIZED, sizes or (), strict=False):
+        found.set(field, round(value), "attention, dense layers and experts of the shape")
+    return sizes is not None
+
+
 def count_size(found: Understood) -> None:
     """Count the parameters from the shape, or take them less the embedding."""
     _widths(found)
     config, parts = found.config, found.parts
+    if is_mixture(config) and _count_mixture(found):
+        return
     gated = _gated(found)
     if gated is not None:
         counted = non_embedding(config, is_gated=gated)

@@ -170,7 +170,7 @@ class ExpertsModel:
             sizes = mixture_sizes(config)
             for name, value in zip(SIZED, sizes or (), strict=False):
                 row[name] = value
-            self.check(row if sizes else {k: v for k, v in row.items() if k not in SIZED}, where)
+            self.check(row if sizes else row | {k: config.get(k) for k in SIZED}, where)
             rows.append(row)
         growth, spread = self.growth(rows)
         active = np.array([row["params_active_non_embedding"] for row in rows])
