@@ -75,11 +75,12 @@ def is_mixture(config: Mapping[str, Any]) -> bool:
     return isinstance(experts, int | float) and experts > 1
 
 
-def mixture_sizes(config: Mapping[str, Any]) -> tuple[float, float] | None:
+def mixture_sizes(config: Mapping[str, Any], *, matrices: int = 3) -> tuple[float, float] | None:
     """Return all and active parameters of a mixture without embeddings; None where not told.
 
-    As stated, else of the shape: attention, and feed-forward with a gate a layer, routers left
-    out. StepLaw's 708 mixtures, which state both, agree with their shapes to the last parameter.
+    As stated, else of the shape: attention, and feed-forward layers of so many matrices (three with
+    a gate, two without); routers are left out. StepLaw's 708 mixtures, which state
+    both, agree with their shapes to the last parameter.
     """
     stated = config.get("params_non_embedding"), config.get("params_active_non_embedding")
     if stated[0] and stated[1]:
@@ -90,6 +91,8 @@ def mixture_sizes(config: Mapping[str, Any]) -> tuple[float, float] | None:
         return None
     layers, d, experts, chosen = (float(config[name]) for name in needed)
     dense = float(config.get("n_dense_layers") or 0)
+    if dense and not config.get("d_ff"):
+        return None
     shared = float(config.get("d_ff_shared_expert") or 0)
     if not shared and config.get("n_shared_experts"):
         shared = float(config["n_shared_experts"]) * float(width)
@@ -97,8 +100,9 @@ def mixture_sizes(config: Mapping[str, Any]) -> tuple[float, float] | None:
     head = float(config.get("head_dim") or (d / heads if heads else 0))
     kv = float(config.get("n_kv_heads") or heads or 0)
     attention = 2 * d * head * (float(heads) + kv) if heads else 4 * d**2
-    always = layers * attention + 3 * d * dense * float(config.get("d_ff") or 0)
+    always = layers * attention + matrices * d * dense * float(config.get("d_ff") or 0)
     total, active = (
-        always + 3 * d * (layers - dense) * (n * float(width) + shared) for n in (experts, chosen)
+        always + matrices * d * (layers - dense) * (n * float(width) + shared)
+        for n in (experts, chosen)
     )
     return total, active

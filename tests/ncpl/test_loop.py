@@ -68,6 +68,7 @@ def document(i: int, *, is_corrupted: bool = False) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_a_contribution_is_learned_gated_and_answered_for(tmp_path: Path) -> None:
     settings = tmp_path / "fit.toml"
     settings.write_text(SETTINGS)
