@@ -29,6 +29,15 @@ def markdown(board: TransferBoard) -> str:
             for count in counts
         ]
         lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    best = [(m, f"{m}: best recipes") for m in methods]
+    for method, title in best:
+        cells = [
+            f"{row['best_mae']:.4f} ({row['median_best_mae']:.4f})"
+            if (row := rows.get((method, count))) is not None
+            else "-"
+            for count in counts
+        ]
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
     for name, title in (
         ("coverage", "90% interval covers"), ("width", "its mean width"),
         ("rank", "rank in groups"), ("choice_gap", "choice gap, %"),

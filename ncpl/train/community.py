@@ -6,6 +6,7 @@ import logging
 import shutil
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from ncpl.data.snapshot import Runs, Snapshot
 from ncpl.errors import SnapshotError
 from ncpl.evaluate.community_card import render
 from ncpl.evaluate.transfer_tasks import draw_tasks, qualifies
-from ncpl.evaluate.transfer_widths import widths_of
+from ncpl.evaluate.transfer_widths import measured_tasks, widths_of
 from ncpl.model.community import Community, Placed, place
 from ncpl.model.population import Population
 from ncpl.model.seal import seal
@@ -53,10 +54,8 @@ def fit_community(snapshot: Snapshot, runs: Runs | None = None, *, seed: int = 0
     log.info("community: %d of %d families to learn from", len(learned), len(families))
     population = fit_population(learned)
     tasks = [task for family in learned for task in draw_tasks(family)]
-    widths = widths_of(learned, tasks, fit_population)
-    population = Population(
-        population.mean, population.covariance, population.log_noise, population.effects, widths
-    )
+    widths = widths_of(measured_tasks(learned, tasks, fit_population))
+    population = replace(population, widths=widths)
     fits = []
     for family, own in zip(families, train, strict=True):
         if len(own) < LEAST_PLACED:
