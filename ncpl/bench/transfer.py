@@ -62,6 +62,8 @@ class TransferBoard:
     scores: list[TransferScore] = field(default_factory=list)
     absent: dict[str, str] = field(default_factory=dict)
     """Family -> why it is not scored."""
+    measured: list[Measured] = field(default_factory=list)
+    """What the population said of each task, before a factor."""
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one row a method and number of known runs: means over families."""
@@ -161,6 +163,7 @@ def run_transfer(
             for name in BASELINES:
                 loss = baseline(name, known, asked, population)
                 board.scores.append(score(name, task, asked, loss))
+    board.measured = raw
     factors: dict[frozenset[str], dict[int, float]] = {}
     for own in raw:
         if own.sources not in factors:

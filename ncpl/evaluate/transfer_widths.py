@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ncpl.data.families import FamilyRuns
-from ncpl.evaluate.transfer_tasks import TransferTask
+from ncpl.evaluate.transfer_tasks import TransferTask, qualifies
 from ncpl.model.adaptation import Adapted, Answers
 from ncpl.model.law_inputs import Array
 from ncpl.model.population import Population
@@ -30,8 +30,8 @@ def lacking(family: FamilyRuns | None, task: TransferTask) -> str:
 
 
 def without(families: Sequence[FamilyRuns], sources: frozenset[str]) -> list[FamilyRuns]:
-    """Return the families that share no source with these."""
-    return [family for family in families if not (family.sources & sources)]
+    """Return the families to learn from that share no source with these."""
+    return [f for f in families if not (f.sources & sources) and qualifies(f)]
 
 
 def parts_of(family: FamilyRuns, task: TransferTask) -> tuple[FamilyRuns, FamilyRuns]:

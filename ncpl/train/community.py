@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import time
@@ -16,7 +17,7 @@ import numpy as np
 from ncpl.data.families import FamilyRuns, families_in
 from ncpl.data.snapshot import Runs, Snapshot
 from ncpl.errors import SnapshotError
-from ncpl.evaluate.community_card import render
+from ncpl.evaluate.community_card import COMPARISONS, render
 from ncpl.evaluate.transfer_tasks import draw_tasks, qualifies
 from ncpl.evaluate.transfer_widths import measured_tasks, widths_of
 from ncpl.model.community import Community, Placed, place
@@ -70,6 +71,8 @@ def fit_community(snapshot: Snapshot, runs: Runs | None = None, *, seed: int = 0
         "sources": [s for s in snapshot.manifest.get("sources", []) if _name(s) in names],
         "versions": {"ncpl": __version__},
     }
+    if COMPARISONS.is_file():
+        about["comparisons"] = json.loads(COMPARISONS.read_text(encoding="utf-8"))
     return Community(population, fits, snapshot.id, about)
 
 
