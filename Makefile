@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 RUN := OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ablate test test-slow check fmt docs site bench golden clean
+.PHONY: help setup demo ablate test test-slow check fmt docs pages site bench golden clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -70,8 +70,10 @@ docs: $(VENV)/dev ## Write the generated pages
 	$(BIN)/python -m ncpl_data.schema.describe schema/FIELDS.md
 	$(BIN)/python -m ncpl_data.ingest.datapage docs/data.md
 
+pages: $(VENV)/dev ## Run the commands of docs/, tell where they print something else (UPDATE_GOLDEN=1: write it)
+	$(RUN) $(BIN)/python -m pytest -q -m slow --timeout 1200 tests/site
+
 site: $(VENV)/dev ## Build the pages of docs/ into build/site; they open from disk
-	$(PIP) -e '.[site]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 bench: $(VENV)/dev ## Measure speed, each as a ratio to a stated limit

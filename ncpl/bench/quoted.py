@@ -83,3 +83,30 @@ SCALEBENCH: tuple[QuotedShare, ...] = (
     QuotedShare("cost rand", (-0.89, -0.79, -0.79)),
     QuotedShare("cheapest", (-0.92, -0.88, -0.80)),
 )
+
+
+@dataclass(frozen=True)
+class QuotedCurve:
+    """One published row of LossCast-Bench's NCPL-OOD part, 1,109 runs."""
+
+    method: str
+    huber: float
+    r2: float
+    mape: float
+    curve_mae: float
+    final_mae: float
+    final_spearman: float
+    where: str = "dangxingyu/losscast-bench 7ab8291c, README, Baselines"
+
+
+LOSSCAST_OOD: tuple[QuotedCurve, ...] = (
+    QuotedCurve("chinchilla", 0.003721, 0.70, 0.1358, 0.3771, 0.3852, 0.529),
+    QuotedCurve("chinchilla_refit", 0.002449, 0.78, 0.0812, 0.2498, 0.2890, 0.534),
+    QuotedCurve("xgboost", 0.000502, 0.96, 0.0176, 0.0549, 0.0417, 0.980),
+    QuotedCurve("xgboost_v2", 0.000451, 0.96, 0.0156, 0.0497, 0.0360, 0.973),
+    QuotedCurve("xgboost_ensemble", 0.000492, 0.96, 0.0171, 0.0539, 0.0555, 0.986),
+    QuotedCurve("pca_xgboost", 0.000700, 0.88, 0.0201, 0.0745, 0.0225, 0.987),
+    QuotedCurve("two_stage", 0.000706, 0.95, 0.0250, 0.0754, 0.0653, 0.974),
+    QuotedCurve("mlp", 0.000720, 0.95, 0.0251, 0.0767, 0.0557, 0.980),
+    QuotedCurve("xgboost_ultimate", 0.000547, 0.94, 0.0164, 0.0591, 0.0165, 0.993),
+)

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from ncpl.commands.bench_allocate import allocate
+from ncpl.commands.bench_losscast import losscast
 from ncpl.commands.bench_prefix import prefix
 from ncpl.commands.bench_scalebench import scalebench
 from ncpl.commands.bench_transfer import transfer
@@ -241,3 +242,4 @@ bench.add_command(allocate)
 bench.add_command(scalebench)
 bench.add_command(transfer)
 bench.add_command(prefix)
+bench.add_command(losscast)
