@@ -27,6 +27,7 @@ from ncpl.errors import BundleError, ConfigError
 from ncpl.laws.chinchilla import Chinchilla
 from ncpl.model.adaptation import Adapted
 from ncpl.model.family_law import LAW, Effects
+from ncpl.model.hub.kept import OnHub
 from ncpl.model.intervals import Intervals
 from ncpl.model.law_inputs import D_REFERENCE, N_REFERENCE, Array
 from ncpl.model.population import Population
@@ -139,7 +140,7 @@ class CommunityPrediction:
 
 
 @dataclass
-class Community:
+class Community(OnHub):
     """Families placed in one population."""
 
     population: Population
@@ -246,6 +247,13 @@ class Community:
         if found:
             names = ", ".join(fit.name for fit in found)
             raise ConfigError(f"configuration {number}: {source!r} has several families: {names}")
+        reasons = [
+            why
+            for name, why in self.about.get("not_placed", {}).items()
+            if source in (name, name.split("/", 1)[0])
+        ]
+        if reasons:
+            raise ConfigError(f"configuration {number}: {'; '.join(reasons)}")
         raise ConfigError(
             f"configuration {number}: no source {source!r} is known; there are {self.names()}"
         )
