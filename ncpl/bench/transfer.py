@@ -19,7 +19,7 @@ from ncpl.data.sizes import size_of, worth_of
 from ncpl.evaluate.transfer_tasks import TransferTask
 from ncpl.evaluate.transfer_widths import (
     Learn,
-    Measured,
+    Transferred,
     lacking,
     measure,
     parts_of,
@@ -62,7 +62,7 @@ class TransferBoard:
     scores: list[TransferScore] = field(default_factory=list)
     absent: dict[str, str] = field(default_factory=dict)
     """Family -> why it is not scored."""
-    measured: list[Measured] = field(default_factory=list)
+    measured: list[Transferred] = field(default_factory=list)
     """What the population said of each task, before a factor."""
 
     def rows(self) -> list[dict[str, Any]]:
@@ -146,7 +146,7 @@ def run_transfer(
     by_name = {family.name: family for family in families}
     board = TransferBoard(snapshot_id)
     populations: dict[frozenset[str], Population] = {}
-    raw: list[Measured] = []
+    raw: list[Transferred] = []
     for task in tasks:
         family = by_name.get(task.family)
         problem = lacking(family, task)

@@ -15,7 +15,7 @@ import numpy as np
 from ncpl.data.families import FamilyRuns
 from ncpl.data.fields import Config
 from ncpl.data.sizes import size_of, worth_of
-from ncpl.evaluate.transfer_widths import Learn, Measured, widths_of, without
+from ncpl.evaluate.transfer_widths import Learn, Transferred, widths_of, without
 from ncpl.model.adaptation import Adapted
 from ncpl.model.law_inputs import Array
 
@@ -89,7 +89,7 @@ class Beside:
 def run_beside(
     families: Sequence[FamilyRuns],
     learn: Learn,
-    measured: Sequence[Measured],
+    measured: Sequence[Transferred],
     questions: Sequence[Question] = QUESTIONS,
 ) -> tuple[list[Beside], dict[str, str]]:
     """Return the score of each question the families hold, and why others are not scored.

@@ -18,7 +18,7 @@ from ncpl.data.snapshot import Runs, Snapshot
 from ncpl.evaluate.transfer_tasks import TransferTask, qualifies
 from ncpl.evaluate.transfer_widths import (
     Learn,
-    Measured,
+    Transferred,
     lacking,
     measure,
     parts_of,
@@ -59,7 +59,7 @@ class Comparison:
     width: float
 
 
-def scored(part: str, variant: str, measured: Sequence[Measured]) -> list[Comparison]:
+def scored(part: str, variant: str, measured: Sequence[Transferred]) -> list[Comparison]:
     """Return a row a number of known runs; widths from the tasks of other sources."""
     factors = {
         sources: widths_of([m for m in measured if not m.sources & sources])
@@ -71,7 +71,7 @@ def scored(part: str, variant: str, measured: Sequence[Measured]) -> list[Compar
 def summed(
     part: str,
     variant: str,
-    measured: Sequence[Measured],
+    measured: Sequence[Transferred],
     factors: dict[frozenset[str], dict[int, float]],
 ) -> list[Comparison]:
     """Return a row a number of known runs, with factors on half widths by sources and runs."""
@@ -182,7 +182,7 @@ def curves_told(
     runs: Runs,
     by_name: dict[str, FamilyRuns],
     tasks: Sequence[TransferTask],
-    plain: Sequence[Measured],
+    plain: Sequence[Transferred],
     populations: Populations,
 ) -> list[Comparison]:
     """Return the tasks whose known runs have points that count, with them and without."""
@@ -211,7 +211,7 @@ def curves_told(
             continue
         weight = np.concatenate([np.ones(len(known)), np.full(extra, CURVE_TRUST)])
         adapted = Adapted.of(populations[family.sources], rows, np.array(loss), weight=weight)
-        told.append(Measured(task, family.sources, asked.loss, adapted.predict(asked.rows)))
+        told.append(Transferred(task, family.sources, asked.loss, adapted.predict(asked.rows)))
         untold.append(before)
     part = "curves in the context, where they have points that count"
     return scored(part, "with", told) + scored(part, "without", untold)

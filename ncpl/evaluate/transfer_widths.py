@@ -44,7 +44,7 @@ def parts_of(family: FamilyRuns, task: TransferTask) -> tuple[FamilyRuns, Family
 
 
 @dataclass(frozen=True)
-class Measured:
+class Transferred:
     """What a population says of a family left out, before a factor."""
 
     task: TransferTask
@@ -54,14 +54,14 @@ class Measured:
     answers: Answers
 
 
-def measure(population: Population, family: FamilyRuns, task: TransferTask) -> Measured:
+def measure(population: Population, family: FamilyRuns, task: TransferTask) -> Transferred:
     """Return what a population says of the larger runs of a family, a few of its runs known."""
     known, asked = parts_of(family, task)
     adapted = Adapted.of(replace(population, widths={}), known.rows, known.loss)
-    return Measured(task, family.sources, asked.loss, adapted.predict(asked.rows))
+    return Transferred(task, family.sources, asked.loss, adapted.predict(asked.rows))
 
 
-def stretch_of(measured: Measured) -> Array:
+def stretch_of(measured: Transferred) -> Array:
     """Return errors over the half width on their side, (targets,)."""
     answers = measured.answers
     error = measured.loss - answers.loss
@@ -89,7 +89,7 @@ def factor_of(measured: Sequence[tuple[str, Array]]) -> float:
     return float(FACTORS[min(chosen, most, len(FACTORS) - 1)])
 
 
-def widths_of(measured: Sequence[Measured]) -> dict[int, float]:
+def widths_of(measured: Sequence[Transferred]) -> dict[int, float]:
     """Return factors on half widths by number of known runs, from families left out in turn."""
     return {
         count: factor_of(
@@ -103,7 +103,7 @@ def measured_tasks(
     families: Sequence[FamilyRuns],
     tasks: Iterable[TransferTask],
     learn: Learn,
-) -> list[Measured]:
+) -> list[Transferred]:
     """Return what populations say of families left out in turn, with all that share a source."""
     by_name = {family.name: family for family in families}
     populations: dict[frozenset[str], Population] = {}
