@@ -12,7 +12,8 @@ from ncpl.data.mixtures import Mixtures
 from ncpl.data.schedules import Array
 from ncpl.model.bundle import Bundle
 from ncpl.model.experts import ExpertsModel, dense_at
-from ncpl.model.family_law import BASE, N_REFERENCE
+from ncpl.model.family_law import BASE
+from ncpl.model.law_inputs import N_REFERENCE
 from ncpl.model.population import Population
 
 LEFT = ("status", "source_run", "run_id")
