@@ -91,7 +91,7 @@ def read_runs(runs: Sequence[Mapping[str, Any]]) -> OwnRuns:
             rows.append(row)
             losses.append(final_loss_of(run["final_loss"], f"{where}: final_loss"))
             names.append(str(run.get("run_id") or i))
-        points += _points(run.get("curve"), row, where, notes)
+        points += points_along(run.get("curve"), row, where, notes)
     notes += mixed(rows)
     weight = np.concatenate([np.ones(len(rows)), np.full(len(points), CURVE_TRUST)])
     loss = np.array([*losses, *(value for _, value in points)], dtype=np.float64)
@@ -133,7 +133,7 @@ def checked_loss(value: Any, where: str) -> float:
     return float(value)
 
 
-def _points(
+def points_along(
     curve: Any, row: Mapping[str, Any], where: str, notes: list[str]
 ) -> list[tuple[dict[str, Any], float]]:
     """Return evidence along a run: configurations of what was trained so far, and losses."""

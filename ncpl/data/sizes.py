@@ -13,6 +13,12 @@ RATE_LEFT = "rate_left_frac"
 still to fall."""
 REPEATED_WORTH = 15.39
 """Epochs in which repeated tokens lose their worth (Muennighoff et al. 2023, appendix A: R_D*)."""
+EXCESS_WORTH = 5.31
+"""Times the parameters that unique tokens can use beyond which more are worth nothing (Muennighoff
+et al. 2023, appendix A: R_N*)."""
+USEFUL_TOKENS = 19.5
+"""Unique tokens that one parameter can use: the compute-optimal ratio of the same fit (appendix A:
+A 521, B 1488, both exponents .353)."""
 USUAL_VOCABULARY, USUAL_ASPECT = 50_000, 64.0
 """Tokens, and width over depth, of a model whose source tells neither."""
 
@@ -40,6 +46,21 @@ def size_of(row: Config) -> float:
     if 0.05 * total < of_shape <= total:
         return float(of_shape)
     return without_embedding(float(total), float(row.get("vocab_size") or USUAL_VOCABULARY))
+
+
+def useful_size_of(row: Config) -> float:
+    """Return non-embedding parameters, excess ones for what they are worth on repeated tokens.
+
+    Muennighoff et al. 2023, equation 6: beyond what unique tokens can use, R times as many are
+    worth R* (1 - exp(-R / R*)) times. Where no token is repeated every parameter counts.
+    """
+    size = size_of(row)
+    unique, tokens = row.get("unique_tokens"), row.get("data_tokens") or row.get("train_tokens")
+    if not unique or not tokens or unique >= tokens or not size * USEFUL_TOKENS > unique:
+        return size
+    usable = float(unique) / USEFUL_TOKENS
+    excess = size / usable - 1.0
+    return usable * (1 + EXCESS_WORTH * -math.expm1(-excess / EXCESS_WORTH))
 
 
 def without_embedding(total: float, vocabulary: float) -> float:
