@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ncpl.data.families import FamilyRuns
-from ncpl.data.own_runs import CURVE_TRUST, points_along
+from ncpl.data.own_runs import CURVE_TRUST, points_along, tell_data
 from ncpl.data.snapshot import Runs, Snapshot
 from ncpl.evaluate.transfer_tasks import TransferTask, qualifies
 from ncpl.evaluate.transfer_widths import (
@@ -207,7 +207,7 @@ def curves_told(
                 rows.append(point)
                 loss.append(value)
         extra = len(rows) - len(known)
-        if not extra:
+        if not extra or not tell_data(known.rows):
             continue
         weight = np.concatenate([np.ones(len(known)), np.full(extra, CURVE_TRUST)])
         adapted = Adapted.of(populations[family.sources], rows, np.array(loss), weight=weight)
