@@ -294,7 +294,7 @@ def joint(families: Sequence[FamilyRuns], learn: Learn) -> list[Comparison]:
 def to_json(snapshot_id: str, rows: Sequence[Comparison]) -> dict[str, Any]:
     """Return the table as plain values, as the card keeps it."""
     plain = [
-        {name: round(v, 5) if isinstance(v, float) else v for name, v in asdict(row).items()}
+        {name: round(v, 6) if isinstance(v, float) else v for name, v in asdict(row).items()}
         for row in rows
     ]
     return {"format": "ncpl-transfer-comparisons/1", "snapshot_id": snapshot_id, "rows": plain}
