@@ -27,7 +27,7 @@ NEEDED = {
     "params_non_embedding": "non-embedding parameters, or n_layers, d_model and d_ff",
     "train_tokens": "training tokens, or train_steps with batch_size_sequences",
 }
-AS_TEXT = ("_flavor", "_model_name")
+AS_TEXT = ("_flavor", "_model_name", "_init_from")
 """Parts that are names, although they may look like counts."""
 GIVEN = {"_devices": "n_devices", "_batch_tokens": "batch_tokens", "_params": "params"}
 """What the commonest parts are called where a hand gives them."""
