@@ -34,6 +34,8 @@ CURVE_TRUST = 0.1
 """Trust in a point along a run, where a final loss has 1: points of one run err together."""
 LARGEST_FINAL = 13.0
 """Nats; a token guessed from 400,000 costs as much."""
+FEW_TWINS = 3
+"""Runs given twice that are named; of more, their number is told."""
 SAME = ("dataset", "tokenizer", "final_loss_metric")
 """What runs of one family share."""
 SIDEWAYS = frozenset({"diverged", "failed"})
@@ -66,13 +68,14 @@ def read_runs(runs: Sequence[Mapping[str, Any]]) -> OwnRuns:
     rows, losses, names, notes = [], [], [], []
     points: list[tuple[dict[str, Any], float]] = []
     known: dict[str, int] = {}
+    twins: list[str] = []
     for i, run in enumerate(runs, start=1):
         where = f"run {i}"
         if not isinstance(run, Mapping):
             raise ConfigError(f"{where} is {run!r}; expected an object of names and values")
         twin = known.setdefault(json.dumps(run, sort_keys=True, default=str), i)
         if twin != i:
-            notes.append(f"{where} is run {twin} again: it counts once")
+            twins.append(f"{where} is run {twin} again: it counts once")
             continue
         config = {name: value for name, value in run.items() if name not in OUTCOME}
         row = checked_row(config, where=where)[1]
@@ -92,6 +95,9 @@ def read_runs(runs: Sequence[Mapping[str, Any]]) -> OwnRuns:
             losses.append(final_loss_of(run["final_loss"], f"{where}: final_loss"))
             names.append(str(run.get("run_id") or i))
         points += points_along(run.get("curve"), row, where, notes)
+    notes += twins[:FEW_TWINS]
+    if len(twins) > FEW_TWINS:
+        notes.append(f"so are {len(twins) - FEW_TWINS:,} more")
     notes += mixed(rows)
     weight = np.concatenate([np.ones(len(rows)), np.full(len(points), CURVE_TRUST)])
     loss = np.array([*losses, *(value for _, value in points)], dtype=np.float64)
