@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ncpl.data.families import FamilyRuns
-from ncpl.data.own_runs import CURVE_TRUST, points_along
+from ncpl.data.own_runs import CURVE_TRUST, points_along, tell_data
 from ncpl.data.snapshot import Runs, Snapshot
 from ncpl.evaluate.transfer_tasks import TransferTask, qualifies
 from ncpl.evaluate.transfer_widths import (
@@ -207,7 +207,7 @@ def curves_told(
                 rows.append(point)
                 loss.append(value)
         extra = len(rows) - len(known)
-        if not extra:
+        if not extra or not tell_data(known.rows):
             continue
         weight = np.concatenate([np.ones(len(known)), np.full(extra, CURVE_TRUST)])
         adapted = Adapted.of(populations[family.sources], rows, np.array(loss), weight=weight)
@@ -294,7 +294,7 @@ def joint(families: Sequence[FamilyRuns], learn: Learn) -> list[Comparison]:
 def to_json(snapshot_id: str, rows: Sequence[Comparison]) -> dict[str, Any]:
     """Return the table as plain values, as the card keeps it."""
     plain = [
-        {name: round(v, 5) if isinstance(v, float) else v for name, v in asdict(row).items()}
+        {name: round(v, 6) if isinstance(v, float) else v for name, v in asdict(row).items()}
         for row in rows
     ]
     return {"format": "ncpl-transfer-comparisons/1", "snapshot_id": snapshot_id, "rows": plain}
