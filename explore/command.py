@@ -12,15 +12,19 @@ import click
 
 from ncpl_data.ingest.options import catalog_option
 from ncpl_data.terminal.console import Console, output_options
+from ncpl_data.terminal.pictures import tell_opened
 
 if TYPE_CHECKING:
     from ncpl_data.explore.build import Built
 
 OUT = Path("site")
+BOARD = Path(__file__).parent / "transfer.json"
+"""The board as it was measured last: a copy of what `ncpl bench transfer --out` wrote."""
 EPILOG = """\b
 Examples:
   ncpl-data explore                      writes the folder site; open site/index.html
   ncpl-data explore --out pages --snapshot latest
+  ncpl-data explore --open               and opens it in the browser
   ncpl-data explore --serve              shows it on this machine only, until Ctrl-C
   ncpl-data explore --board board/transfer.json
 \b
@@ -38,6 +42,7 @@ The folder is whole: it opens from disk and from any static host, and asks no ot
     "--port", type=click.IntRange(0, 65535), default=8700, show_default=True,
     help="Of --serve; 0 takes a free one.",
 )  # fmt: skip
+@click.option("--open", "opens", is_flag=True, help="Open it in the browser.")
 @click.option(
     "--snapshot", help="Show a snapshot: id, name, path, or latest. Default: the catalog."
 )
@@ -48,7 +53,7 @@ The folder is whole: it opens from disk and from any static host, and asks no ot
 @click.option("--no-model", is_flag=True, help="Leave predictions and the planning page out.")
 @click.option(
     "--board", type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="transfer.json of: ncpl bench transfer --out DIR.",
+    help="transfer.json of: ncpl bench transfer --out DIR. Default: the one that ships.",
 )  # fmt: skip
 @catalog_option
 @output_options
@@ -57,6 +62,7 @@ def explore(
     out: Path | None,
     serve: bool,
     port: int,
+    opens: bool,
     snapshot: str | None,
     bundle_folder: Path | None,
     no_model: bool,
@@ -72,7 +78,7 @@ def explore(
     with tempfile.TemporaryDirectory(prefix="ncpl-explore-") as temporary:
         folder = out or (Path(temporary) / "site" if serve else OUT)
         check_folder(folder)
-        scores = None if board is None else read_board(board)
+        scores = read_board(board or BOARD)
         bundle = None if no_model else load_ensemble(bundle_folder, what="forward pass in a page")
         tables = (
             read_catalog(catalog_folder)
@@ -82,10 +88,12 @@ def explore(
         folder.parent.mkdir(parents=True, exist_ok=True)
         built = build(tables, bundle, scores, folder, lambda what: console.note(f"writing {what}"))
         if serve:
-            show(built, port, console)
+            show(built, port, console, opens=opens)
         else:
             page = folder / "index.html"
             console.result(content(built), "\n".join([*lines(built), f"open {page}"]))
+            if opens:
+                tell_opened(page)
 
 
 def content(built: Built) -> dict[str, Any]:
@@ -106,7 +114,7 @@ def lines(built: Built) -> list[str]:
     ]
 
 
-def show(built: Built, port: int, console: Console) -> None:
+def show(built: Built, port: int, console: Console, *, opens: bool) -> None:
     """Serve a folder on this machine until Ctrl-C, and say where."""
     from ncpl_data.explore.serve import LOOPBACK, server_of
 
@@ -115,6 +123,8 @@ def show(built: Built, port: int, console: Console) -> None:
         told = content(built) | {"address": address}
         console.result(told, "\n".join([*lines(built), f"open {address}"]))
         console.note("Ctrl-C ends it")
+        if opens:
+            tell_opened(address)
         with contextlib.suppress(KeyboardInterrupt):  # the way it ends
             server.serve_forever()
 

@@ -8,8 +8,6 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
 from ncpl.errors import BundleError, HubError
 from ncpl.model.hub.repository import COMMIT, ModelRepository, StoredFile, check_revision
 from ncpl.model.seal import MOST_BYTES, SEAL, check_seal, read_seal
@@ -48,7 +46,11 @@ def pulled(repository: str, revision: str = "main", max_bytes: int = MAX_BYTES) 
 
 def _cache() -> Path:
     given = os.environ.get("NCPL_CACHE")
-    return Path(given) if given else user_cache_path("ncpl-data")
+    if given:
+        return Path(given)
+    from platformdirs import user_cache_path
+
+    return user_cache_path("ncpl-data")
 
 
 def _take(hub: ModelRepository, commit: str, target: Path, max_bytes: int) -> None:
