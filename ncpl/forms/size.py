@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ncpl.data.sizes import is_mixture, mixture_sizes
 from ncpl.forms.names import GATED_TYPES, PLAIN_TYPES
 
 if TYPE_CHECKING:
@@ -31,25 +32,13 @@ def with_experts(values: Mapping[str, Any], *, is_gated: bool) -> tuple[float, f
     Every layer that is not dense has the same experts, and shared ones beside them; routers are
     left out, as norms are.
     """
-    layers, width = values.get("n_layers"), values.get("d_model")
-    own = values.get("d_ff_expert") or values.get("d_ff")
-    chosen = values.get("experts_per_token")
-    if not (layers and width and own and chosen):
+    sizes = mixture_sizes(values, matrices=3 if is_gated else 2)
+    if sizes is None:
         return None
-    dense = values.get("n_dense_layers") or 0
-    if dense and not values.get("d_ff"):
-        return None
-    shared = values.get("d_ff_shared_expert") or (values.get("n_shared_experts") or 0) * own
-    attention, rule = _attention(values)
-    matrices = 3 if is_gated else 2
-    always = layers * attention + matrices * width * dense * (values.get("d_ff") or 0)
-    total, active = (
-        always + matrices * width * (layers - dense) * (count * own + shared)
-        for count in (values["n_experts"], chosen)
-    )
+    _, rule = _attention(values)
     name = "d_ff_expert" if values.get("d_ff_expert") else "d_ff"
-    more = " + shared" if shared else ""
-    return total, active, f"{rule} + {matrices} d_model (experts x {name}{more}))"
+    more = " + shared" if values.get("d_ff_shared_expert") or values.get("n_shared_experts") else ""
+    return *sizes, f"{rule} + {3 if is_gated else 2} d_model (experts x {name}{more}))"
 
 
 def _attention(values: Mapping[str, Any]) -> tuple[float, str]:
@@ -108,6 +97,8 @@ def _count_shape(found: Understood) -> None:
             config.pop(name, None)
             found.origins.pop(name, None)
     gated, why = _gated(found), _uncounted(found)
+    if gated is None and found.program == "own" and is_mixture(config):
+        gated = True  # names of ours mean a gate
     if why and "params_non_embedding" not in config:
         found.notes.append(f"{why}: give params_non_embedding")
     if why:
@@ -118,7 +109,7 @@ def _count_shape(found: Understood) -> None:
             found.notes.append(  # names of ours mean a gate, and the model counts them itself
                 "whether the feed-forward layers have a gate is not told: give params_non_embedding"
             )
-    elif config.get("n_experts"):
+    elif is_mixture(config):
         sizes = with_experts(config, is_gated=gated)
         if sizes is not None:
             found.set("params_non_embedding", round(sizes[0]), sizes[2])

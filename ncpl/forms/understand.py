@@ -15,6 +15,7 @@ from typing import Any
 
 from ncpl.data.checks import is_number
 from ncpl.data.fields import KNOWN
+from ncpl.data.slips import number_hint
 from ncpl.errors import ConfigError
 from ncpl.forms.derive import derive_fields
 from ncpl.forms.names import TABLES, TITLES, program_of
@@ -185,7 +186,10 @@ def _take(found: Understood, target: str, name: str, value: Any, origin: str) ->
     if is_number(target):
         number = number_of(value)
         if isinstance(number, bool) or not isinstance(number, (int, float)):
-            raise ConfigError(f"{found.where}: {name} is {value!r}; expected a number for {target}")
+            raise ConfigError(
+                f"{found.where}: {name} is {value!r}; expected a number for "
+                f"{target}{number_hint(value)}"
+            )
         value = number
     elif isinstance(value, str) and target in ("optimizer", "schedule"):
         value = value.strip()
