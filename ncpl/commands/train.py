@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 @click.option(
     "--prefix-for", type=click.Path(path_type=Path, file_okay=False),
     help="Bundle folder to add to what starts of its training runs say (ncpl plan extrapolate); "
-    "nothing else is trained.",
+    "nothing else is trained. Left-out predictions are kept in --out, and read again from there.",
 )  # fmt: skip
 @click.option("--track", multiple=True, help="With --base: wandb, tensorboard or trackio.")
 @click.option("--plot", "plot_file", type=click.Path(path_type=Path), help="PNG of the fit.")
@@ -76,7 +76,7 @@ def train_main(
     if preset is not None and config_file is not None:
         raise click.UsageError("give --preset or --config, not both")
     if prefix_for is not None:
-        add_prefixes(prefix_for, snapshot, catalog, seed, as_json=as_json)
+        add_prefixes(prefix_for, snapshot, catalog, seed, out, as_json=as_json)
         return
     import dataclasses
     import importlib.util as installed
@@ -151,9 +151,13 @@ def train_main(
 
 
 def add_prefixes(
-    folder: Path, snapshot: str, catalog: Path | None, seed: int, *, as_json: bool
+    folder: Path, snapshot: str, catalog: Path | None, seed: int, keep: Path, *, as_json: bool
 ) -> None:
-    """Add to a bundle what starts of runs say, learned from the snapshot that it was trained on."""
+    """Add to a bundle what starts of runs say, learned from the snapshot that it was trained on.
+
+    `keep` is a folder of left-out predictions: what is there of an earlier attempt is not fitted
+    again.
+    """
     from ncpl.bundles import load_ensemble
     from ncpl.data.find import find_snapshot
     from ncpl.errors import SnapshotError
@@ -170,7 +174,8 @@ def add_prefixes(
     def tell(source: str, fold: int) -> None:
         log.info("%s: fold %d", source, fold + 1)
 
-    model = learn_prefixes(bundle, found, found.runs(), seed=seed, on_fold=tell)
+    keep.mkdir(parents=True, exist_ok=True)
+    model = learn_prefixes(bundle, found, found.runs(), seed=seed, keep=keep, on_fold=tell)
     add_to_bundle(model, folder)
     told = {"bundle": str(folder), "sources": list(model.families), **model.about}
     click.echo(

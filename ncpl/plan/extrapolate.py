@@ -15,7 +15,7 @@ from ncpl.data.schedules import FIRST, Array
 from ncpl.errors import ConfigError
 from ncpl.model.predictor import Predictor
 from ncpl.model.prefix import AnyPrefix, FamilyPrefix, PrefixModel, prefixes_of
-from ncpl.model.prefix_features import NOISY, RISE, noise_and_rise
+from ncpl.model.prefix_features import least_rise, noise_and_rise
 
 POINTS = 40
 """Points of the rest of the curve."""
@@ -143,6 +143,12 @@ def forecast(
         return RunForecast(
             **common, final=alone, configuration=alone, source=source, weight=0.0, notes=notes
         )
+    if found.beyond:
+        notes.append(
+            f"the log lies {found.beyond:.3g} nats farther off the curve of its configuration than "
+            f"any run of {source} did: the interval is as much wider. Is the loss of the same data "
+            "and tokenizer, in nats per token, and the configuration that of this run?"
+        )
     if found.weight == 0:
         notes.append("too little is known yet: the configuration alone answers")
     curve = points_of(found, at_Q, row.get("train_steps"))
@@ -162,6 +168,8 @@ class Rest(NamedTuple):
     low: Array
     high: Array
     weight: float
+    beyond: float = 0.0
+    """How much farther off its predicted curve the log lies than any run of training."""
 
 
 def in_family(
@@ -182,9 +190,10 @@ def in_family(
     prefixes = prefixes_of(frac_P, loss_P, lambda f: bundle.curves([config], f.tolist())[0], at)
     found = own.correct(derive(config), prefixes, at, at_Q, (alone.high - alone.low) / 2)
     if found.weight == 0:
-        return Rest(base_Q, base_Q - alone.loss + alone.low, base_Q - alone.loss + alone.high, 0.0)
+        low, high = alone.loss - alone.low + found.beyond, alone.high - alone.loss + found.beyond
+        return Rest(base_Q, base_Q - low, base_Q + high, 0.0, found.beyond)
     mean_Q = base_Q + found.shift
-    return Rest(mean_Q, mean_Q - found.half, mean_Q + found.half, found.weight)
+    return Rest(mean_Q, mean_Q - found.half, mean_Q + found.half, found.weight, found.beyond)
 
 
 def told_without(row: Config, alone: LossInterval | None) -> list[str]:
@@ -266,7 +275,7 @@ def spikes(step_P: Array, loss_P: Array) -> list[dict[str, float]]:
     noise, _ = noise_and_rise(loss_P[None], np.ones((1, len(loss_P)), dtype=bool))
     lowest = np.minimum.accumulate(loss_P)
     above = loss_P - lowest
-    high = above > max(RISE, NOISY * float(noise[0]))
+    high = above > float(least_rise(noise, np.array([len(loss_P)]))[0])
     found: list[dict[str, float]] = []
     for begin in np.flatnonzero(high & ~np.append(False, high[:-1])):
         end = begin + int(np.argmin(np.append(high[begin:], False)))
