@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -171,3 +172,36 @@ def test_python_m_ncpl_is_the_program() -> None:
         [sys.executable, "-m", "ncpl", "--version"], check=False, capture_output=True, text=True
     )
     assert (done.returncode, done.stdout) == (0, f"python -m ncpl, version {__version__}\n")
+
+
+def indexed(text: str, repository: str | None) -> str:
+    """Return a README as setup.py shows it on a package index."""
+    spec = importlib.util.spec_from_file_location("setup_of_this_project", ROOT / "setup.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return str(module.readme_on_index(text, repository, "1.0"))
+
+
+@pytest.mark.parametrize(
+    ("repository", "found"),
+    [
+        (None, "see docs/use.md, [paper](https://x.org/1)"),
+        (
+            "https://x.org/me/it/",
+            "![a plot](https://x.org/me/it/raw/v1.0/docs/p.png)\n\n"
+            "see [docs/use.md](https://x.org/me/it/blob/v1.0/docs/use.md#here), "
+            "[paper](https://x.org/1)",
+        ),
+    ],
+)
+def test_links_lead_somewhere_on_an_index_or_are_words(repository: str | None, found: str) -> None:
+    text = "![a plot](docs/p.png)\n\nsee [docs/use.md](docs/use.md#here), [paper](https://x.org/1)"
+    assert indexed(text, repository).strip() == found
+
+
+@pytest.mark.parametrize("repository", [None, "https://x.org/me/it"])
+def test_the_readme_on_an_index_has_no_link_to_a_file(repository: str | None) -> None:
+    told = indexed((ROOT / "README.md").read_text("utf-8"), repository)
+    assert re.findall(r"\]\((?!https?://)[^)]*\)", told) == []

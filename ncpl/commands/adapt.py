@@ -13,8 +13,10 @@ import click
 from ncpl.commands.options import bundle_option, common
 
 if TYPE_CHECKING:
+    from ncpl.model.bundle import Bundle
     from ncpl.model.community import Community
     from ncpl.model.predictor import Predictor
+    from ncpl.plan.own_family import OwnPlans
 
 SHOWN = 21
 """Configurations compared in text; --json has them all."""
@@ -72,20 +74,22 @@ def adapt(
     (out / "README.md").write_text(render(found.card()), encoding="utf-8")
     seal(out)
     about = found.fits[0].about
+    further = next_of(found)
     if plot_file is not None:
         from ncpl.figures.adapted import adapted_figure
 
         adapted_figure(found, plot_file)
     law = found.fits[0].baseline
     if as_json:
-        click.echo(json.dumps({"bundle": str(out), "law": vars(law)} | dict(about)))
+        told = {"bundle": str(out), "law": vars(law), "next_run": further}
+        click.echo(json.dumps(told | dict(about)))
         return
     click.echo(f"adapted to {about['runs']} runs and {about['points']} points of curves: {out}")
     click.echo(
         f"law: {law.a:.3g} (N/1M)^-{law.alpha:.3f} + {law.b:.3g} (D/1B)^-{law.beta:.3f} "
         f"+ {law.c:.3f}"
     )
-    for note in about["notes"]:
+    for note in [*about["notes"], *([further] if further else [])]:
         click.echo(f"note: {note}")
 
 
@@ -121,6 +125,26 @@ def chosen(folder: Path | None, runs_file: Path | None, source: str | None) -> P
     return community
 
 
+def planner(
+    folder: Path | None, runs_file: Path | None, source: str | None, *, what: str
+) -> Bundle | OwnPlans:
+    """Return what plans are made with: own runs, an adapted bundle, or a trained one.
+
+    Raises click.UsageError for own runs and a source, BundleError, naming `what`, for a bundle in
+    which nothing can be planned.
+    """
+    from ncpl.bundles import load, load_ensemble
+    from ncpl.model.community import Community
+    from ncpl.plan.own_family import OwnPlans
+
+    if runs_file is not None:
+        if source is not None:
+            raise click.UsageError("give --source or --runs, not both")
+        return OwnPlans.of(adapted_to(runs_file, folder))
+    found = load(folder)
+    return OwnPlans.of(found) if isinstance(found, Community) else load_ensemble(folder, what=what)
+
+
 def told_of(bundle: Community, configs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return what an adapted bundle says beside predictions.
 
@@ -151,6 +175,29 @@ def lines_against_first(told: dict[str, Any], predictions: Sequence[dict[str, An
     ]
 
 
+FURTHER = 10.0
+"""Compute of the run that `ncpl adapt` tells the next run for, over the largest own run."""
+CARRIED = (
+    "optimizer", "schedule", "weight_decay", "learning_rate", "batch_size_sequences",
+    "sequence_length",
+)  # fmt: skip
+
+
+def next_of(bundle: Community) -> str | None:
+    """Return which run to do next for one of ten times the largest own compute; None for none."""
+    runs = bundle.about["known"]
+    if not runs:
+        return None
+    last = max(runs, key=lambda run: run["params_non_embedding"] * run["train_tokens"])
+    asked = {name: last["config"][name] for name in CARRIED if name in last["config"]}
+    for name in ("params_non_embedding", "train_tokens"):
+        asked[name] = last[name] * FURTHER**0.5
+    told = advice(bundle, [asked])
+    largest = "the largest configuration"
+    further = f"one of {FURTHER:g} times the largest compute"
+    return told and told.replace(largest, further)
+
+
 def advice(bundle: Community, configs: Sequence[dict[str, Any]]) -> str | None:
     """Return a sentence on the next run, for the largest of the configurations; None for none."""
     from ncpl.data.fields import derive
@@ -158,7 +205,8 @@ def advice(bundle: Community, configs: Sequence[dict[str, Any]]) -> str | None:
     from ncpl.model.next_run import next_run
 
     asked = max((derive(c) for c in configs), key=lambda row: size_of(row) * worth_of(row))
-    known = [derive({k: v for k, v in run.items() if k != "loss"}) for run in bundle.about["known"]]
+    names = ("params_non_embedding", "train_tokens")
+    known = [derive({name: run[name] for name in names}) for run in bundle.about["known"]]
     found = next_run(bundle.fits[0].adapted, known, asked)
     if found is None:
         return None

@@ -29,6 +29,7 @@ Examples:
   ncpl plan recommend --params 3e8 --tokens 1e10 --source marin --optimizer all --snapshot latest
   ncpl plan recommend --params 3e8 --tokens 1e10 --fix batch_tokens=524288
   ncpl plan recommend --config train_gpt2.py --as nanogpt
+  ncpl plan recommend --flop 1e20 --runs mine.jsonl
   ncpl plan recommend --params 3e8 --tokens 1e10 --range learning_rate=1e-4:1e-3 --plot plan.png
 """
 
@@ -73,6 +74,10 @@ def plan() -> None:
     shell_complete=complete.sources,
 )  # fmt: skip
 @click.option(
+    "--runs", "runs_file", type=click.Path(path_type=Path, dir_okay=False),
+    help="Own runs with final_loss: plan in their family, see ncpl adapt.",
+)  # fmt: skip
+@click.option(
     "--snapshot",
     help="Search only near the runs of this snapshot (id, name, path, or latest), by optimizer.",
     shell_complete=complete.snapshots,
@@ -109,6 +114,7 @@ def recommend(
     config_file: Path | None,
     form: str | None,
     source: str | None,
+    runs_file: Path | None,
     snapshot: str | None,
     mean: bool,
     objective: str,
@@ -126,7 +132,7 @@ def recommend(
     runs have seen. Best is the lowest upper end of the 90% interval. "tied" are settings whose
     predicted loss cannot be told from the best: of one field alone, or together with others.
     """
-    from ncpl.bundles import load_ensemble
+    from ncpl.commands.adapt import planner
     from ncpl.data.find import find_snapshot
     from ncpl.figures.style import check_suffix
     from ncpl.plan.recommend import recommend as search
@@ -150,7 +156,9 @@ def recommend(
     ):
         if value is not None:
             fixed[name] = value
-    bundle = load_ensemble(folder, what="plans")
+    if runs_file is not None and snapshot is not None:
+        raise click.UsageError("give --runs or --snapshot, not both")
+    bundle = planner(folder, runs_file, source, what="plans")
     runs = find_snapshot(snapshot, catalog).runs() if snapshot is not None else None
     with _bar(no_progress) as bar:
         found = search(

@@ -122,15 +122,17 @@ def forecasts_of(
     from ncpl.forms.files import configs_of
     from ncpl.forms.understand import parse_given
     from ncpl.model.bundle import DEFAULT, read_card
+    from ncpl.model.community import FORMAT
     from ncpl.model.prefix import load_prefix
     from ncpl.plan.extrapolate import forecast
 
-    where = folder or DEFAULT
+    placed = folder is not None and read_card(folder).get("format") == FORMAT
+    where = DEFAULT if folder is None or placed else folder
     model = load_prefix(where, read_card(where))
     if model is None:
         raise BundleError(f"{where} holds nothing of starts of runs; name another --bundle")
     bundle: Any = None
-    if source is not None or runs_file is not None:
+    if source is not None or runs_file is not None or placed:
         bundle = chosen(folder, runs_file, source)
     stated = [dict(parse_given(pairs))] * len(logs)
     if files:

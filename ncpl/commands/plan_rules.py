@@ -33,6 +33,10 @@ snapshot_runs = click.option(
     "--source", help="Whose runs to follow, where the bundle has several.",
     shell_complete=complete.sources,
 )  # fmt: skip
+@click.option(
+    "--runs", "runs_file", type=click.Path(path_type=Path, dir_okay=False),
+    help="Own runs with final_loss: plan in their family, see ncpl adapt.",
+)  # fmt: skip
 @snapshot_runs
 @catalog_option
 @bundle_option
@@ -45,6 +49,7 @@ def batch(
     optimizer: str | None,
     sequence_length: int | None,
     source: str | None,
+    runs_file: Path | None,
     snapshot: str | None,
     catalog: Path | None,
     folder: Path | None,
@@ -59,17 +64,19 @@ def batch(
     Example: ncpl plan batch --params 268304384 --tokens 2.5e10
     """
     del no_progress  # over in seconds
-    from ncpl.bundles import load_ensemble
+    from ncpl.commands.adapt import planner
     from ncpl.data.find import find_snapshot
     from ncpl.plan.batch import plan_batch
     from ncpl.plan.space import parse_fixed
 
+    if runs_file is not None and snapshot is not None:
+        raise click.UsageError("give --runs or --snapshot, not both")
     fixed = parse_fixed(fix)
     for name, value in (("sequence_length", sequence_length), ("source", source)):
         if value is not None:
             fixed[name] = value
     found = plan_batch(
-        load_ensemble(folder, what="batches"),
+        planner(folder, runs_file, source, what="batches"),
         params_non_embedding=params,
         train_tokens=tokens,
         fixed=fixed,

@@ -63,7 +63,7 @@ def sweep(
     """
     del no_progress  # over in seconds
     from ncpl.bundles import community_beside
-    from ncpl.evaluate.configurations import read_configs
+    from ncpl.forms.own_runs import read_own_runs
     from ncpl.forms.understand import read_form
     from ncpl.forms.write import write_form
     from ncpl.plan.sweep import plan_sweep
@@ -73,9 +73,12 @@ def sweep(
     base = dict(read_form(config_file).config) if config_file is not None else {}
     if sequence_length is not None:
         base["sequence_length"] = sequence_length
+    bundle = community_beside(folder)
+    known = [r["config"] | {"final_loss": r["loss"]} for r in bundle.about.get("known", ())]
+    if runs_file is not None:
+        known, _ = read_own_runs(runs_file)
     found = plan_sweep(
-        community_beside(folder).population, params, tokens, share=share, count=count, base=base,
-        known=read_configs(runs_file) if runs_file is not None else [],
+        bundle.population, params, tokens, share=share, count=count, base=base, known=known
     )  # fmt: skip
     texts = [
         write_form(form, run.config) if form else json.dumps(run.config, indent=1) + "\n"

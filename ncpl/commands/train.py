@@ -10,6 +10,7 @@ import click
 
 from ncpl.commands.evaluate import print_scores
 from ncpl.commands.options import catalog_option, common, snapshot_option
+from ncpl.version import __version__
 from ncpl_data.terminal.console import NumberRange, Program
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ log = logging.getLogger(__name__)
 )  # fmt: skip
 @click.option("--track", multiple=True, help="With --base: wandb, tensorboard or trackio.")
 @click.option("--plot", "plot_file", type=click.Path(path_type=Path), help="PNG of the fit.")
+@click.version_option(__version__)
 @common
 def train_main(
     *,

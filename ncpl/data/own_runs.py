@@ -6,6 +6,7 @@ list of objects with `loss` and one of `step`, `tokens` or `percent`.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,10 @@ MOST_RATE_LEFT = 0.05
 higher rate differs too much from family to family (LOG.md)."""
 CURVE_TRUST = 0.1
 """Trust in a point along a run, where a final loss has 1: points of one run err together."""
+LARGEST_FINAL = 13.0
+"""Nats; a token guessed from 400,000 costs as much."""
+SAME = ("dataset", "tokenizer", "final_loss_metric")
+"""What runs of one family share."""
 SIDEWAYS = frozenset({"diverged", "failed"})
 
 
@@ -60,10 +65,15 @@ def read_runs(runs: Sequence[Mapping[str, Any]]) -> OwnRuns:
     """
     rows, losses, names, notes = [], [], [], []
     points: list[tuple[dict[str, Any], float]] = []
+    known: dict[str, int] = {}
     for i, run in enumerate(runs, start=1):
         where = f"run {i}"
         if not isinstance(run, Mapping):
             raise ConfigError(f"{where} is {run!r}; expected an object of names and values")
+        twin = known.setdefault(json.dumps(run, sort_keys=True, default=str), i)
+        if twin != i:
+            notes.append(f"{where} is run {twin} again: it counts once")
+            continue
         config = {name: value for name, value in run.items() if name not in OUTCOME}
         row = checked_row(config, where=where)[1]
         for value, what in (
@@ -79,12 +89,39 @@ def read_runs(runs: Sequence[Mapping[str, Any]]) -> OwnRuns:
             raise ConfigError(f"{where} has neither final_loss nor curve; give one, in nats")
         if run.get("final_loss") is not None:
             rows.append(row)
-            losses.append(checked_loss(run["final_loss"], f"{where}: final_loss"))
+            losses.append(final_loss_of(run["final_loss"], f"{where}: final_loss"))
             names.append(str(run.get("run_id") or i))
         points += _points(run.get("curve"), row, where, notes)
+    notes += mixed(rows)
     weight = np.concatenate([np.ones(len(rows)), np.full(len(points), CURVE_TRUST)])
     loss = np.array([*losses, *(value for _, value in points)], dtype=np.float64)
     return OwnRuns([*rows, *(row for row, _ in points)], loss, weight, names, notes)
+
+
+def mixed(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return one sentence for each part of a family's name that runs do not share."""
+    found = []
+    for name in SAME:
+        values = sorted({str(row[name]) for row in rows if row.get(name) not in (None, "")})
+        if len(values) > 1:
+            shown = ", ".join(values[:3]) + (", ..." if len(values) > 3 else "")
+            found.append(
+                f"runs of {len(values)} values of {name} ({shown}): their losses do not compare; "
+                "adapt to each alone"
+            )
+    return found
+
+
+def final_loss_of(value: Any, where: str) -> float:
+    """Return a final loss. Raises ConfigError for what is none, or no loss a model ends at."""
+    loss = checked_loss(value, where)
+    if loss > LARGEST_FINAL:
+        raise ConfigError(
+            f"{where} is {loss:g}; expected nats per token, below {LARGEST_FINAL:g}, which is more "
+            "than guessing gives; of a perplexity give the natural logarithm, of a run that "
+            'diverged "status": "diverged"'
+        )
+    return loss
 
 
 def checked_loss(value: Any, where: str) -> float:

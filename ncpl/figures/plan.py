@@ -27,7 +27,9 @@ from ncpl.figures.style import (
 )
 from ncpl.model.bundle import Bundle
 from ncpl.plan.measured import MeasuredRuns
+from ncpl.plan.own_family import OwnPlans
 from ncpl.plan.recommend import Recommendation
+from ncpl.plan.search import intervals_of
 from ncpl.plan.setting import CHOSEN, Setting
 from ncpl.plan.space import WHOLE
 
@@ -37,7 +39,9 @@ SIMILAR = 1.05
 """Ratio of any other setting up to which a measured run lies on a line."""
 
 
-def plan_figure(bundle: Bundle, found: Recommendation, runs: Runs | None, path: Path) -> None:
+def plan_figure(
+    bundle: Bundle | OwnPlans, found: Recommendation, runs: Runs | None, path: Path
+) -> None:
     """Write the figure of a recommendation.
 
     With learning rate and batch size both free, their plane; else a panel for each free setting,
@@ -75,7 +79,7 @@ def plan_figure(bundle: Bundle, found: Recommendation, runs: Runs | None, path: 
 
 
 def _panel(
-    axis: Any, bundle: Bundle, found: Recommendation, setting: Setting,
+    axis: Any, bundle: Bundle | OwnPlans, found: Recommendation, setting: Setting,
     known: list[tuple[Mapping[str, Any], float]],
 ) -> None:  # fmt: skip
     """Draw predicted losses with their band over one setting, its choice, ties and runs."""
@@ -83,7 +87,7 @@ def _panel(
     fit = bundle.fit_for(derive({**found.config, "source": found.source}))
     is_named = isinstance(searched[0], str)
     values = list(searched) if is_named else _line(name, searched)
-    told = bundle.intervals(fit, [found.config | _as_fields(found, name, v) for v in values])
+    told = intervals_of(bundle, fit, [found.config | _as_fields(found, name, v) for v in values])
     x = range(len(values)) if is_named else values
     if is_named:
         half = [told.loss - told.low, told.high - told.loss]
@@ -124,7 +128,7 @@ def _as_fields(found: Recommendation, name: str, value: Any) -> dict[str, Any]:
 
 
 def _same_group(
-    bundle: Bundle, found: Recommendation, runs: Runs | None
+    bundle: Bundle | OwnPlans, found: Recommendation, runs: Runs | None
 ) -> list[tuple[Mapping[str, Any], float]]:
     """Return measured runs of the group asked for; none where only another one was measured."""
     if found.measured is None or not found.measured.is_same:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ncpl.data.consistency import check_prediction, checked_row
-from ncpl.data.fields import Config, derive
+from ncpl.data.fields import KNOWN, Config, derive
 from ncpl.data.own_runs import OwnRuns, read_runs
 from ncpl.data.sizes import size_of, worth_of
 from ncpl.data.snapshot import Family
@@ -116,6 +116,11 @@ def place(
     return Placed(family, adapted, *ends, about or {})
 
 
+def stated_by(row: Config) -> dict[str, Any]:
+    """Return the configuration behind a derived one, its size without embeddings."""
+    return {k: v for k, v in row.items() if k in KNOWN} | {"params_non_embedding": size_of(row)}
+
+
 @dataclass(frozen=True)
 class CommunityPrediction:
     """What a placed family says about one configuration; losses in nats per token."""
@@ -157,11 +162,13 @@ class Community:
         told = {"adapted_from": self.snapshot_id, "sources": self.about.get("sources", [])}
         known = [
             {
+                "run_id": name,
                 "params_non_embedding": size_of(row),
                 "train_tokens": worth_of(row),
                 "loss": float(loss),
+                "config": stated_by(row),
             }
-            for row, loss in zip(final, own.loss, strict=False)
+            for row, loss, name in zip(final, own.loss, own.names, strict=False)
         ]
         return Community(self.population, [placed], self.snapshot_id, told | {"known": known})
 

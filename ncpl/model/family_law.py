@@ -283,3 +283,12 @@ def evaluate(theta_SP: Array, x: Design, *, derivatives: bool = True) -> Evaluat
     slope[:, :, len(BASE) :: 2] = x.effects
     slope[:, :, len(BASE) + 1 :: 2] = -pull[:, :, None] * x.effects
     return Evaluated(loss, slope)
+
+
+def optimum_of(theta_P: Array, params: float, tokens: float) -> tuple[float, float]:
+    """Return the best learning rate and batch in tokens of a size and data, by one law."""
+    n, d = math.log(params / N_REFERENCE), math.log(tokens / D_REFERENCE)
+    own = {name: float(theta_P[i]) for name, i in PLACE.items()}
+    batch = own["batch"] + own["batch_d"] * d
+    rate = own["rate"] + own["rate_n"] * n + own["rate_d"] * d + own["rate_batch"] * batch
+    return RATE_REFERENCE * math.exp(rate), BATCH_REFERENCE * math.exp(batch)

@@ -14,13 +14,15 @@ import numpy.typing as npt
 
 from ncpl.data.fields import derive
 from ncpl.data.snapshot import Runs
+from ncpl.errors import ConfigError
 from ncpl.laws.kaplan_nsb import PUBLISHED as KAPLAN
 from ncpl.model.bundle import Bundle
 from ncpl.plan.cost import half_width
 from ncpl.plan.measured import SAME_GROUP, MeasuredRuns
 from ncpl.plan.optima import LEVEL, Optimum, batch_cells, carried, envelope
+from ncpl.plan.own_family import OwnPlans
 from ncpl.plan.recommend import Recommendation, recommend
-from ncpl.plan.search import TIE_FRAC, Z, member_losses
+from ncpl.plan.search import TIE_FRAC, Z, intervals_of, member_losses
 
 Array = npt.NDArray[np.float64]
 BATCHES, RATES = 15, 61
@@ -73,7 +75,7 @@ class BatchPlan:
 
 
 def plan_batch(
-    bundle: Bundle, *, params_non_embedding: float, train_tokens: float,
+    bundle: Bundle | OwnPlans, *, params_non_embedding: float, train_tokens: float,
     fixed: dict[str, Any] | None = None, optimizers: tuple[str, ...] = (),
     runs: Runs | None = None,
 ) -> BatchPlan:  # fmt: skip
@@ -88,6 +90,10 @@ def plan_batch(
     config = found.config
     fit = bundle.fit_for(derive({**config, "source": found.source}))
     length = float(config["sequence_length"])
+    if "batch_tokens" not in fit.encoder.ranges:
+        raise ConfigError(
+            "no own run states its batch: give batch_size_sequences and sequence_length of each"
+        )
     low, high = fit.encoder.ranges["batch_tokens"]
     sizes = np.geomspace(low, min(high, train_tokens), BATCHES) / length
     batches = sorted({*(max(1, round(b)) for b in sizes), int(config["batch_size_sequences"])})
@@ -99,7 +105,7 @@ def plan_batch(
         if rate >= (config.get("min_learning_rate") or 0.0)
     ]
     n_rates = len(configs) // len(batches)
-    loss_BR = bundle.intervals(fit, configs).loss.reshape(len(batches), n_rates)
+    loss_BR = intervals_of(bundle, fit, configs).loss.reshape(len(batches), n_rates)
     at_B = loss_BR.argmin(1)
     chosen = [configs[i * n_rates + at] for i, at in enumerate(at_B.tolist())]
     losses_MB = member_losses(fit, chosen)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ncpl.model.ensemble import Fit
+from ncpl.plan.own_family import PlanFit
 from ncpl.plan.search import Z, member_losses
 from ncpl.plan.space import is_searched
 
@@ -35,7 +35,7 @@ def constrained(fixed: Mapping[str, Any]) -> list[str]:
 
 
 def cost_of(
-    fit: Fit, fields: list[str], chosen: Mapping[str, Any], free: Mapping[str, Any]
+    fit: PlanFit, fields: list[str], chosen: Mapping[str, Any], free: Mapping[str, Any]
 ) -> Cost:
     """Return what a chosen configuration gives up against the best without the constraint.
 

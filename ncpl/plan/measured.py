@@ -9,7 +9,7 @@ from typing import Any
 
 from ncpl.data.fields import Config, derive
 from ncpl.data.snapshot import Runs
-from ncpl.model.ensemble import Fit
+from ncpl.plan.own_family import PlanFit
 
 SHAPE = ("n_layers", "d_model", "d_ff", "n_heads")
 SAME_SIZE = math.log(1.05)
@@ -45,7 +45,7 @@ class MeasuredRuns:
     loss: Sequence[float]
 
     @classmethod
-    def of(cls, fit: Fit, runs: Runs | None) -> MeasuredRuns:
+    def of(cls, fit: PlanFit, runs: Runs | None) -> MeasuredRuns:
         """Return a snapshot's runs of the family, held-out ones too, else those the bundle kept."""
         if runs is not None:
             part = runs.where(family=fit.family).readable()

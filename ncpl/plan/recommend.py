@@ -20,9 +20,10 @@ from ncpl.data.snapshot import Runs
 from ncpl.errors import ConfigError
 from ncpl.laws.steplaw import PUBLISHED
 from ncpl.model.bundle import Bundle, Prediction
-from ncpl.model.ensemble import Fit
+from ncpl.model.community import CommunityPrediction
 from ncpl.plan.cost import Cost, constrained, cost_of
 from ncpl.plan.measured import Measured, MeasuredRuns, shape_like
+from ncpl.plan.own_family import OwnFit, OwnPlans, PlanFit
 from ncpl.plan.power_lines import best_weight_decay
 from ncpl.plan.request import (
     Sizes,
@@ -34,9 +35,10 @@ from ncpl.plan.request import (
     supports_of,
     training_runs,
 )
-from ncpl.plan.search import Pool, Space, member_losses, search, tied, ties
+from ncpl.plan.search import Pool, Space, intervals_of, member_losses, search, tied, ties
 from ncpl.plan.setting import (
     Setting,
+    as_own,
     chosen_setting,
     given_settings,
     is_at_edge,
@@ -54,11 +56,11 @@ class Recommendation:
 
     source: str
     config: dict[str, Any]
-    prediction: Prediction
+    prediction: Prediction | CommunityPrediction
     settings: list[Setting]
     step_law: dict[str, Any]
     """The same with the learning rate and batch size of the published Step Law."""
-    step_law_prediction: Prediction
+    step_law_prediction: Prediction | CommunityPrediction
     step_law_is_tied: bool
     """It is not told to be worse than the choice; it may be better, where it was not searched."""
     flop: float
@@ -75,7 +77,7 @@ class Recommendation:
 
 
 def recommend(
-    bundle: Bundle,
+    bundle: Bundle | OwnPlans,
     *,
     params_non_embedding: float | None = None,
     train_tokens: float | None = None,
@@ -160,7 +162,8 @@ def _shape(sizes: Sizes, fixed: Mapping[str, Any], train: Sequence[Config]) -> d
 
 
 def _told(
-    bundle: Bundle, fit: Fit, pools: list[Pool], told_of: Sequence[str], known: MeasuredRuns,
+    bundle: Bundle | OwnPlans, fit: PlanFit, pools: list[Pool], told_of: Sequence[str],
+    known: MeasuredRuns,
     fixed: Mapping[str, Any], constants: Mapping[str, Any], asked: Sizes,
     shape: Mapping[str, Any], has_runs: bool,
 ) -> Recommendation:  # fmt: skip
@@ -177,10 +180,12 @@ def _told(
     tied_places = [i for i, t in zip(close, ties(pool, close, best), strict=True) if t]
     settings = [chosen_setting(pool, best, axis, tied_places) for axis in pool.space.axes.values()]
     settings += given_settings(chosen, pool, fixed, constants, asked, shape)
+    if isinstance(fit, OwnFit):
+        settings = [as_own(setting) for setting in settings]
     rivals = []
     for other, told in zip(pools, told_of, strict=True):
         config = _clean(other.configs[other.best()])
-        found = bundle.intervals(fit, [config])
+        found = intervals_of(bundle, fit, [config])
         near = known.nearest(config)
         rivals.append(
             {
@@ -198,11 +203,16 @@ def _told(
         f"{rival['optimizer'] or 'choice'}: {rival['note']}" for rival in rivals if rival["note"]
     ]
     notes += _only_others(rivals)
+    notes += fit.notes if isinstance(fit, OwnFit) else ()
     notes += unread(fit)
     left = not_searched(fit)
     if left:
         notes.append(f"read by the model, but not searched here: {', '.join(left)}")
-    if not has_runs and len(fit.encoder.categories.get("optimizer", ())) > 1:
+    if (
+        not isinstance(fit, OwnFit)
+        and not has_runs
+        and len(fit.encoder.categories.get("optimizer", ())) > 1
+    ):
         notes.append(
             "ranges are those of all optimizers together; with --snapshot, of each one's own runs"
         )

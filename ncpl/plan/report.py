@@ -106,8 +106,9 @@ def _measured(found: Recommendation) -> list[str]:
         return ["no run of this optimizer is known to compare with"]
     where = "this size and tokens" if near.is_same else "the nearest measured size and tokens"
     where += f" ({near.params_non_embedding:.4g} on {near.data_tokens:.4g}, {near.n} runs)"
-    at = ", ".join(f"{name} {value_text(value)}" for name, value in near.config.items())
-    return [f"measured best of {where}: {near.loss:.4f} at {at}: {near.run_id}"]
+    shown = ", ".join(f"{name} {value_text(value)}" for name, value in near.config.items())
+    at = f" at {shown}" if shown else ""
+    return [f"measured best of {where}: {near.loss:.4f}{at}: {near.run_id}"]
 
 
 def _cost(found: Recommendation) -> list[str]:

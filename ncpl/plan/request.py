@@ -13,7 +13,7 @@ from ncpl.data.sizes import FLOP_PER_PARAMETER_TOKEN
 from ncpl.data.snapshot import Runs
 from ncpl.errors import ConfigError
 from ncpl.model.bundle import Bundle
-from ncpl.model.ensemble import Fit
+from ncpl.plan.own_family import OwnFit, OwnPlans, PlanFit
 from ncpl.plan.search import Support
 from ncpl.plan.space import SIZE_FIELDS, Axis
 
@@ -55,9 +55,9 @@ class Sizes:
 
 
 def read_request(
-    bundle: Bundle, params: float | None, tokens: float | None, flop: float | None,
+    bundle: Bundle | OwnPlans, params: float | None, tokens: float | None, flop: float | None,
     fixed: dict[str, Any],
-) -> tuple[Sizes, Fit, dict[str, Any]]:  # fmt: skip
+) -> tuple[Sizes, PlanFit, dict[str, Any]]:  # fmt: skip
     """Return sizes, the fit that answers, and the fixed fields in the units of the schema."""
     shape = derive(fixed).get("params_non_embedding")
     for name, value in (("params_non_embedding", params), ("train_tokens", tokens)):
@@ -92,11 +92,13 @@ def check_ranges(ranges: Collection[str], sizes: Sizes) -> None:
             )
 
 
-def training_runs(runs: Runs | None, fit: Fit) -> list[Config]:
+def training_runs(runs: Runs | None, fit: PlanFit) -> list[Config]:
     """Return configurations of training runs: a snapshot's, else what the bundle kept of its own.
 
     Raises ConfigError when the snapshot has none of this fit's.
     """
+    if isinstance(fit, OwnFit):  # own runs are few: what all families share is known beside them
+        return []
     if runs is None:
         return list(getattr(getattr(fit, "known", None), "configs", ()))
     train = runs.where(family=fit.family, split="train").readable()
@@ -130,7 +132,7 @@ def supports_of(
 
 
 def optimizers_of(
-    bundle: Bundle, fit: Fit, fixed: Mapping[str, Any], asked: Sequence[str]
+    bundle: Bundle | OwnPlans, fit: PlanFit, fixed: Mapping[str, Any], asked: Sequence[str]
 ) -> list[str | None]:
     """Return the optimizers to search, each on its own; None where the fit knows none by name.
 
@@ -138,6 +140,8 @@ def optimizers_of(
     """
     known = fit.encoder.categories.get("optimizer", ())
     wanted = [fixed["optimizer"]] if "optimizer" in fixed else list(asked)
+    if isinstance(bundle, OwnPlans) and not known:
+        return [None]  # a choice that no own run made has the effect it had elsewhere
     for name in wanted:
         if name not in known:
             others = [
@@ -152,7 +156,7 @@ def optimizers_of(
     return [*(wanted or known)] or [None]
 
 
-def size_axis(fit: Fit, sizes: Sizes, asked: tuple[float, float] | None) -> Axis:
+def size_axis(fit: PlanFit, sizes: Sizes, asked: tuple[float, float] | None) -> Axis:
     """Return the sizes of a budget: trained ones, and larger ones whose tokens training has seen.
 
     The law says how loss goes on beyond the trained sizes; to keep a large budget to them would

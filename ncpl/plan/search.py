@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from ncpl.data.fields import derive
 from ncpl.model.bundle import Bundle
-from ncpl.model.ensemble import Fit
+from ncpl.model.intervals import Intervals
+from ncpl.plan.own_family import OwnFit, OwnPlans, PlanFit
 from ncpl.plan.space import Axis
 
 Array = npt.NDArray[np.float64]
@@ -57,8 +58,8 @@ class Space:
 class Pool:
     """Every candidate looked at, with what it is predicted to give, nats."""
 
-    bundle: Bundle
-    fit: Fit
+    bundle: Bundle | OwnPlans
+    fit: PlanFit
     space: Space
     is_cautious: bool = True
     """Rank by the upper end of the 90% interval, not by the loss: an uncertain corner whose mean
@@ -83,7 +84,7 @@ class Pool:
                 self.picks.append(dict(pick))
                 self.configs.append(config)
         for i in range(len(self.loss), len(self.configs), BLOCK):
-            found = self.bundle.intervals(self.fit, self.configs[i : i + BLOCK])
+            found = intervals_of(self.bundle, self.fit, self.configs[i : i + BLOCK])
             self.loss += found.loss.tolist()
             self.rank += (found.high if self.is_cautious else found.loss).tolist()
         return places
@@ -133,7 +134,9 @@ class Support:
         return np.log(np.array(values, dtype=np.float64).reshape(-1, len(self.names)))
 
 
-def search(bundle: Bundle, fit: Fit, space: Space, *, cautious: bool = True, seed: int = 0) -> Pool:
+def search(
+    bundle: Bundle | OwnPlans, fit: PlanFit, space: Space, *, cautious: bool = True, seed: int = 0
+) -> Pool:
     """Return the candidates of a joint search over all axes of a space; deterministic."""
     pool = Pool(bundle, fit, space, cautious)
     axes = list(space.axes.values())
@@ -213,8 +216,16 @@ def tied(losses_MB: Array, best_M1: Array) -> npt.NDArray[np.bool_]:
     return np.asarray(difference_MB.mean(0) <= limit_B)
 
 
-def member_losses(fit: Fit, configs: Sequence[Config]) -> Array:
-    """Return every member's predicted losses (M, B), nats."""
+def intervals_of(bundle: Bundle | OwnPlans, fit: PlanFit, configs: Sequence[Config]) -> Intervals:
+    """Return losses and 90% intervals of configurations of one family."""
+    found: Intervals = cast("Any", bundle).intervals(fit, configs)
+    return found
+
+
+def member_losses(fit: PlanFit, configs: Sequence[Config]) -> Array:
+    """Return every member's predicted losses (M, B), nats; draws are the members of own runs."""
+    if isinstance(fit, OwnFit):
+        return fit.member_losses(configs)
     completed = fit.completer([derive(config) for config in configs])
     losses_MC = fit.read(fit.encoder.encode_rows(completed.rows)).loss
     return np.asarray(completed.mean(losses_MC.T).T)

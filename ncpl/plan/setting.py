@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ncpl.data.fields import FIELDS
@@ -13,6 +13,7 @@ from ncpl.plan.space import SIZE_FIELDS, WHOLE, Axis
 
 EDGE_FRAC = 0.01
 CHOSEN, GIVEN, CONSTANT = "chosen", "given", "as in all training runs"
+AS_OWN = "as in most own runs"
 FOLLOWS, SHAPED = "follows from the budget", "a shape like the training runs'"
 
 
@@ -23,8 +24,8 @@ class Setting:
     name: str
     value: Any
     role: str
-    """CHOSEN by the search, GIVEN with the request, FOLLOWS from a budget and the size, or
-    CONSTANT: known at this value only."""
+    """CHOSEN by the search, GIVEN with the request, FOLLOWS from a budget and the size,
+    CONSTANT: known at this value only, or AS_OWN."""
     searched: list[Any] | None = None
     """Lowest and highest value searched, or the names."""
     tied_alone: list[Any] | None = None
@@ -55,6 +56,11 @@ def chosen_setting(pool: Pool, best: int, axis: Axis, tied_places: list[int]) ->
         max((pool.loss[i] for i in places), default=pool.loss[best]) - pool.loss[best],
         not (places and bool(is_tied.all())),
     )
+
+
+def as_own(setting: Setting) -> Setting:
+    """Return a setting as a plan in a family of own runs tells it."""
+    return replace(setting, role=AS_OWN) if setting.role == CONSTANT else setting
 
 
 def is_at_edge(setting: Setting) -> bool:

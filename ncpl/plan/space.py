@@ -14,7 +14,7 @@ import numpy as np
 from ncpl.data.checks import is_number
 from ncpl.data.fields import FIELDS, KNOWN, Config, derive
 from ncpl.errors import ConfigError
-from ncpl.model.ensemble import Fit
+from ncpl.plan.own_family import PlanFit
 
 SIZE_FIELDS = ("params_non_embedding", "train_tokens", "nominal_train_tokens", "train_steps")
 SHAPE_FIELDS = ("n_layers", "d_model", "d_ff", "n_heads", "n_kv_heads", "head_dim", "ffn_ratio")
@@ -90,7 +90,7 @@ class Axis:
 
 
 def axes_of(
-    fit: Fit, optimizer: str | None, sequence_length: float, train: Sequence[Config] = ()
+    fit: PlanFit, optimizer: str | None, sequence_length: float, train: Sequence[Config] = ()
 ) -> dict[str, Axis]:
     """Return what a fit knows to vary in a recipe, by name; the optimizer itself is left out.
 
@@ -138,14 +138,14 @@ def is_searched(name: str) -> bool:
     return name in FIELDS and (name in KNOWN or name in PLAN_ONLY)
 
 
-def not_searched(fit: Fit) -> list[str]:
+def not_searched(fit: PlanFit) -> list[str]:
     """Return the fields a fit reads that a plan can neither choose nor derive from its choices."""
     told = (*SIZE_FIELDS, *SHAPE_FIELDS, *FOLLOWS, "data_tokens", "optimizer", "sequence_length")
     names = (HANDLES.get(read, read) for read in fit.encoder.fields)
     return [name for name in dict.fromkeys(names) if name not in told and not is_searched(name)]
 
 
-def _is_usual(fit: Fit, name: str, optimizer: str | None) -> bool:
+def _is_usual(fit: PlanFit, name: str, optimizer: str | None) -> bool:
     """Return whether runs of an optimizer state a field, as far as the encoder tells."""
     centres = getattr(fit.encoder, "centres", {}).get(name)
     return centres is None or optimizer is None or optimizer in centres
@@ -178,14 +178,14 @@ def _stated(train: Sequence[Config], optimizer: str | None) -> dict[str, list[An
     return found
 
 
-def _shifted(values: Sequence[float], fit: Fit, optimizer: str | None) -> list[float]:
+def _shifted(values: Sequence[float], fit: PlanFit, optimizer: str | None) -> list[float]:
     """Return the learning rates whose place on the law's scale training has seen too."""
     factor = math.exp(getattr(fit.encoder, "lr_shift", {}).get(str(optimizer), 0.0))
     low, high = min(values), max(values)
     return [max(low, low * factor), min(high, high * factor)]
 
 
-def unread(fit: Fit) -> list[str]:
+def unread(fit: PlanFit) -> list[str]:
     """Return one sentence for each name that varied in training and that the model ignores."""
     return [
         f"the model does not read {name} (in training {', '.join(values)}): it recommends none"

@@ -25,6 +25,7 @@ from ncpl.model.family_law import (
     RATE_REFERENCE,
     Array,
     Effects,
+    optimum_of,
 )
 from ncpl.model.intervals import Z90
 from ncpl.model.law_process import LawProcess, Reading
@@ -153,11 +154,7 @@ def _factor(told: Narrowed, place: int) -> float:
 
 def best_setting(belief: LawProcess, params: float, tokens: float) -> tuple[float, float]:
     """Return the best learning rate and batch in tokens, as far as known."""
-    n, d = math.log(params / N_REFERENCE), math.log(tokens / D_REFERENCE)
-    own = {name: float(belief.theta[i]) for name, i in PLACE.items()}
-    batch = own["batch"] + own["batch_d"] * d
-    rate = own["rate"] + own["rate_n"] * n + own["rate_d"] * d + own["rate_batch"] * batch
-    return RATE_REFERENCE * math.exp(rate), BATCH_REFERENCE * math.exp(batch)
+    return optimum_of(belief.theta, params, tokens)
 
 
 def setting_slopes(belief: LawProcess, params: float, tokens: float) -> Array:
