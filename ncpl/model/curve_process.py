@@ -123,7 +123,7 @@ def posteriors(
         found = np.einsum("bkl,bpl,bp->bk", covs, sure_BPK, off_BP, optimize=True)
         left_BP = np.where(given_BP, off_BP - np.einsum("bpk,bk->bp", design_BPK, found), 0.0)
         weight_BP = given_BP * (STUDENT_T + 1) / (STUDENT_T + (left_BP / process.noise) ** 2)
-    return process.mean + found, covs, left_BP
+    return process.mean + found, np.asarray(covs), np.asarray(left_BP)
 
 
 def fit_curve_process(

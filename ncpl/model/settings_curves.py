@@ -62,7 +62,7 @@ class FinishedRuns:
 
     def take(self, keep: Any) -> FinishedRuns:
         """Return the runs where `keep` is true."""
-        at = np.flatnonzero(keep)
+        at = [int(i) for i in np.flatnonzero(keep)]
         return FinishedRuns(
             [self.rows[i] for i in at], [self.group[i] for i in at], self.frac[at], self.loss[at],
             self.final[at], [self.cell[i] for i in at],
@@ -130,12 +130,13 @@ def fit_settings_curves(runs: FinishedRuns, *, measure: bool = True) -> Settings
     settings_BS = settings_of(runs.rows, runs.group, middle, groups)
     gram = settings_BS.T @ settings_BS + RIDGE * np.eye(settings_BS.shape[1])
     process = fit_curve_process(runs.rows, frac, loss, start=WIDE, rounds=15)
-    weights = np.linalg.solve(gram, settings_BS.T @ coefficients(process, design_BPK, loss, given))
+    told = coefficients(process, design_BPK, loss, given)
+    weights: Array = np.asarray(np.linalg.solve(gram, settings_BS.T @ told))
     for _ in range(STEPS):
         left = loss - np.einsum("bpk,bk->bp", design_BPK, settings_BS @ weights)
         process = fit_curve_process(runs.rows, frac, left, start=NARROW, rounds=15)
         told = coefficients(process, design_BPK, left, given)
-        weights = weights + np.linalg.solve(gram, settings_BS.T @ told)
+        weights = np.asarray(weights + np.linalg.solve(gram, settings_BS.T @ told))
     left = loss - np.einsum("bpk,bk->bp", design_BPK, settings_BS @ weights)
     process = fit_curve_process(runs.rows, frac, left, start=NARROW, rounds=30)
     wide = widening(runs) if measure else 1.0

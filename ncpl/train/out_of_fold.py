@@ -13,9 +13,11 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
+import numpy.typing as npt
 
 from ncpl.data.fields import derive
 from ncpl.data.schedules import Array
@@ -81,8 +83,8 @@ def out_of_fold(
             on_fold(i)
         out = np.isin(groups, names[i::N_FOLDS])
         key = key_of(fit, train, out, settings, frac_F, seed)
-        path = keep and keep / f"{fit.family[0]}-fold{i}.npz"
-        found = path and kept_fold(path, key)
+        path = keep / f"{fit.family[0]}-fold{i}.npz" if keep is not None else None
+        found = kept_fold(path, key) if path is not None else None
         if found is None:
             fold = fit_family(
                 train.take(~out), settings, seed=seed + 200 + i, kernel=kernel,
@@ -95,8 +97,9 @@ def out_of_fold(
                 )
             found = answers(dataclasses.replace(fold, calibration=fit.calibration), settings,
                             train.take(out), frac_F)  # fmt: skip
-            if path:
-                np.savez(path, **found, key=np.array(key))
+            if path is not None:
+                arrays: dict[str, Any] = {**found, "key": np.array(key)}
+                np.savez(path, **arrays)
         final_B[out], half_B[out], curve_BF[out] = found["final"], found["half"], found["curve"]
         fold_B[out] = i
     return OutOfFold(final_B, curve_BF, half_B, fold_B)
@@ -115,7 +118,12 @@ def answers(fold: Fit, settings: FitConfig, left_out: Runs, frac_F: Array) -> di
 
 
 def key_of(
-    fit: Fit, train: Runs, out_B: Array, settings: FitConfig, frac_F: Array, seed: int
+    fit: Fit,
+    train: Runs,
+    out_B: npt.NDArray[np.bool_],
+    settings: FitConfig,
+    frac_F: Array,
+    seed: int,
 ) -> str:
     """Return the hash of what a fold's answers are made of."""
     kernel = fit.process.logs.tolist() if fit.process is not None else []

@@ -22,8 +22,8 @@ from ncpl.plan.extrapolate import (
     advice,
     chances_of_third,
     forecast,
-    has_diverged,
 )
+from ncpl.plan.run_log import has_diverged
 
 CONFIG = {
     "params_non_embedding": 268304384, "n_layers": 8, "d_model": 1024, "d_ff": 9552, "n_heads": 16,
