@@ -19,6 +19,7 @@ COMMANDS = {
     "card": "ncpl.commands.evaluate:card",
     "downstream": "ncpl.commands.downstream:downstream",
     "eval": "ncpl.commands.evaluate:evaluate",
+    "forecast": "ncpl.commands.forecast:forecast",
     "gate": "ncpl.commands.gate:gate",
     "laws": "ncpl.commands.laws:laws",
     "plan": "ncpl.commands.plan:plan",
