@@ -30,6 +30,8 @@ ELSEWHERE = {
 }
 """Files of the repository that are pages, though not by lying in docs/; README.md is the start."""
 LINK = re.compile(r"(?<!!)\[(?P<words>[^\]]+)\]\((?P<target>[^)\s]+)\)")
+PICTURE = re.compile(r"!\[png\]\(\S+\)")
+BASH = re.compile(r"^```\w*\n%%bash\n", re.MULTILINE)
 FENCE = re.compile(r"(^```.*?^```$)", re.DOTALL | re.MULTILINE)
 
 
@@ -103,16 +105,34 @@ def helps(
 
 
 def notebooks() -> Iterator[tuple[str, str | bytes]]:
-    """Yield a page for each notebook, with its outputs as they are stored, and its figures."""
+    """Yield a page for each notebook, with its outputs as they are stored, and its figures.
+
+    By nbconvert, which runs the notebooks too: a plugin would bring a second reader of them, and
+    its own scripts into each page.
+    """
     from nbconvert import MarkdownExporter
 
     for file in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
         text, resources = MarkdownExporter().from_filename(str(file))
+        descriptions = described(json.loads(file.read_text("utf-8")))
         for name, content in resources["outputs"].items():
-            text = text.replace(f"({name})", f"({file.stem}_{name})")
             yield f"notebooks/{file.stem}_{name}", content
-        title = json.loads(file.read_text("utf-8"))["metadata"].get("title", file.stem)
-        text = re.sub(r"!\[(?:png|svg)\]\(", f"![Figure of the notebook: {title}](", text)
-        note = f"\nThis page is a notebook: [{file.name}]({file.name}) runs as it stands.\n"
+        names = [match[0] for match in PICTURE.finditer(text)]
+        for shown, description in zip(names, descriptions, strict=True):
+            name = shown.rpartition("(")[2]
+            text = text.replace(shown, f"![{description}]({file.stem}_{name}", 1)
+        text = BASH.sub(r"```bash\n", text)
+        uri = f"notebooks/{file.stem}.md"
         head, _, rest = text.partition("\n")
-        yield f"notebooks/{file.stem}.md", f"{head}\n{note}{rest}"
+        note = f"This page is a notebook, with what it printed: [{file.name}]({file.name}).\n"
+        yield uri, relinked(f"{head}\n\n{note}{rest}", f"docs/{uri}", uri)
+
+
+def described(notebook: dict[str, Any]) -> list[str]:
+    """Return what the pictures of a notebook show, in their order."""
+    return [
+        output["metadata"]["image/png"]["alt"]
+        for cell in notebook["cells"]
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+    ]

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ncpl_data.explore.build import Built
 
 OUT = Path("site")
+BOARD = Path(__file__).parent / "transfer.json"
+"""The board as it was measured last: a copy of what `ncpl bench transfer --out` wrote."""
 EPILOG = """\b
 Examples:
   ncpl-data explore                      writes the folder site; open site/index.html
@@ -48,7 +50,7 @@ The folder is whole: it opens from disk and from any static host, and asks no ot
 @click.option("--no-model", is_flag=True, help="Leave predictions and the planning page out.")
 @click.option(
     "--board", type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="transfer.json of: ncpl bench transfer --out DIR.",
+    help="transfer.json of: ncpl bench transfer --out DIR. Default: the one that ships.",
 )  # fmt: skip
 @catalog_option
 @output_options
@@ -72,7 +74,7 @@ def explore(
     with tempfile.TemporaryDirectory(prefix="ncpl-explore-") as temporary:
         folder = out or (Path(temporary) / "site" if serve else OUT)
         check_folder(folder)
-        scores = None if board is None else read_board(board)
+        scores = read_board(board or BOARD)
         bundle = None if no_model else load_ensemble(bundle_folder, what="forward pass in a page")
         tables = (
             read_catalog(catalog_folder)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ncpl.errors import BundleError
 from ncpl.model.bundle import DEFAULT, Bundle, read_card
 from ncpl.model.bundle import load as load_own
-from ncpl.model.predictor import Predictor
+from ncpl.model.predictor import Loaded
 from ncpl.model.seal import check_seal
 from ncpl_data.terminal.extras import lacking
 
@@ -17,12 +17,31 @@ if TYPE_CHECKING:
     from ncpl.model.community import Community
 
 
-def load(path: Path | str | None = None) -> Predictor:
-    """Return the bundle of a folder, or the one that ships with the package.
+def load(
+    path: Path | str | None = None, *, revision: str = "main", max_bytes: int | None = None
+) -> Loaded:
+    """Return the bundle of a folder or a model repository, or the one that ships with the package.
 
-    Raises BundleError if there is none, or its files, configuration and card do not match.
+    A text OWNER/NAME that is no folder names a repository of the hub (HF_ENDPOINT, else the public
+    one); `revision` is a branch, tag or commit there, `max_bytes` a limit on what is downloaded.
+    Only safetensors, Parquet and JSON are read, each file held against SHA256SUMS. Raises
+    BundleError if there is none, or its files, configuration and card do not match, HubError if the
+    hub can not be read.
     """
     folder = DEFAULT if path is None else Path(path)
+    if isinstance(path, str) and not folder.exists():
+        from ncpl.model.hub.repository import is_name
+
+        if is_name(path):
+            from ncpl.model.hub.pull import MAX_BYTES, pulled
+
+            folder = pulled(path, revision, MAX_BYTES if max_bytes is None else max_bytes)
+    found = _load_folder(folder)
+    found.folder = folder
+    return found
+
+
+def _load_folder(folder: Path) -> Loaded:
     kind = str(read_card(folder).get("format"))
     if kind.startswith("ncpl-language/"):
         try:

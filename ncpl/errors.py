@@ -3,7 +3,8 @@
 NcplError (a UserError of `terminal`, and a ValueError)
 ├── SnapshotError   the snapshot folder is not what its manifest says
 ├── ConfigError     a fit configuration or a run configuration has a wrong field or value
-└── BundleError     a bundle is damaged, or was made by another configuration
+├── BundleError     a bundle is damaged, or was made by another configuration
+└── HubError        the hub cannot be read or written
 """
 
 from __future__ import annotations
@@ -25,3 +26,9 @@ class ConfigError(NcplError):
 
 class BundleError(NcplError):
     """A bundle's files do not match its card."""
+
+
+class HubError(NcplError):
+    """A repository of the hub cannot be read or written."""
+
+    exit_code = 3

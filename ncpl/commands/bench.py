@@ -9,9 +9,11 @@ from pathlib import Path
 import click
 
 from ncpl.commands.bench_allocate import allocate
+from ncpl.commands.bench_contribute import contribute
 from ncpl.commands.bench_losscast import losscast
 from ncpl.commands.bench_prefix import prefix
 from ncpl.commands.bench_scalebench import scalebench
+from ncpl.commands.bench_sweep import sweep
 from ncpl.commands.bench_transfer import transfer
 from ncpl.commands.boards import board_folder, make_folder, write_files
 from ncpl.commands.options import catalog_option, common, snapshot_option
@@ -240,6 +242,8 @@ def run_curve_board(
 
 bench.add_command(allocate)
 bench.add_command(scalebench)
+bench.add_command(sweep)
 bench.add_command(transfer)
 bench.add_command(prefix)
+bench.add_command(contribute)
 bench.add_command(losscast)

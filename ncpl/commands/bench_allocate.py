@@ -55,6 +55,7 @@ def allocate(
     from ncpl.bench.allocation_report import markdown
     from ncpl.bundles import load_ensemble
     from ncpl.data.find import find_snapshot
+    from ncpl.plan.forecasts import forecaster_of
     from ncpl.plan.strategies import strategies
 
     found = find_snapshot(snapshot, catalog)
@@ -67,7 +68,7 @@ def allocate(
         count = freeze_tasks(bundle, found.runs(), freeze)
         click.echo(json.dumps({"tasks": count}) if as_json else f"{count} tasks written: {freeze}")
         return
-    known = strategies()
+    known = strategies(forecaster_of(folder))
     for name in names:
         if name not in known:
             raise click.UsageError(f"no strategy {name!r}; there are: {', '.join(known)}")

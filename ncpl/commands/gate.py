@@ -77,9 +77,10 @@ def gate(
     from ncpl.bundles import load
     from ncpl.data.find import find_snapshot
     from ncpl.errors import SnapshotError
-    from ncpl.evaluate.gate import judge
+    from ncpl.evaluate.gate import Verdict, judge
     from ncpl.evaluate.gate_data import data_change, trained_on
     from ncpl.evaluate.gate_report import as_markdown, as_text, data_lines, plain
+    from ncpl.model.community import Community
 
     new, old = load(new_folder), load(against)
     found = find_snapshot(snapshot or new.snapshot_id, catalog)
@@ -103,7 +104,10 @@ def gate(
             data = data_change(runs, before)
     else:
         why_not = "both bundles are of the same snapshot"
-    verdict = judge(new, old, runs, unfair=unfair, cells_refuse=not list_cells, seed=seed)
+    if isinstance(new, Community):  # all of its families are judged below
+        verdict = Verdict(cells_refuse=not list_cells)
+    else:
+        verdict = judge(new, old, runs, unfair=unfair, cells_refuse=not list_cells, seed=seed)
     moved = _community(verdict, new_folder, against, found, runs, unfair, data, names, seed)
     about: dict[str, Any] = {
         "new": str(new_folder),

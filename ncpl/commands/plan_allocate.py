@@ -86,6 +86,7 @@ def allocate(
     from ncpl.plan.allocate import allocate as plan
     from ncpl.plan.arms import flop_of
     from ncpl.plan.candidates import varied
+    from ncpl.plan.forecasts import forecaster_of
 
     if (budget is None) == (n_runs is None):
         raise click.UsageError("give --budget or --runs, one of the two")
@@ -119,7 +120,10 @@ def allocate(
             drawn = {"plot": str(plot_file), "plot_text": law_figure(law, plot_file)}
         _answer(asdict(law), law_lines(law), drawn, as_json=as_json)
         return
-    found = plan(bundle, configs, float(budget or 0), strategy=strategy, seed=seed, results=results)
+    found = plan(
+        bundle, configs, float(budget or 0), results=results, strategy=strategy,
+        forecaster=forecaster_of(folder), seed=seed,
+    )  # fmt: skip
     if plot_file is not None:
         from ncpl.figures.allocation import allocation_figure
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -92,22 +93,10 @@ def families_in(snapshot: Snapshot, runs: Runs | None = None) -> list[FamilyRuns
     published part of their family.
     """
     runs = snapshot.runs() if runs is None else runs
-    table = snapshot.table("runs", ["run_id", *MORE])
-    more = {} if table is None else {row.pop("run_id"): row for row in table.to_pylist()}
-    published = {f for f, part in zip(runs.family, runs.split, strict=True) if part == "id"}
     found: dict[Family, list[tuple[int, dict[str, Any]]]] = {}
-    for i in np.flatnonzero(np.isfinite(runs.loss)).tolist():
-        family = runs.family[i]
-        if runs.status[i] in WRONG or family[4] not in UNITS or runs.loss[i] <= 0:
-            continue
-        if family in published and runs.split[i] is None:
-            continue
-        extra = {k: v for k, v in more.get(runs.run_ids[i], {}).items() if v is not None}
-        row = derive(runs.configs[i]) | extra
-        if is_apart(row, family):
-            continue
-        if size_of(row) > 0 and worth_of(row) > 0:
-            found.setdefault(family, []).append((i, row))
+    for i, row in enumerate(read_rows(snapshot, runs)):
+        if not isinstance(row, str):
+            found.setdefault(runs.family[i], []).append((i, row))
     families = []
     for family, items in sorted(found.items(), key=lambda item: (-len(item[1]), item[0])):
         lowest = min(runs.loss[i] for i, _ in items)
@@ -126,6 +115,59 @@ def families_in(snapshot: Snapshot, runs: Runs | None = None) -> list[FamilyRuns
             )
         )
     return families
+
+
+def read_rows(snapshot: Snapshot, runs: Runs) -> list[dict[str, Any] | str]:
+    """Return what a law reads of each run, or why it reads nothing, as the end of a sentence."""
+    table = snapshot.table("runs", ["run_id", *MORE])
+    more = {} if table is None else {row.pop("run_id"): row for row in table.to_pylist()}
+    published = {f for f, part in zip(runs.family, runs.split, strict=True) if part == "id"}
+    found: list[dict[str, Any] | str] = []
+    for i, family in enumerate(runs.family):
+        extra = {k: v for k, v in more.get(runs.run_ids[i], {}).items() if v is not None}
+        row = derive(runs.configs[i]) | extra
+        reason = reason_against(row, family, runs.loss[i], runs.status[i])
+        if not reason and family in published and runs.split[i] is None:
+            reason = "lie outside the published split"
+        found.append(reason or row)
+    return found
+
+
+def reason_against(row: dict[str, Any], family: Family, loss: float, status: str | None) -> str:
+    """Return why no law reads a run, as the end of a sentence; empty where one does."""
+    if family[4] not in UNITS:
+        return f"have losses in {family[4]}, not in nats per token"
+    if not loss > 0:  # NaN where there is none
+        return "state no final loss that is comparable"
+    if status in WRONG:
+        return f"are {status}"
+    if is_apart(row, family):
+        return "are of few bits, or have training losses on tokens seen before"
+    if not size_of(row) > 0:
+        return "state no size"
+    return "" if worth_of(row) > 0 else "state no training tokens"
+
+
+def unread_families(snapshot: Snapshot, runs: Runs) -> dict[Family, str]:
+    """Return the families of which no law reads a run, each with one sentence that says why."""
+    rows = read_rows(snapshot, runs)
+    read = {f for f, row in zip(runs.family, rows, strict=True) if not isinstance(row, str)}
+    why: dict[Family, Counter[str]] = {}
+    for family, row in zip(runs.family, rows, strict=True):
+        if family not in read and isinstance(row, str):
+            why.setdefault(family, Counter())[row] += 1
+    return {
+        family: f"{name_of(family)} can not be placed: "
+        + " and ".join(f"its runs {reason} ({n})" for reason, n in counts.most_common())
+        for family, counts in sorted(why.items())
+    }
+
+
+def as_read(runs: Runs, families: Sequence[FamilyRuns]) -> Runs:
+    """Return the runs that these families hold, with the rows their laws read as configurations."""
+    rows = {run_id: row for f in families for run_id, row in zip(f.run_ids, f.rows, strict=True)}
+    some = runs.take(np.array([run_id in rows for run_id in runs.run_ids], dtype=bool))
+    return replace(some, configs=[dict(rows[run_id]) for run_id in some.run_ids])
 
 
 def is_apart(row: dict[str, Any], family: Family) -> bool:

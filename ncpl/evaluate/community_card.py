@@ -34,11 +34,18 @@ def render(card: Mapping[str, Any]) -> str:
             "Mean absolute error in nats and share inside the 90% interval. Train: runs the family "
             "was placed by; ID and OOD: held-out runs, where the split has some.",
             "",
-            "| family | runs | parameters | tokens | train | ID | OOD |",
-            "|---|---|---|---|---|---|---|",
+            "Worst: of the runs of one size and data, three or more, those of which most is missed "
+            "on a held-out part.",
+            "",
+            "| family | runs | sizes | parameters | tokens | train | ID | OOD | worst |",
+            "|---|---|---|---|---|---|---|---|---|",
         ]
         lines += [_row(family) for family in card["families"]]
         lines.append("")
+        if card.get("not_placed"):
+            lines += ["No answer for the other families of the snapshot:", ""]
+            lines += [f"- {why}" for why in card["not_placed"].values()]
+            lines.append("")
     lines += ["## Sources", ""]
     for source in card.get("sources", []):
         licence = source.get("licence") or "no licence stated"
@@ -50,11 +57,22 @@ def _row(family: Mapping[str, Any]) -> str:
     name = "/".join(part for part in family["family"][:4] if part)
     scores = family["about"].get("scores", {})
     cells = [
-        f"{found['mae']:.4f}, {100 * found['coverage']:.0f}% of {found['runs']}"
-        if (found := scores.get(part))
+        f"{own['mae']:.4f}, {100 * own['coverage']:.0f}% of {own['runs']}"
+        if (own := scores.get(part))
         else "-"
         for part in PARTS
     ]
-    runs = family["about"].get("train_runs", family["runs"])
+    about = family["about"]
+    runs, n_sizes = about.get("train_runs", family["runs"]), about.get("n_sizes", "-")
+    found = [
+        (part, one) for part in PARTS[1:] if (one := (scores.get(part) or {}).get("worst_group"))
+    ]
+    worst = "-"
+    if found:
+        part, one = max(found, key=lambda pair: float(pair[1]["mae"]))
+        worst = (
+            f"{part.upper()}, {one['group']}: {one['mae']:.4f}, {100 * one['coverage']:.0f}% of "
+            f"{one['runs']}"
+        )
     ends = [f"{low:.3g} to {high:.3g}" for low, high in (family["sizes"], family["data"])]
-    return f"| {name} | {runs} | {' | '.join([*ends, *cells])} |"
+    return f"| {name} | {runs} | {n_sizes} | {' | '.join([*ends, *cells, worst])} |"

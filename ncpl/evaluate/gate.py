@@ -134,7 +134,9 @@ def judge_pairs(
 ) -> None:
     """Add to a verdict what both bundles say of the held-out runs of families they share.
 
-    With `are_whole`, families go by their whole names, and are not judged by cells.
+    With `are_whole`, families go by their whole names, and are not judged by cells. There are many
+    of them, of few held-out runs each: a rise counts from run noise and a tenth on, or one of them
+    would be worse by chance.
     """
     rng = np.random.default_rng(seed)
     for mine, theirs in pairs:
@@ -149,7 +151,9 @@ def judge_pairs(
                 )
             part = part.take(keep) if len(part) else part
             if len(part):
-                errors = _compare(verdict, new, old, mine, theirs, label, split, part, rng)
+                errors = _compare(
+                    verdict, new, old, mine, theirs, label, split, part, rng, are_whole=are_whole
+                )
                 if not are_whole:
                     _cells(verdict, mine, label, split, part, errors, rng)
 
@@ -178,7 +182,7 @@ def pairs_of(new: Predictor, old: Predictor, verdict: Verdict) -> list[Pair]:
 
 def _compare(
     verdict: Verdict, new: Predictor, old: Predictor, mine: FamilyModel, theirs: FamilyModel,
-    label: str, split: str, part: Runs, rng: np.random.Generator,
+    label: str, split: str, part: Runs, rng: np.random.Generator, *, are_whole: bool = False,
 ) -> tuple[Array, Array]:  # fmt: skip
     """Add the change on one part to a verdict and return the errors of the new and the old (B)."""
     found = [bundle.intervals(fit, part.configs) for bundle, fit in ((new, mine), (old, theirs))]
@@ -198,7 +202,8 @@ def _compare(
         scores[1].choice_gap_percent, scores[0].choice_gap_percent, gap_low,
     )  # fmt: skip
     verdict.changes.append(change)
-    verdict.reasons += reasons_against(change)
+    least = max(CELL_NATS, MAX_RISE * change.old_mae) if are_whole else TOLERANCE_NATS
+    verdict.reasons += reasons_against(change, least)
     return error_new, error_old
 
 
@@ -253,14 +258,14 @@ def _gaps(predicted_B: Array, measured_B: Array, groups_B: npt.NDArray[Any]) -> 
     return np.array(found)
 
 
-def reasons_against(c: Change) -> list[str]:
-    """Return why a change of scores is refused, in sentences."""
+def reasons_against(c: Change, least: float = TOLERANCE_NATS) -> list[str]:
+    """Return why a change of scores is refused, in sentences; `least` is a rise that counts."""
     where, found = f"{c.source} {c.split.upper()}", []
     rise = c.new_mae - c.old_mae
     told = f"{where}: MAE rose from {c.old_mae:.4f} to {c.new_mae:.4f}"
-    if rise > TOLERANCE_NATS and c.low > 0:
+    if rise > least and c.low > 0:
         found.append(f"{told}, by {c.low:.4f} to {c.high:.4f} (90%, {c.drawn} drawn)")
-    elif c.n >= MIN_RUNS and rise > max(TOLERANCE_NATS, MAX_RISE * c.old_mae):
+    elif c.n >= MIN_RUNS and rise > max(least, MAX_RISE * c.old_mae):
         found.append(f"{told}, by more than {100 * MAX_RISE:.0f}%")
     away = _away(c.new_coverage)
     if c.n >= MIN_RUNS and away > max(_away(c.old_coverage), 1e-9):

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ncpl.data.families import FamilyRuns, name_of
+from ncpl.data.families import FamilyRuns, as_read, name_of
 from ncpl.data.snapshot import Family, Runs
 from ncpl.evaluate.gate import Verdict, judge_pairs, pairs_of
 from ncpl.evaluate.influence import Influence
@@ -26,6 +26,9 @@ misses a usual one of them by more than the interval."""
 LEAST_HELD_OUT = 5
 TRANSFER_RISE, TRANSFER_NATS = 0.25, 0.005
 """Rise of a family's transfer error, as a share and in nats, that refuses a contribution."""
+LEAST_TARGETS = 10
+"""Different runs that must be asked for: of hundreds of pairs of contribution and family some rise
+by chance, and a rise on three runs tells of these three."""
 
 
 def judge_community(
@@ -49,8 +52,7 @@ def judge_community(
             told = "there is no community bundle beside the new one: too few sources to learn from"
             verdict.reasons.append(told)
         return
-    read = {run_id for family in families for run_id in family.run_ids}
-    some = runs.take(np.array([run_id in read for run_id in runs.run_ids], dtype=bool))
+    some = as_read(runs, families)
     mine = without_answered(new, answered)
     if old is not None:
         theirs = without_answered(old, answered)
@@ -86,13 +88,21 @@ def check_own(verdict: Verdict, bundle: Predictor, runs: Runs) -> None:
 
 
 def judge_influence(verdict: Verdict, found: Sequence[Influence]) -> None:
-    """Refuse contributions with which other families are told worse of."""
+    """Refuse contributions with which other families are told worse of, and surely so.
+
+    A rise that a bootstrap over the runs asked for does not confirm is a remark.
+    """
     for one in found:
         for change in one.families:
             rise = change.error_with - change.error_without
-            if rise > max(TRANSFER_NATS, TRANSFER_RISE * change.error_without):
-                verdict.reasons.append(
-                    f"{change.family}: with {one.contribution}, its larger runs are told from "
-                    f"{change.known} smaller ones to {change.error_with:.4f}; without it to "
-                    f"{change.error_without:.4f}"
-                )
+            if rise <= max(TRANSFER_NATS, TRANSFER_RISE * change.error_without):
+                continue
+            told = (
+                f"{change.family}: with {one.contribution}, its {change.targets} larger runs are "
+                f"told from {change.known} smaller ones to {change.error_with:.4f}; without it to "
+                f"{change.error_without:.4f}"
+            )
+            if change.targets >= LEAST_TARGETS and change.low > 0:
+                verdict.reasons.append(f"{told}; worse by {change.low:.4f} at least (95%)")
+            else:
+                verdict.remarks.append(f"{told}; too few, or not all of them, to refuse it")

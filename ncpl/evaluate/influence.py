@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 
 from ncpl.data.families import FamilyRuns
+from ncpl.evaluate.gate import bootstrap
 from ncpl.evaluate.transfer_tasks import TransferTask, draw_tasks, qualifies
 from ncpl.evaluate.transfer_widths import parts_of
 from ncpl.model.adaptation import Adapted
+from ncpl.model.family_law import Array
 from ncpl.model.population import Population
 
 KNOWN = 5
@@ -35,6 +37,10 @@ class FamilyInfluence:
     known: int
     error_with: float
     error_without: float
+    targets: int
+    """Different runs asked for."""
+    low: float
+    """Lower end of the 90% bootstrap interval of the rise, runs drawn."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,8 @@ def influences(
     """
     tasks = {f.name: tasks_of(f) for f in families if qualifies(f)}
     scored = [f for f in families if tasks.get(f.name)]
-    whole: dict[str, float] = {}
+    whole: dict[str, TargetErrors] = {}
+    generator = np.random.default_rng(0)
     found = []
     for name in contributions:
         own = [f for f in families if name in f.sources]
@@ -109,12 +116,20 @@ def influences(
             if family.sources & kin:
                 continue
             if family.name not in whole:
-                whole[family.name] = transfer_error(
+                whole[family.name] = TargetErrors.of(
                     family, tasks[family.name], without(family.sources)
                 )
+            own_with = whole[family.name]
             left_out = without(family.sources | {name})
-            error = transfer_error(family, tasks[family.name], left_out)
-            changes.append(FamilyInfluence(family.name, KNOWN, whole[family.name], error))
+            own_without = TargetErrors.of(family, tasks[family.name], left_out)
+            rise = own_with.error - own_without.error
+            low, _ = bootstrap(rise, np.array(own_with.run_ids), generator)
+            changes.append(
+                FamilyInfluence(
+                    family.name, KNOWN, own_with.mean, own_without.mean,
+                    len(set(own_with.run_ids)), low,
+                )
+            )  # fmt: skip
         n_runs = sum(run_id.split("/", 1)[0] == name for f in own for run_id in f.run_ids)
         found.append(Influence(name, n_runs, changes))
     return found
@@ -125,13 +140,27 @@ def tasks_of(family: FamilyRuns) -> list[TransferTask]:
     return [task for task in draw_tasks(family) if task.count == KNOWN]
 
 
-def transfer_error(
-    family: FamilyRuns, tasks: Sequence[TransferTask], population: Population
-) -> float:
-    """Return the mean absolute error over tasks, nats."""
-    errors = []
-    for task in tasks:
-        known, asked = parts_of(family, task)
-        answers = Adapted.of(population, known.rows, known.loss).predict(asked.rows)
-        errors.append(float(np.abs(answers.loss - asked.loss).mean()))
-    return float(np.mean(errors))
+@dataclass(frozen=True)
+class TargetErrors:
+    """What is missed of the runs that tasks ask for, nats; a run may be asked for by several."""
+
+    run_ids: list[str]
+    error: Array
+    """(targets,) absolute."""
+    mean: float
+    """Over tasks, of means over their targets."""
+
+    @classmethod
+    def of(
+        cls, family: FamilyRuns, tasks: Sequence[TransferTask], population: Population
+    ) -> TargetErrors:
+        """Return the errors of a family's tasks under a population."""
+        run_ids: list[str] = []
+        errors = []
+        for task in tasks:
+            known, asked = parts_of(family, task)
+            answers = Adapted.of(population, known.rows, known.loss).predict(asked.rows)
+            errors.append(np.abs(answers.loss - asked.loss))
+            run_ids += asked.run_ids
+        mean = float(np.mean([error.mean() for error in errors]))
+        return cls(run_ids, np.concatenate(errors), mean)

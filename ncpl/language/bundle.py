@@ -30,6 +30,7 @@ from ncpl.language.sequence import Query, Sequencer
 from ncpl.language.settings import LanguageConfig
 from ncpl.language.vocabulary import Vocabulary
 from ncpl.laws.chinchilla import Chinchilla
+from ncpl.model.hub.kept import OnHub
 from ncpl.model.intervals import Intervals
 from ncpl.model.predictor import answering
 from ncpl.model.seal import check_seal, seal
@@ -98,7 +99,7 @@ class FamilyFit:
 
 
 @dataclass
-class LanguageBundle:
+class LanguageBundle(OnHub):
     """One network for every family of a snapshot, and what is needed to ask it."""
 
     config: LanguageConfig

@@ -25,6 +25,7 @@ from ncpl.errors import BundleError, ConfigError
 from ncpl.model.completion import Completed
 from ncpl.model.config import FitConfig
 from ncpl.model.ensemble import Fit, Readings, part
+from ncpl.model.hub.kept import OnHub
 from ncpl.model.intervals import FACTORS, Intervals, form_factors, half_width, joined
 from ncpl.model.neighbours import Known, read_known, write_known
 from ncpl.model.predictor import answering
@@ -67,7 +68,7 @@ class Prediction:
 
 
 @dataclass
-class Bundle:
+class Bundle(OnHub):
     """Fits of one configuration on one snapshot, one a family of comparable losses."""
 
     config: FitConfig

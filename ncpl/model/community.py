@@ -27,6 +27,7 @@ from ncpl.errors import BundleError, ConfigError
 from ncpl.laws.chinchilla import Chinchilla
 from ncpl.model.adaptation import Adapted
 from ncpl.model.family_law import D_REFERENCE, LAW, N_REFERENCE, Array, Effects
+from ncpl.model.hub.kept import OnHub
 from ncpl.model.intervals import Intervals
 from ncpl.model.population import Population
 from ncpl.model.seal import check_seal, seal
@@ -138,7 +139,7 @@ class CommunityPrediction:
 
 
 @dataclass
-class Community:
+class Community(OnHub):
     """Families placed in one population."""
 
     population: Population
@@ -245,6 +246,13 @@ class Community:
         if found:
             names = ", ".join(fit.name for fit in found)
             raise ConfigError(f"configuration {number}: {source!r} has several families: {names}")
+        reasons = [
+            why
+            for name, why in self.about.get("not_placed", {}).items()
+            if source in (name, name.split("/", 1)[0])
+        ]
+        if reasons:
+            raise ConfigError(f"configuration {number}: {'; '.join(reasons)}")
         raise ConfigError(
             f"configuration {number}: no source {source!r} is known; there are {self.names()}"
         )

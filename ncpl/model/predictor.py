@@ -7,6 +7,7 @@ set on the board.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -108,6 +109,27 @@ class Predictor(Protocol):
 
     def card(self) -> dict[str, Any]:
         """Return everything but the weights."""
+        ...
+
+
+class Loaded(Predictor, Protocol):
+    """A bundle that was opened, and can be given on."""
+
+    folder: Path | None
+
+    def save(self, folder: Path) -> None:
+        """Write the bundle into a folder."""
+        ...
+
+    def push_to_hub(
+        self,
+        repository: str,
+        *,
+        licence: str = "apache-2.0",
+        is_private: bool = False,
+        revision: str = "main",
+    ) -> str:
+        """Make a model repository of the hub hold this bundle and return the commit."""
         ...
 
 

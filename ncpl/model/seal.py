@@ -40,7 +40,7 @@ def check_seal(folder: Path) -> None:
     if not path.exists():
         log.warning("%s has no %s: its files are not checked as a whole", folder, SEAL)
         return
-    listed = _listed(path)
+    listed = read_seal(path)
     for name in FILES:
         file = folder / name
         if name in listed and not file.is_file():
@@ -53,19 +53,25 @@ def check_seal(folder: Path) -> None:
 _HELP = "take the bundle from where it came from, or train it again"
 
 
-def _listed(path: Path) -> dict[str, str]:
+def read_seal(path: Path, where: str | None = None) -> dict[str, str]:
+    """Return the SHA-256 of each file that a SHA256SUMS lists, by name.
+
+    Raises BundleError, with `where` it came from, for a line that names no file of a bundle.
+    """
     try:
         with path.open("rb") as file:
-            lines = file.read(MOST_BYTES).decode("ascii").splitlines()
+            text = file.read(MOST_BYTES).decode("ascii")
     except (OSError, UnicodeDecodeError) as error:
-        raise BundleError(f"{path} can not be read ({error}); {_HELP}") from error
+        raise BundleError(f"{where or path} can not be read ({error}); {_HELP}") from error
     found = {}
+    # By the line feed alone: other line breaks, as a flipped bit makes, are damage.
+    lines = text.removesuffix("\n").split("\n") if text else []
     for number, line in enumerate(lines, start=1):
         match = LINE.fullmatch(line)
         if match is None or match[2] not in FILES:
             raise BundleError(
-                f"{path}, line {number}: expected a SHA-256, two spaces and a file of a bundle; "
-                f"{_HELP}"
+                f"{where or path}, line {number}: expected a SHA-256, two spaces and a file of a "
+                f"bundle; {_HELP}"
             )
         found[match[2]] = match[1]
     return found

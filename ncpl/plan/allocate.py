@@ -16,7 +16,7 @@ from ncpl.model.intervals import Z90
 from ncpl.model.predictor import Predictor
 from ncpl.plan.arms import GRID, Arms, ArmsProgress, Prefix
 from ncpl.plan.forecasts import Forecaster, shrunken
-from ncpl.plan.improvement import STOPS, standing
+from ncpl.plan.improvement import FEW, STOPS, standing
 from ncpl.plan.orders import Order
 from ncpl.plan.replay import DONE, Truth, reveal
 from ncpl.plan.strategies import Strategy, strategies
@@ -122,17 +122,19 @@ def allocate(
         joins = bool(steps) and steps[-1].arm == order.arm
         steps.append(step(order, steps.pop().begin if joins else begin))
     return Allocation(
-        way, budget, spent, done, following, steps, found, _notes(way, following, arms)
+        way, budget, spent, done, following, steps, found, _notes(way, following, arms, budget)
     )
 
 
-def _notes(way: Strategy, following: Sequence[Step], arms: Arms) -> list[str]:
+def _notes(way: Strategy, following: Sequence[Step], arms: Arms, budget: float) -> list[str]:
     notes = []
     if way.name == "ncpl" and following:
-        shares = " and ".join(f"{100 * s:.0f}%" for s in STOPS[:-1])
+        shares = ", ".join(f"{100 * s:.0f}%" for s in STOPS[:-1])
+        is_small = budget < FEW * float(arms.flop.sum())
+        why = "another one promises more for its cost" if is_small else "it has no chance left"
         notes.append(
             f"a run is asked about again at {shares} of its length: give its curve with --resume; "
-            "it is not taken on where another one promises more for its cost"
+            f"it is not taken on where {why}"
         )
     if np.isnan(arms.curve).all():
         notes.append("no curve is predicted here: an unfinished run is told by its settings alone")

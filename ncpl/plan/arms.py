@@ -41,6 +41,8 @@ class Arms:
     """(A,) standard deviations of their errors."""
     curve: Array
     """(A, G) predicted losses along each run; NaN where a model knows no curve."""
+    source: Sequence[str] = ()
+    """Whose losses each is comparable with; none where nobody said."""
 
     def __len__(self) -> int:
         """Return the number of arms."""
@@ -67,6 +69,7 @@ class Arms:
             np.array([p.loss for p in found]),
             np.array([(p.high - p.low) / (2 * Z90) for p in found]),
             curve,
+            [p.source for p in found],
         )
 
     def take(self, at: Sequence[int] | npt.NDArray[np.int64]) -> Arms:
@@ -79,6 +82,7 @@ class Arms:
             self.loss[places],
             self.sd[places],
             self.curve[places],
+            [self.source[i] for i in places] if self.source else (),
         )
 
     def along(self, arm: int, share: Array) -> Array:

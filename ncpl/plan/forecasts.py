@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from ncpl.data.schedules import FIRST
+from ncpl.model.bundle import DEFAULT, read_card
+from ncpl.model.intervals import Z90
+from ncpl.model.prefix import FamilyPrefix, between, load_prefix, prefixes_of
+from ncpl.model.window_process import REACH
 from ncpl.plan.arms import Arms, Array, Prefix
 
 KNOTS = np.array([0.0, 0.1, 0.3, 0.5, 0.8, 1.0])
@@ -39,11 +46,66 @@ def shrunken(arms: Arms, places: Sequence[int], prefixes: Sequence[Prefix]) -> t
         if not len(prefix.share):
             continue
         at = float(prefix.share[-1])
-        recent = prefix.share >= RECENT * at
-        off = prefix.loss[recent] - arms.along(place, prefix.share[recent])
-        off = off[np.isfinite(off)]
-        if not len(off):
+        off = distance(arms, place, prefix)
+        if off is None:
             continue
-        mean[i] += float(np.interp(at, KNOTS, KEPT)) * float(np.median(off))
+        mean[i] += float(np.interp(at, KNOTS, KEPT)) * off
         sd[i] *= float(np.interp(at, KNOTS, WIDTH))
     return mean, sd
+
+
+def distance(arms: Arms, place: int, prefix: Prefix) -> float | None:
+    """Return how far a run lies above its predicted curve of late, nats; None without a curve."""
+    recent = prefix.share >= RECENT * prefix.share[-1]
+    off = prefix.loss[recent] - arms.along(place, prefix.share[recent])
+    off = off[np.isfinite(off)]
+    return float(np.median(off)) if len(off) else None
+
+
+@dataclass(frozen=True)
+class LearnedForecaster:
+    """Forecasts by what starts of runs say in a family (`ncpl plan extrapolate` tells the same)."""
+
+    families: Mapping[str, FamilyPrefix]
+    """By the source of an arm. An arm of another one is told by `shrunken`, and so is one that lies
+    farther off its curve than these have seen: it has left its course, which they would not say."""
+
+    def __call__(
+        self, arms: Arms, places: Sequence[int], prefixes: Sequence[Prefix]
+    ) -> tuple[Array, Array]:
+        """Return final losses and the standard deviations of their errors, nats, by place."""
+        mean, sd = shrunken(arms, places, prefixes)
+        for i, (place, prefix) in enumerate(zip(places, prefixes, strict=True)):
+            own = self.families.get(arms.source[place]) if len(arms.source) else None
+            if own is None or not len(prefix.share) or np.isnan(arms.curve[place]).any():
+                continue
+            if not is_beyond(own, float(prefix.share[-1]), distance(arms, place, prefix)):
+                mean[i], sd[i] = corrected(own, arms, place, prefix)
+        return mean, sd
+
+
+def is_beyond(own: FamilyPrefix, cut: float, off: float | None) -> bool:
+    """Return whether a run lies farther off its curve than what starts of runs can say."""
+    _, above, _ = between(cut)
+    return off is None or abs(off) > REACH * float(own.windows[above].units[0])
+
+
+def corrected(own: FamilyPrefix, arms: Arms, place: int, prefix: Prefix) -> tuple[float, float]:
+    """Return the final loss of one arm and the standard deviation of its error, nats."""
+    cut = max(float(prefix.share[-1]), FIRST)
+    seen = prefixes_of(prefix.share, prefix.loss, lambda at: arms.along(place, at), cut)
+    told = own.correct(arms.rows[place], seen, cut, np.ones(1), Z90 * float(arms.sd[place]))
+    if told.weight == 0:
+        return float(arms.loss[place]), float(arms.sd[place])
+    return float(arms.loss[place] + told.shift[0]), float(told.half[0]) / Z90
+
+
+def forecaster_of(folder: Path | None) -> Forecaster:
+    """Return what tells the ends of runs by a bundle's folder, the shipped one if not given.
+
+    A bundle that holds nothing of starts of runs is answered for by `shrunken`. Raises BundleError
+    where its file is not that of its card.
+    """
+    where = folder or DEFAULT
+    model = load_prefix(where, read_card(where))
+    return shrunken if model is None else LearnedForecaster(model.families)

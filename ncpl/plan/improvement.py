@@ -1,5 +1,9 @@
 """Our strategy for the best run: what a run may still gain over the best one, for its cost.
 
+A budget that pays a small part of the candidates goes where results point; a larger one pays the
+model's best runs in full, in their order, and leaves only those that have no chance any more: it
+then finds what whole runs by prediction find, or more.
+
 Errors of predictions go together: of one group by a level, which changes no choice, and smoothly
 over settings, which a few results tell. So each result moves the forecasts of runs like it.
 
@@ -12,19 +16,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
+from ncpl.model.intervals import Z90
 from ncpl.plan.arms import Arms, ArmsProgress, Array
 from ncpl.plan.forecasts import Forecaster
 from ncpl.plan.orders import Order, affordable
 
+Places = npt.NDArray[np.int64]
 LEVEL, SMOOTH, OWN = 0.1, 0.6, 0.3
 """Shares of the variance of errors: of all arms alike, smooth over settings, of each run alone."""
 LENGTH = 0.3
 """Of the smooth part, each setting over 0-1."""
-STOPS = (0.5, 0.8, 1.0)
+STOPS = (0.3, 0.5, 0.8, 1.0)
 """Shares of a run at which it is asked again whether it is worth its rest."""
 RUN_NOISE = 1e-4
 """Nats by which a measured final loss may be off."""
+FEW = 1 / 6
+"""Budget, as a share of what all candidates cost, from which on the model's best runs are paid."""
+NO_CHANCE = 0.005
+"""Chance of a run to end below the best one, under which it is left there."""
+FAR = 4.0
+"""Standard deviations from which on a run counts as one that left its course."""
 LEAST_GAIN = 1e-6
 """Nats of expected improvement below which nothing is worth its cost."""
 
@@ -56,21 +69,31 @@ def standing(progress: ArmsProgress, forecaster: Forecaster) -> Standing:
     seen = np.flatnonzero(progress.share > 0)
     if not len(seen):
         return Standing(arms.loss, np.sqrt(np.diag(covariance)))
-    mean, sd = forecaster(arms, seen.tolist(), [progress.prefix[i] for i in seen])
+    done = progress.finished[seen]
+    mean, sd = progress.final[seen].copy(), np.full(len(seen), RUN_NOISE)
+    if not done.all():  # what is finished needs no forecast
+        going = seen[~done]
+        mean[~done], sd[~done] = forecaster(
+            arms, going.tolist(), [progress.prefix[i] for i in going]
+        )
     prior = np.diag(covariance)[seen]
     # A forecast of variance v from a prior p is an observation of noise 1 / (1 / v - 1 / p).
     told = np.maximum(1 / np.maximum(np.square(sd), 1e-12) - 1 / prior, 1e-9)
     noise = 1 / told
     shift = (mean - arms.loss[seen]) * (prior + noise) / prior
-    done = progress.finished[seen]
     noise = np.where(done, RUN_NOISE**2, noise)
     shift = np.where(done, progress.final[seen] - arms.loss[seen], shift)
+    # A run that left its course says less of those like it the farther it lies off.
+    noise = np.maximum(noise, np.square(shift / FAR) - prior)
     gram = covariance[np.ix_(seen, seen)] + np.diag(noise)
     across = covariance[:, seen]
     both = np.linalg.solve(gram, np.column_stack([shift, across.T]))
-    mean = arms.loss + across @ both[:, 0]
+    found = arms.loss + across @ both[:, 0]
     variance = np.diag(covariance) - np.einsum("ak,ka->a", across, both[:, 1:])
-    return Standing(mean, np.sqrt(np.maximum(variance, 1e-12)))
+    spread = np.sqrt(np.maximum(variance, 1e-12))
+    far = np.abs(shift) > FAR * np.sqrt(prior)
+    found[seen[far]], spread[seen[far]] = mean[far], sd[far]
+    return Standing(found, spread)
 
 
 def improvement(mean: Array, sd: Array, best: float) -> Array:
@@ -83,34 +106,71 @@ def improvement(mean: Array, sd: Array, best: float) -> Array:
 
 
 def best_of_model(
-    forecaster: Forecaster, stops: tuple[float, ...] = STOPS
+    forecaster: Forecaster, stops: tuple[float, ...] = STOPS, few: float = FEW
 ) -> Callable[[ArmsProgress], list[Order]]:
-    """Return the strategy: always the arm with the largest expected improvement a FLOP left.
+    """Return the strategy: what promises most where the budget is small, else the best predicted.
 
-    The first run is the one with the lowest predicted loss; a run stops for good where another one
-    promises more for what is left of the budget.
+    Small: the arm with the largest expected improvement a FLOP left, first the one with the lowest
+    predicted loss; a run stops for good where another one promises more for what is left. Else: in
+    the order of predicted losses; a run stops only where it has no chance any more.
     """
 
     def ask(progress: ArmsProgress) -> list[Order]:
-        arms = progress.arms
         open_arms = [
-            a for a in range(len(arms)) if not progress.finished[a] and affordable(progress, a)
+            a
+            for a in range(len(progress.arms))
+            if not progress.finished[a] and affordable(progress, a)
         ]
         if not open_arms:
             return []
-        now = standing(progress, forecaster)
-        places = np.array(open_arms)
-        if not progress.finished.any():
-            at = int(places[np.argmin(now.mean[places])])
-        else:
-            best = float(np.nanmin(progress.final))
-            gain = improvement(now.mean[places], now.sd[places], best)
-            rest = np.array([progress.cost(a, 1.0) for a in open_arms])
-            if gain.max() < LEAST_GAIN:
-                return []
-            at = int(places[np.argmax(gain / rest)])
+        is_small = progress.budget < few * float(progress.arms.flop.sum())
+        choose = most_promising if is_small else next_predicted
+        at = choose(progress, standing(progress, forecaster), np.array(open_arms))
+        if at is None:
+            return []
         after = float(progress.share[at])
-        stop = next(s for s in stops if s > after + 1e-9)
-        return [Order(at, stop)]
+        return [Order(at, next(s for s in stops if s > after + 1e-9))]
 
     return ask
+
+
+def most_promising(progress: ArmsProgress, now: Standing, open_A: Places) -> int | None:
+    """Return the arm with the largest expected improvement a FLOP left; None where none is left."""
+    if not progress.finished.any():
+        return int(open_A[np.argmin(now.mean[open_A])])
+    best = float(np.nanmin(progress.final))
+    gain = improvement(now.mean[open_A], now.sd[open_A], best)
+    if gain.max() < LEAST_GAIN:
+        return None
+    rest = np.array([progress.cost(int(a), 1.0) for a in open_A])
+    return int(open_A[np.argmax(gain / rest)])
+
+
+def next_predicted(progress: ArmsProgress, now: Standing, open_A: Places) -> int | None:
+    """Return the next arm by predicted loss; one that has begun goes on while it has a chance.
+
+    A chance is that to end below the best finished run; before there is one, below what another arm
+    is almost sure to reach. None where only runs without a chance are left.
+    """
+    begun = progress.share[open_A] > 0
+    mean, half = now.mean[open_A], Z90 * now.sd[open_A]
+    best = np.full(len(open_A), np.inf)
+    if progress.finished.any():
+        best[:] = float(np.nanmin(progress.final))
+    elif len(open_A) > 1:
+        sure = mean + half
+        first, second = np.partition(sure, 1)[:2]
+        best = np.where(sure == first, second, first)
+    hopeless = begun & (chance_below(best, mean, half) < NO_CHANCE)
+    left = open_A[~hopeless]
+    order = np.lexsort((progress.arms.loss[left], ~begun[~hopeless]))
+    return int(left[order[0]]) if len(left) else None
+
+
+def chance_below(best: Array, mean: Array, half: Array) -> Array:
+    """Return the chance to end below a loss, arm by arm; `half` is that of 90% intervals, nats.
+
+    Errors of forecasts have heavy tails: a tenth of a Laplace distribution lies beyond 90%.
+    """
+    tail = 0.5 * 10 ** (-np.abs(best - mean) / half)
+    return np.asarray(np.where(best > mean, 1 - tail, tail))

@@ -147,7 +147,7 @@ def strategies(forecaster: Forecaster = shrunken) -> dict[str, Strategy]:
             halving(told, by_prediction, (LATE, 1.0)),
         ),
         Strategy(
-            "ncpl", "the largest expected improvement a FLOP, prediction and results together",
+            "ncpl", "what promises most for its cost; with a large budget the best predicted",
             best_of_model(forecaster),
         ),
     )  # fmt: skip

@@ -6,6 +6,7 @@ Legend: B candidates.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -97,14 +98,13 @@ def plan_sweep(
 ) -> Sweep:
     """Return the runs that a share of the target's compute should buy, in their order.
 
-    `base` holds what all runs share: `sequence_length`, and what a configuration states besides
-    size, tokens, rate and batch. `known` are runs already done (see `ncpl.data.own_runs`). Raises
-    ConfigError where the share buys no run.
+    `base` holds what all runs share: `sequence_length`, that of most known runs where it has none,
+    and what a configuration states besides size, tokens, rate and batch. `known` are runs already
+    done (see `ncpl.data.own_runs`). Raises ConfigError where the share buys no run.
     """
-    if not base.get("sequence_length"):
-        raise ConfigError("give the sequence length: batches are counted in sequences")
-    flop = FLOP_PER_PARAMETER_TOKEN * params * tokens
     own = read_runs(known)
+    base, given = with_length(base, own.rows)
+    flop = FLOP_PER_PARAMETER_TOKEN * params * tokens
     target = derive(made(base, params, tokens, RATE_REFERENCE, BATCH_REFERENCE, exact=True))
     effects = replace(Effects.of([*own.rows, target]), habit=None)
     belief = LawProcess.of(population, effects, own.rows[: own.n_runs], own.loss[: own.n_runs])
@@ -141,10 +141,27 @@ def plan_sweep(
                 configs[place], float(cost[place]), told.half(), _factor(told, 1), _factor(told, 2)
             )
         )
-    notes = [*own.notes]
+    notes = [*own.notes, *given]
     if not own.n_runs:
         notes.append("no run of this family is known: the level of its losses is open")
     return Sweep(now, runs, share * flop, flop, own.n_runs, notes)
+
+
+def with_length(
+    base: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the base with the sequence length of most known runs where it states none; a note.
+
+    Raises ConfigError where neither states one.
+    """
+    if base.get("sequence_length"):
+        return dict(base), []
+    lengths = Counter(row["sequence_length"] for row in rows if row.get("sequence_length"))
+    if not lengths:
+        raise ConfigError("give --sequence-length: batches are counted in sequences")
+    length = lengths.most_common(1)[0][0]
+    note = f"sequences of {length:,.0f} tokens, as in {lengths[length]} of {len(rows)} own runs"
+    return dict(base) | {"sequence_length": length}, [note]
 
 
 def _factor(told: Narrowed, place: int) -> float:

@@ -10,7 +10,8 @@ import numpy as np
 from ncpl.model.arrays import Array
 from ncpl.model.encoder import Encoder
 from ncpl.model.inputs import SIZE, Inputs
-from ncpl.train.gaussian_process import fit_process
+from ncpl.train.drawn import drawn
+from ncpl.train.gaussian_process import EXACT_RUNS, fit_process
 from ncpl.train.response_surface import MIN_KEPT, fit_surface
 
 
@@ -37,18 +38,23 @@ def told_beyond(
         out = size_B >= first_out
         if (~out).sum() < MIN_KEPT:
             continue
-        kept = inputs.take(~out)
-        surface = fit_surface(kept.law, target_B[~out], floor=floor, **settings)
+        # A choice of two needs no more runs than an exact process takes.
+        stay, asked = (
+            places[drawn(len(places), EXACT_RUNS, seed=seed)]
+            for places in (np.flatnonzero(~out), np.flatnonzero(out))
+        )
+        kept = inputs.take(stay)
+        surface = fit_surface(kept.law, target_B[stay], floor=floor, **settings)
         surface_B = surface.value(surface.coefficients(inputs.law), inputs.law)
         residual_B = target_B - surface_B
-        process, _ = fit_process(kept, residual_B[~out], surface, encoder, seed=seed)
+        process, _ = fit_process(kept, residual_B[stay], surface, encoder, seed=seed)
         for carries in errors:
             process = dataclasses.replace(
                 process, carries_level=np.array(carries), fades=np.array(True)
             )
-            left_B = process.mean(inputs, surface)
-            errors[carries] += float(np.abs(left_B - residual_B)[out].mean())
-            kept_B = process.kept(size_B)
-            faded[carries] += float(np.abs(kept_B * left_B - residual_B)[out].mean())
+            left = process.mean(inputs.take(asked), surface)
+            errors[carries] += float(np.abs(left - residual_B[asked]).mean())
+            share = process.kept(size_B[asked])
+            faded[carries] += float(np.abs(share * left - residual_B[asked]).mean())
     carried = errors[True] <= errors[False]
     return carried, 0 < faded[carried] < 1.1 * errors[carried]

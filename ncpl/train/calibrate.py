@@ -19,6 +19,9 @@ width grows by the square of the distance. Errors of one group go together, and 
 that an interval is asked for: each left-out group counts the same, however many runs it has (Dunn,
 Wasserman and Ramdas 2022, Distribution-free prediction sets for two-layer hierarchical models).
 
+Above the runs of which a process keeps all, groups are taken out of one process as blocks
+(blocks.py), and the folds beyond the range are fitted to FOLD_RUNS of what they keep.
+
 What fields left out add: form_widths.py. The ID and OOD parts are never used.
 """
 
@@ -45,6 +48,8 @@ from ncpl.model.intervals import (
     unmeasured,
     widened,
 )
+from ncpl.train.blocks import Blocks
+from ncpl.train.drawn import is_drawn
 from ncpl.train.fit import fit_family, settled
 from ncpl.train.form_widths import LEVEL, form_widths
 
@@ -59,6 +64,9 @@ ONE_SIZE = 0.65
 """Share of the slope to keep where the fold kept one size only, which tells nothing of how losses
 fall with the size. StepLaw's five sizes: a fit of two lacks .66 times what a fit of one does on the
 same larger size (geometric mean of six pairs, .25 to 1.2), and a third size changes little."""
+FOLD_RUNS, SPREAD_RUNS = 5000, 2000
+"""Most runs that a fold beyond the trained range is fitted to, and a typical spread is of; more
+cost more and say little else."""
 MIN_LEFT_OUT = 20
 CORNER_SHARES = (0.05, 0.1, 0.25)
 """Most training runs that are left out as those of fewest, or of most, tokens per parameter: a step
@@ -87,11 +95,17 @@ def calibrate(
     missed: dict[str, list[Missed]] = {"inside": [], "outside": [], "few": [], "long": []}
     parts: list[tuple[Fit, Runs, float]] = []
     settings = settled(config, fit).of_a_fold(config.calibration_steps)
+    blocks = Blocks.of(fit, train, settings)
     for i, (where, left_out) in enumerate(folds(train, config.calibration_folds)):
         if on_fold is not None:
             on_fold(i)
         kept = train.take(~left_out)
-        fold = fit_family(kept, settings, seed=seed + 100 + i, kernel=kernel)
+        if blocks is not None and where == "inside":
+            fold = blocks.without(left_out, seed=seed + 100 + i)
+        else:
+            some = kept.take(is_drawn(len(kept), FOLD_RUNS, seed=seed))
+            whole = fit if config.is_structured else None  # else networks stand on Chinchilla
+            fold = fit_family(some, settings, seed=seed + 100 + i, kernel=kernel, whole=whole)
         part = left_out_errors(fold, kept, train.take(left_out))
         missed[where].append(part)
         if where in ("inside", "outside"):
@@ -264,4 +278,5 @@ def left_out_errors(fit: Fit, kept: Runs, left_out: Runs) -> Missed:
 
 def typical_spread(fit: Fit, train: Runs) -> float:
     """Return the median over a fit's training runs of the members' scale and spread, nats."""
-    return float(np.median(told(fit.read(fit.encoder.encode(train.configs)))[1]))
+    some = train.take(is_drawn(len(train), SPREAD_RUNS, seed=0))
+    return float(np.median(told(fit.read(fit.encoder.encode(some.configs)))[1]))

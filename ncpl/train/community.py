@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from ncpl.data.families import FamilyRuns, families_in
+from ncpl.data.families import FamilyRuns, families_in, name_of, unread_families
+from ncpl.data.sizes import size_of, worth_of
 from ncpl.data.snapshot import Runs, Snapshot
 from ncpl.errors import SnapshotError
 from ncpl.evaluate.community_card import render
 from ncpl.evaluate.transfer_tasks import draw_tasks, qualifies
 from ncpl.evaluate.transfer_widths import widths_of
 from ncpl.model.community import Community, Placed, place
+from ncpl.model.family_law import Array
 from ncpl.model.population import Population
 from ncpl.model.seal import seal
 from ncpl.train.population import fit_population
@@ -26,10 +29,10 @@ from ncpl.version import __version__
 
 log = logging.getLogger(__name__)
 HELD_OUT = ("id", "ood")
-LEAST_PLACED = 3
-"""Training runs from which a family is placed; with fewer its level says nothing."""
 LEAST_SOURCES = 3
 """Sources with a family to learn from without which there is no population."""
+LEAST_GROUP = 3
+"""Runs of one size and data that are told of as a group."""
 MOST_PLACED = 300
 """Runs a family is placed by; more hardly move its law."""
 
@@ -42,6 +45,7 @@ def fit_community(snapshot: Snapshot, runs: Runs | None = None, *, seed: int = 0
     have a family to learn from.
     """
     begun = time.monotonic()
+    runs = snapshot.runs() if runs is None else runs
     families = families_in(snapshot, runs)
     train = [training(family) for family in families]
     learned = learned_from(train)
@@ -57,17 +61,18 @@ def fit_community(snapshot: Snapshot, runs: Runs | None = None, *, seed: int = 0
     population = Population(
         population.mean, population.covariance, population.log_noise, population.effects, widths
     )
-    fits = []
-    for family, own in zip(families, train, strict=True):
-        if len(own) < LEAST_PLACED:
-            log.info("%s: %d training runs are too few to place it", family.name, len(own))
-            continue
-        fits.append(placed(population, family, own, seed=seed))
+    fits = [
+        placed(population, family, own, seed=seed)
+        for family, own in zip(families, train, strict=True)
+    ]
     names = {run_id.split("/", 1)[0] for family in families for run_id in family.run_ids}
     about = {
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "train_seconds": round(time.monotonic() - begun),
         "learned_from": [family.name for family in learned],
+        "not_placed": {
+            name_of(family): why for family, why in unread_families(snapshot, runs).items()
+        },
         "sources": [s for s in snapshot.manifest.get("sources", []) if _name(s) in names],
         "versions": {"ncpl": __version__},
     }
@@ -107,6 +112,25 @@ def training(family: FamilyRuns) -> FamilyRuns:
     return family.take([i for i, part in enumerate(family.split) if part not in HELD_OUT])
 
 
+def worst_group(
+    part: FamilyRuns, error: Array, covered: npt.NDArray[np.bool_]
+) -> dict[str, Any] | None:
+    """Return the runs of one size and data of which most is missed; None without LEAST_GROUP."""
+    groups: dict[str, list[int]] = {}
+    for i, row in enumerate(part.rows):
+        groups.setdefault(f"{size_of(row):.2g} on {worth_of(row):.2g} tokens", []).append(i)
+    large = {name: at for name, at in groups.items() if len(at) >= LEAST_GROUP}
+    if not large:
+        return None
+    name = max(large, key=lambda group: float(error[large[group]].mean()))
+    return {
+        "group": name,
+        "runs": len(large[name]),
+        "mae": round(float(error[large[name]].mean()), 5),
+        "coverage": round(float(covered[large[name]].mean()), 4),
+    }
+
+
 def placed(population: Population, family: FamilyRuns, train: FamilyRuns, *, seed: int) -> Placed:
     """Return a family placed by its training runs, with its errors on every part."""
     chosen: Sequence[int] = range(len(train))
@@ -122,10 +146,17 @@ def placed(population: Population, family: FamilyRuns, train: FamilyRuns, *, see
             continue
         answers = found.adapted.predict(part.rows)
         covered = (answers.low <= part.loss) & (part.loss <= answers.high)
+        error = np.abs(answers.loss - part.loss)
         scores[name] = {
             "runs": len(part),
-            "mae": round(float(np.abs(answers.loss - part.loss).mean()), 5),
+            "mae": round(float(error.mean()), 5),
             "coverage": round(float(covered.mean()), 4),
+            "worst_group": worst_group(part, error, covered),
         }
-    about = {"sources": sorted(family.sources), "scores": scores, "train_runs": len(train)}
+    about = {
+        "sources": sorted(family.sources),
+        "scores": scores,
+        "train_runs": len(train),
+        "n_sizes": len({round(size_of(row)) for row in train.rows}),
+    }
     return Placed(found.family, found.adapted, found.sizes, found.data, about)

@@ -40,6 +40,7 @@ def fit_family(
     seed: int,
     start: Fit | None = None,
     kernel: Array | None = None,
+    whole: Fit | None = None,
     points: Points | None = None,
     diverged: Runs | None = None,
     deadline: float | None = None,
@@ -50,13 +51,13 @@ def fit_family(
 
     With `points`, the measured curves of the runs, it learns curves too; with `diverged`, runs that
     diverged where training runs did not, their risk. `start` is an older fit whose networks the
-    members begin with; `kernel` holds numbers of a process's kernel that are taken, not fitted.
-    `deadline` is a time.monotonic() value after which the members stop where they are, after one
-    step at least; with `checkpoints`, they continue from what an earlier call left there;
-    `on_step(step, errors)` is told the error of each member's batch, nats.
+    members begin with; `kernel` holds numbers of a process's kernel that are taken, not fitted, and
+    `whole` a fit of more runs whose refitted Chinchilla is. `deadline` is a time.monotonic() value
+    after which the members stop, after one step at least; with `checkpoints`, they go on from what
+    an earlier call left there; `on_step(step, errors)` is told each member's batch error, nats.
     """
     family = train.family[0]
-    baseline = chinchilla.fit(*sizes(train), train.loss, seed=0)
+    baseline = whole.baseline if whole else chinchilla.fit(*sizes(train), train.loss, seed=0)
     encoder = Encoder.fit(
         train.configs, config.context_fields, config.recipe_fields, config.process_fields
     )

@@ -10,6 +10,7 @@ Legend: B runs, C completions.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from ncpl.data.snapshot import Runs
 from ncpl.model.completion import SHAPE, Completed, form_of
 from ncpl.model.ensemble import Fit
 from ncpl.model.intervals import half_width, joined
+from ncpl.train.drawn import is_drawn
 
 Array = npt.NDArray[np.float64]
 LEVEL = 0.9
@@ -47,6 +49,8 @@ FORMS = (
 """Forms that are calibrated; what a source's runs never state or never vary is no form of it."""
 FORM_FACTORS = tuple(round(1.1**i, 3) for i in range(20))
 """Factors tried for a form, smallest first: what is left out makes no prediction surer."""
+MOST_TOLD = 3000
+"""Left-out runs that each form is asked of; every one stands for up to 16 whole configurations."""
 NEAR_SHARE = 0.85
 """Share of the runs near the best of their group that a form's intervals hold, on the mean."""
 
@@ -54,7 +58,15 @@ NEAR_SHARE = 0.85
 def form_widths(
     parts: Sequence[tuple[Fit, Runs, float]], factors: Mapping[str, float]
 ) -> dict[str, float]:
-    """Return the factor of each form, from folds, what they left out and their typical spread."""
+    """Return the factor of each form, from folds, what they left out and their typical spread.
+
+    Of more than MOST_TOLD runs left out, each fold's share is drawn.
+    """
+    share = MOST_TOLD / max(sum(len(left_out) for _, left_out, _ in parts), MOST_TOLD)
+    parts = [
+        (fold, out.take(is_drawn(len(out), math.ceil(share * len(out)), seed=i)), typical)
+        for i, (fold, out, typical) in enumerate(parts)
+    ]
     found: dict[str, float] = {}
     for form in FORMS:
         seen = [

@@ -8,7 +8,7 @@ Legend: n training runs, F features.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -42,6 +42,13 @@ class RecipeKernel:
     start: Tensor
     has_own: bool
     jitter: float = 1e-5
+
+    @classmethod
+    def of(cls, known: Features) -> Self:
+        """Return the kernel of training runs, at its start."""
+        start = [START_LENGTH] * known.x.shape[1] + list(START_LOGS)
+        has_own = bool((known.place != known.place[0]).any())
+        return cls(torch.tensor(start, dtype=torch.float64), has_own)
 
     def bounded(self, logs: Tensor) -> Tensor:
         """Return the logs inside the range in which the factorization is safe."""
@@ -103,12 +110,9 @@ def fit_process(
     y = torch.from_numpy(np.asarray(residual_n, dtype=np.float64)) / unit
     generator = torch.Generator().manual_seed(seed)
     some = torch.randperm(len(y), generator=generator)[:SUBSET].sort().values
-    start = [START_LENGTH] * known.x.shape[1] + list(START_LOGS)
-    own = RecipeKernel(
-        torch.tensor(start, dtype=torch.float64), bool((known.place != known.place[0]).any())
-    )
+    own = RecipeKernel.of(known)
     # A fold in which a field no longer varies compares fewer numbers: it fits its own.
-    is_tuned = logs is None or len(logs) != len(start)
+    is_tuned = logs is None or len(logs) != len(own.start)
     first = own.start if logs is None or is_tuned else torch.from_numpy(logs)
     kept = features
     places = np.arange(len(y))

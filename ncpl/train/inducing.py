@@ -80,8 +80,7 @@ class KeptRuns:
         own = own + torch.diag(own.diagonal() * LEAST_VARIANCE + kernel.jitter)
         factor = torch.linalg.cholesky(own)
         told = torch.empty((len(places), n), dtype=own.dtype)
-        for begin in range(0, n, BLOCK):
-            block = slice(begin, begin + BLOCK)
+        for block in blocks_of(n):
             cross = kernel.covariance(kept, rows.take(block), logs)
             told[:, block] = torch.linalg.solve_triangular(factor, cross, upper=False)
         left = kernel.variance(rows, logs) - told.square().sum(0)
@@ -93,24 +92,75 @@ class KeptRuns:
         `noise_n` is the variance of each run's noise. The mean at other runs is their covariance
         with the kept ones times the weights.
         """
-        own_n = self.left_n + noise_n
-        system = torch.eye(len(self.told_mn), dtype=own_n.dtype)
-        for begin in range(0, len(own_n), BLOCK):
-            block = slice(begin, begin + BLOCK)
-            part = self.told_mn[:, block]
-            system += (part / own_n[block]) @ part.T
-        inner = torch.linalg.cholesky(system)
-        right = self.told_mn @ (values_n / own_n)
+        sums = ToldOfKept.of(self, noise_n)
+        inner = torch.linalg.cholesky(sums.system)
+        right = self.told_mn @ (values_n / sums.own_n)
         middle = torch.cholesky_solve(right[:, None], inner)[:, 0]
-        weight_m = torch.linalg.solve_triangular(self.factor_mm.T, middle[:, None], upper=True)
         missed_n = torch.empty_like(values_n)
-        for begin in range(0, len(own_n), BLOCK):
-            block = slice(begin, begin + BLOCK)
-            part, own = self.told_mn[:, block], own_n[block]
+        for block in blocks_of(len(values_n)):
+            part, own = self.told_mn[:, block], sums.own_n[block]
             solved = torch.linalg.solve_triangular(inner, part, upper=False).square().sum(0)
             residual = (values_n[block] - middle @ part) / own
             missed_n[block] = residual / (1 / own - solved / own**2).clamp_min(1e-12)
-        return weight_m[:, 0], missed_n
+        return self.weight_of(middle), missed_n
+
+    def weight_of(self, middle_m: Tensor) -> Tensor:
+        """Return the weights of the kept runs (m,) from those of the columns of V."""
+        right = middle_m[:, None]
+        found: Tensor = torch.linalg.solve_triangular(self.factor_mm.T, right, upper=True)
+        return found[:, 0]
+
+    def with_trust(
+        self, values_n: Tensor, noise: Tensor, jitter: float, *, rounds: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return the weights of the kept runs (m,) and the trust in each run (n,).
+
+        Trust is taken `rounds` times from what is missed of each run left out.
+        """
+        trust_n = torch.ones_like(values_n)
+        weight_m, missed_n = self.solved(values_n, noise / trust_n + jitter)
+        for _ in range(rounds):
+            trust_n = trust(missed_n)
+            weight_m, missed_n = self.solved(values_n, noise / trust_n + jitter)
+        return weight_m, trust_n
+
+
+@dataclass(frozen=True)
+class ToldOfKept:
+    """What all runs say of the kept ones, as sums over runs: blocks can be taken out of them."""
+
+    kept: KeptRuns
+    own_n: Tensor
+    """Variance of each run that is its own."""
+    system: Tensor
+    """(m, m) of V weighted by own variances, and one on the diagonal."""
+
+    @classmethod
+    def of(cls, kept: KeptRuns, noise_n: Tensor) -> ToldOfKept:
+        """Return the sums over all runs of these variances of noise."""
+        own_n = kept.left_n + noise_n
+        system = torch.eye(len(kept.told_mn), dtype=own_n.dtype)
+        for block in blocks_of(len(own_n)):
+            part = kept.told_mn[:, block]
+            system += (part / own_n[block]) @ part.T
+        return cls(kept, own_n, system)
+
+    def without(self, left_out_n: Tensor, values_n: Tensor) -> Tensor:
+        """Return the weights of the kept runs (m,) by all runs but those left out, exactly."""
+        system = self.system.clone()
+        places = torch.nonzero(left_out_n)[:, 0]
+        for block in blocks_of(len(places)):
+            part = self.kept.told_mn[:, places[block]]
+            system -= (part / self.own_n[places[block]]) @ part.T
+        stays_n = torch.where(left_out_n, 0.0, values_n / self.own_n)
+        right = self.kept.told_mn @ stays_n
+        middle = torch.cholesky_solve(right[:, None], torch.linalg.cholesky(system))[:, 0]
+        return self.kept.weight_of(middle)
+
+
+def blocks_of(count: int) -> list[slice]:
+    """Return slices of BLOCK that hold `count` runs."""
+    return [slice(begin, begin + BLOCK) for begin in range(0, count, BLOCK)]
 
 
 def solve_with_trust(
@@ -122,15 +172,7 @@ def solve_with_trust(
     *,
     rounds: int,
 ) -> tuple[Tensor, Tensor]:
-    """Return the weights of the kept runs (m,) and the trust in each run (n,).
-
-    Trust is taken `rounds` times from what is missed of each run left out.
-    """
+    """Return the weights of the kept runs (m,) and the trust in each run (n,)."""
     logs = kernel.bounded(logs)
     told = KeptRuns.of(kernel, rows, places, logs)
-    trust_n = torch.ones_like(values_n)
-    weight_m, missed_n = told.solved(values_n, kernel.noise(logs) / trust_n + kernel.jitter)
-    for _ in range(rounds):
-        trust_n = trust(missed_n)
-        weight_m, missed_n = told.solved(values_n, kernel.noise(logs) / trust_n + kernel.jitter)
-    return weight_m, trust_n
+    return told.with_trust(values_n, kernel.noise(logs), kernel.jitter, rounds=rounds)

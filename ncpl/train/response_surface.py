@@ -21,6 +21,8 @@ FLOORS = (0.6, 0.9, 1.2, 1.5, 1.8)
 decides how the law goes on beyond the largest."""
 OFFSET_PENALTY = 2e-5
 """Price of a squared unit of offset."""
+LAW_RUNS = 5000
+"""Runs, seeded, that the law's numbers are fitted to where there are more."""
 MIN_KEPT = 200
 """Runs a law of which sizes are left out must keep."""
 FITTED = ("base", "affine", "powers", "offsets")
@@ -57,11 +59,19 @@ def fit_surface(
         # Towards the flat end of the discount the form itself is known; away only the runs are.
         ffn_range=torch.stack([ratio.min().clamp(max=0), ratio.max() + margin]),
     )
+    if len(loss) > LAW_RUNS:
+        chosen = torch.randperm(len(loss), generator=torch.Generator().manual_seed(0))[:LAW_RUNS]
+        some = chosen.sort().values
+    else:
+        some = torch.arange(len(loss))
     free = {name: getattr(surface, name).clone().requires_grad_(True) for name in FITTED}
     surface = replace(surface, **free)
     # Where the bowl stops there is no slope: it is fitted without the stop, then with it.
     for stops in (False, True):
-        _descend(surface, list(free.values()), law, loss, delta, penalty, iterations, stops=stops)
+        _descend(
+            surface, list(free.values()), law[some], loss[some], delta, penalty, iterations,
+            stops=stops,
+        )  # fmt: skip
     fitted = surface.map(lambda values: values.detach()).set_seen(law, loss)
     return fitted.map(lambda values: values.float().numpy())
 

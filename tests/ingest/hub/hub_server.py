@@ -1,4 +1,4 @@
-"""A dataset hub on the loopback interface: real commits, real hashes, and faults on request.
+"""A hub of datasets and models on the loopback interface: real commits and hashes, and faults.
 
 It speaks the part of the hub's protocol that publishing and pulling use: repositories, branches,
 trees in pages, pre-upload, LFS batch, upload and verify, commits with a parent check, resolve
@@ -195,9 +195,10 @@ class Handler(BaseHTTPRequestHandler):
         name = f"{asked.get('organization') or 'me'}/{asked['name']}"
         if not self.is_known:
             return self.answer(401, {"error": "Invalid username or password."})
-        url = f"{self.state.url}/datasets/{name}"
+        kind = "datasets/" if asked.get("type") == "dataset" else ""
+        url = f"{self.state.url}/{kind}{name}"
         if name in self.state.repos:
-            return self.answer(409, {"error": "You already created this dataset", "url": url})
+            return self.answer(409, {"error": "You already created this repo", "url": url})
         is_private = asked.get("visibility") == "private" or bool(asked.get("private"))
         repo = self.state.repos[name] = Repo(is_private)
         repo.add("main", {".gitattributes": b"*.parquet filter=lfs\n"}, "initial commit")
@@ -355,22 +356,23 @@ class Handler(BaseHTTPRequestHandler):
 
 
 NAME = r"([^/]+/[^/]+?)"
+KIND = "(?:datasets|models)"
 ROUTES = (
     (r"POST /api/repos/create", "create_repo"),
-    (rf"POST /api/datasets/{NAME}/branch/(.+)", "create_branch"),
-    (rf"GET /api/datasets/{NAME}/revision/(.+)", "revision"),
-    (rf"GET /api/datasets/{NAME}/tree/(.+)", "tree"),
-    (rf"GET /api/datasets/{NAME}", "info"),
+    (rf"POST /api/{KIND}/{NAME}/branch/(.+)", "create_branch"),
+    (rf"GET /api/{KIND}/{NAME}/revision/(.+)", "revision"),
+    (rf"GET /api/{KIND}/{NAME}/tree/(.+)", "tree"),
+    (rf"GET /api/{KIND}/{NAME}", "info"),
     (r"POST /api/validate-yaml", "validate_yaml"),
-    (rf"POST /api/datasets/{NAME}/preupload/(.+)", "preupload"),
-    (rf"POST /datasets/{NAME}\.git/info/lfs/objects/batch", "batch"),
+    (rf"POST /api/{KIND}/{NAME}/preupload/(.+)", "preupload"),
+    (rf"POST (?:/datasets)?/{NAME}\.git/info/lfs/objects/batch", "batch"),
     (r"PUT /lfs/([0-9a-f]{64})", "upload"),
     (r"POST /verify", "verify"),
-    (rf"POST /api/datasets/{NAME}/commit/(.+)", "commit"),
-    (rf"GET /datasets/{NAME}/resolve/([0-9a-f]{{40}}|main)/(.+)", "resolve"),
+    (rf"POST /api/{KIND}/{NAME}/commit/(.+)", "commit"),
+    (rf"GET (?:/datasets)?/{NAME}/resolve/([0-9a-f]{{40}}|main)/(.+)", "resolve"),
 )
 
 
 def is_large(path: str) -> bool:
-    """Return whether a file is kept beside git, as the hub does with Parquet."""
-    return path.endswith(".parquet")
+    """Return whether a file is kept beside git, as the hub does with tables and tensors."""
+    return path.endswith((".parquet", ".safetensors"))

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import ncpl
 from ncpl.cli import main
 from ncpl.errors import ConfigError
 from ncpl.plan.arms import GRID, NOTHING, Arms, ArmsProgress, Prefix
 from ncpl.plan.candidates import varied
-from ncpl.plan.forecasts import shrunken
+from ncpl.plan.forecasts import LearnedForecaster, forecaster_of, shrunken
+from ncpl.plan.improvement import STOPS, chance_below
 from ncpl.plan.orders import Order
 from ncpl.plan.replay import Truth, replay
 from ncpl.plan.strategies import Strategy, entrants, strategies
@@ -73,6 +75,73 @@ def test_a_forecast_keeps_a_part_of_the_distance_to_the_curve(arms, until, moved
     mean, sd = shrunken(arms, [4], [Prefix(GRID, curve).until(until)])
     assert mean[0] - arms.loss[4] == pytest.approx(0.02 * moved, abs=2e-4)
     assert sd[0] <= arms.sd[4]
+
+
+@pytest.fixture(scope="module")
+def learned() -> LearnedForecaster:
+    found = forecaster_of(None)
+    assert isinstance(found, LearnedForecaster)
+    return found
+
+
+def measured_arm(base, off: float, until: float) -> tuple[Arms, Prefix]:
+    """Return one arm of the shipped bundle, and its predicted curve lifted by some nats."""
+    found = Arms.predicted(ncpl.load(), [base | {"source": "steplaw"}])
+    return found, Prefix(GRID, found.curve[0] + off).until(until)
+
+
+@pytest.mark.parametrize("off", [0.01, -0.01])
+def test_what_starts_of_runs_say_moves_a_forecast_and_narrows_with_the_run(
+    base, learned, off
+) -> None:
+    told = []
+    for until in (0.3, 0.8):
+        own, prefix = measured_arm(base, off, until)
+        mean, sd = learned(own, [0], [prefix])
+        assert 0 < (mean[0] - own.loss[0]) / off < 1.2
+        told.append(sd[0])
+    assert told[1] < told[0]
+
+
+def test_a_run_that_has_left_its_course_is_not_forecast_back_onto_it(base, learned) -> None:
+    own, prefix = measured_arm(base, 1.0, 0.5)
+    assert learned(own, [0], [prefix])[0] == shrunken(own, [0], [prefix])[0]
+    assert learned(own, [0], [prefix])[0][0] > own.loss[0] + 0.3
+
+
+def test_another_family_and_no_points_are_told_without_starts_of_runs(arms, base, learned) -> None:
+    assert (
+        learned(arms, [4], [Prefix(GRID, arms.curve[4] + 0.02).until(0.5)])[0]
+        == shrunken(arms, [4], [Prefix(GRID, arms.curve[4] + 0.02).until(0.5)])[0]
+    )
+    own, _ = measured_arm(base, 0.0, 0.5)
+    assert learned(own, [0], [NOTHING])[0] == own.loss[0]
+
+
+@pytest.mark.parametrize("share", [0.2, 0.35, 0.5, 0.8])
+def test_a_large_budget_finds_what_the_best_predicted_runs_find_or_more(arms, truth, share) -> None:
+    budget = share * float(arms.flop.sum())
+    ours, top = (replay(arms, truth, strategies()[n], budget) for n in ("ncpl", "top"))
+    assert ours.regret(truth) <= top.regret(truth)
+
+
+def test_a_hopeless_run_is_left_and_says_little_of_those_like_it(arms, truth) -> None:
+    """The second best predicted run leaves its course at once; whole runs would be three."""
+    second = int(np.argsort(arms.loss)[1])
+    final = truth.final.copy()
+    final[second] += 1.0
+    prefix = list(truth.prefix)
+    prefix[second] = Prefix(GRID, prefix[second].loss + 1.0)
+    found = replay(arms, Truth(final, prefix), strategies()["ncpl"], 3.4 * 6e17)
+    assert found.progress.share[second] == STOPS[0]
+    assert found.progress.finished[found.chosen]
+    assert (found.progress.share > 0).sum() > 3
+    assert found.progress.share[found.progress.share > 0].mean() > 0.5
+
+
+def test_a_chance_is_half_at_the_forecast_and_a_twentieth_at_the_end_of_its_interval() -> None:
+    found = chance_below(np.array([2.0, 2.0, 2.0]), np.array([2.0, 2.01, 1.99]), np.full(3, 0.01))
+    assert found == pytest.approx([0.5, 0.05, 0.95])
 
 
 def test_without_points_a_forecast_is_the_prediction(arms) -> None:
@@ -147,8 +216,8 @@ def test_a_plan_names_the_next_run_and_stays_inside_the_budget(tmp_path, base) -
 
 def test_results_are_paid_from_the_budget_and_move_forecasts(tmp_path, base) -> None:
     first = json.loads(ask(tmp_path, base, None, "--json").output)
-    number = first["next"][0]["number"]
-    results = [{"run_id": number, "curve": [{"percent": 50, "loss": 4.0}]}]
+    number, until = first["next"][0]["number"], 100 * first["next"][0]["to_share"]
+    results = [{"run_id": number, "curve": [{"percent": until, "loss": 4.0}]}]
     found = json.loads(ask(tmp_path, base, results, "--json").output)
     assert found["spent_flop"] == pytest.approx(first["next"][0]["flop"])
     assert found["next"][0]["number"] != number  # far worse than its curve: not taken on

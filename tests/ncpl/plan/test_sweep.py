@@ -9,12 +9,13 @@ from click.testing import CliRunner
 
 from ncpl.cli import main
 from ncpl.data.fields import derive
+from ncpl.errors import ConfigError
 from ncpl.forms.understand import read_form
 from ncpl.model.family_law import Effects
 from ncpl.model.law_process import LawProcess
 from ncpl.model.population import Population
 from ncpl.plan.narrowing import Narrowed, explore, pick
-from ncpl.plan.sweep import plan_sweep, shape_of
+from ncpl.plan.sweep import plan_sweep, shape_of, with_length
 
 POPULATION = Population.start()
 
@@ -128,7 +129,7 @@ def test_configurations_come_out_in_a_frameworks_form(form, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        ([], "give the sequence length"),
+        ([], "give --sequence-length"),
         (["--sequence-length", "2048", "--share", "1e-9"], "larger --share"),
     ],
 )
@@ -147,3 +148,13 @@ def test_the_plan_is_there_as_json() -> None:
          "--count", "1", "--json"],
     )  # fmt: skip
     assert json.loads(found.output)["runs"][0]["config"]["sequence_length"] == 1024
+
+
+def test_sequences_are_as_long_as_in_most_own_runs_where_nobody_says():
+    rows = [{"sequence_length": 2048}, {"sequence_length": 2048}, {"sequence_length": 512}, {}]
+    base, (note,) = with_length({"optimizer": "adamw"}, rows)
+    assert base == {"optimizer": "adamw", "sequence_length": 2048}
+    assert note == "sequences of 2,048 tokens, as in 2 of 4 own runs"
+    assert with_length({"sequence_length": 128}, rows) == ({"sequence_length": 128}, [])
+    with pytest.raises(ConfigError, match="give --sequence-length"):
+        with_length({}, [{}])

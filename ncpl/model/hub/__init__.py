@@ -1,0 +1,1 @@
+"""Bundles in model repositories of the Hugging Face hub."""
