@@ -43,6 +43,7 @@ def add(folder: Path, keep: Path) -> Result:
     )
 
 
+@pytest.mark.slow
 def test_the_command_adds_what_starts_of_runs_say(learned: tuple[Path, Path, Bundle]) -> None:
     folder, _, bundle = learned
     model = load_prefix(folder, read_card(folder))
@@ -53,6 +54,7 @@ def test_the_command_adds_what_starts_of_runs_say(learned: tuple[Path, Path, Bun
     assert load(folder).snapshot_id == Snapshot.open(FIXTURE).id  # its seal holds
 
 
+@pytest.mark.slow
 def test_the_bundle_then_forecasts_a_run_in_progress(learned: tuple[Path, Path, Bundle]) -> None:
     folder, keep, bundle = learned
     runs = Snapshot.open(FIXTURE).runs()
@@ -70,6 +72,7 @@ def test_the_bundle_then_forecasts_a_run_in_progress(learned: tuple[Path, Path, 
     assert found["final"]["low"] < found["final"]["loss"] < found["final"]["high"]
 
 
+@pytest.mark.slow
 def test_folds_of_an_earlier_attempt_are_not_fitted_again(
     learned: tuple[Path, Path, Bundle], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,6 +83,7 @@ def test_folds_of_an_earlier_attempt_are_not_fitted_again(
     assert (folder / PREFIX).read_bytes() == before
 
 
+@pytest.mark.slow
 def test_too_few_curves_are_told(learned: tuple[Path, Path, Bundle], tmp_path: Path) -> None:
     result = add(learned[0], tmp_path)
     assert result.exit_code == 1
