@@ -179,7 +179,9 @@ def lines_of(
     """Return a table of forecasts, then what is to be said of single ones."""
     from ncpl_data.terminal.tables import aligned
 
-    good = f"chance of {target:g}" if target is not None else "chance of best third"
+    good = "chance of a good end" if len(found) == 1 else "chance of best third"
+    if target is not None:
+        good = f"chance of {target:g}"
     head = ["run", "done", "points", "final loss", "90% interval", "configuration", "change"]
     has_chance = any(a["chance"] is not None for a in said)
     rows = [head + ([good, "advice"] if has_chance else [])]

@@ -50,8 +50,8 @@ class Correction(NamedTuple):
     weight: float
     """Share of the correction that counts: 0 where the configuration alone answers."""
     beyond: float = 0.0
-    """How much farther off the prefix lies than any that training has seen, nats: as much is added
-    to half widths, since what of it will last was never measured."""
+    """How much farther off the prefix lies than hardly any that training has seen, nats: as much is
+    added to half widths, since what of it will last was never measured."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class FamilyPrefix:
     widths: Array
     """(C, S + 1, U) half widths in each bin, then of runs that spiked, at PLACES of the rest."""
     reach: Array
-    """(C,) largest size of the last residual that training has seen, nats."""
+    """(C,) size of the last residual that hardly any training run exceeded, nats."""
     typical: float
     """Usual half width of a configuration alone, nats."""
     power: float

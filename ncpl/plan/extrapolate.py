@@ -151,8 +151,8 @@ def forecast(
         )
     if found.beyond:
         notes.append(
-            f"the log lies {found.beyond:.3g} nats farther off the curve of its configuration than "
-            f"any run of {source} did: the interval is as much wider. Is the loss of the same data "
+            f"the log lies {found.beyond:.3g} nats farther off its configuration's curve than 99% "
+            f"of {source}'s runs did: the interval is as much wider. Is the loss of the same data "
             "and tokenizer, in nats per token, and the configuration that of this run?"
         )
     if found.weight == 0:
@@ -160,7 +160,9 @@ def forecast(
     curve = points_of(found, at_Q, row.get("train_steps"))
     final = LossInterval(*(float(values[-1]) for values in found[:3]))
     if common["spikes"]:
-        notes.append(f"{len(common['spikes'])} spikes: such runs are forecast worse")
+        count = len(common["spikes"])
+        spiked = "a spike" if count == 1 else f"{count} spikes"
+        notes.append(f"{spiked}: such runs are forecast worse")
     return RunForecast(
         **common, final=final, configuration=alone, source=source, weight=found.weight,
         curve=curve, notes=notes,

@@ -123,7 +123,7 @@ def family_prefix(own: MeasuredCurves) -> tuple[FamilyPrefix, dict[str, Any]]:
         of_residuals(own), windows, np.array(trust),
         np.array([cut.edges() for cut in missed]),
         np.array([cut.widths(unit_B, own.weight) for cut in missed]),
-        np.array([cut.size.max() for cut in missed]), typical, power,
+        np.array([cut.reach() for cut in missed]), typical, power,
     )  # fmt: skip
     return found, {"runs": len(own.rows), "power": power, "by_cut": said}
 

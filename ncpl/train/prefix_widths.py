@@ -17,6 +17,9 @@ from ncpl.model.prefix_features import is_spiky
 from ncpl.train.calibrate import weighted_quantile
 
 LEVEL = 0.9
+REACH = 0.99
+"""Quantile of residuals' sizes beyond which what was measured tells nothing: a single run that left
+its course lies farther off than a log of other data may."""
 BINS = 3
 """Bins of the last residual's size."""
 MIN_BIN = 20
@@ -48,6 +51,10 @@ class LeftOut:
     def edges(self) -> Array:
         """Return sizes of the last residual between bins (S - 1,), nats."""
         return np.quantile(self.size, np.arange(1, BINS) / BINS)
+
+    def reach(self) -> float:
+        """Return the size of the last residual that hardly any run exceeds, nats."""
+        return float(np.quantile(self.size, REACH))
 
     def widths(self, unit_B: Array, weight_B: Array) -> Array:
         """Return half widths of each bin, then of runs that spiked (S + 1, U), for a unit of 1."""
