@@ -49,13 +49,14 @@ test-slow: $(VENV)/dev ## Run the tests of minutes, then all others with the ker
 	$(RUN) OPENBLAS_CORETYPE=Prescott ATEN_CPU_CAPABILITY=default \
 	  $(BIN)/python -m pytest -n 2 --dist worksteal
 
-check: $(VENV)/dev .typecheck/ncpl_data ## Format, lint, import contracts, types, code that stands twice, submissions
+check: $(VENV)/dev .typecheck/ncpl_data ## Format, lint, import contracts, types, code that stands twice, submissions, links
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	MYPYPATH=.typecheck $(BIN)/mypy -p ncpl_data -p ncpl -p research
 	$(BIN)/pylint terminal schema catalog ingest explore ncpl research
 	$(BIN)/ncpl-data validate submissions
+	$(RUN) $(BIN)/python -m pytest -q tests/test_links.py tests/site/test_built_site.py
 
 # Type checkers can not follow a namespace whose parts are mapped folders; these links show them.
 .typecheck/ncpl_data:

@@ -12,6 +12,7 @@ import click
 
 from ncpl_data.ingest.options import catalog_option
 from ncpl_data.terminal.console import Console, output_options
+from ncpl_data.terminal.pictures import tell_opened
 
 if TYPE_CHECKING:
     from ncpl_data.explore.build import Built
@@ -23,6 +24,7 @@ EPILOG = """\b
 Examples:
   ncpl-data explore                      writes the folder site; open site/index.html
   ncpl-data explore --out pages --snapshot latest
+  ncpl-data explore --open               and opens it in the browser
   ncpl-data explore --serve              shows it on this machine only, until Ctrl-C
   ncpl-data explore --board board/transfer.json
 \b
@@ -40,6 +42,7 @@ The folder is whole: it opens from disk and from any static host, and asks no ot
     "--port", type=click.IntRange(0, 65535), default=8700, show_default=True,
     help="Of --serve; 0 takes a free one.",
 )  # fmt: skip
+@click.option("--open", "opens", is_flag=True, help="Open it in the browser.")
 @click.option(
     "--snapshot", help="Show a snapshot: id, name, path, or latest. Default: the catalog."
 )
@@ -59,6 +62,7 @@ def explore(
     out: Path | None,
     serve: bool,
     port: int,
+    opens: bool,
     snapshot: str | None,
     bundle_folder: Path | None,
     no_model: bool,
@@ -84,10 +88,12 @@ def explore(
         folder.parent.mkdir(parents=True, exist_ok=True)
         built = build(tables, bundle, scores, folder, lambda what: console.note(f"writing {what}"))
         if serve:
-            show(built, port, console)
+            show(built, port, console, opens=opens)
         else:
             page = folder / "index.html"
             console.result(content(built), "\n".join([*lines(built), f"open {page}"]))
+            if opens:
+                tell_opened(page)
 
 
 def content(built: Built) -> dict[str, Any]:
@@ -108,7 +114,7 @@ def lines(built: Built) -> list[str]:
     ]
 
 
-def show(built: Built, port: int, console: Console) -> None:
+def show(built: Built, port: int, console: Console, *, opens: bool) -> None:
     """Serve a folder on this machine until Ctrl-C, and say where."""
     from ncpl_data.explore.serve import LOOPBACK, server_of
 
@@ -117,6 +123,8 @@ def show(built: Built, port: int, console: Console) -> None:
         told = content(built) | {"address": address}
         console.result(told, "\n".join([*lines(built), f"open {address}"]))
         console.note("Ctrl-C ends it")
+        if opens:
+            tell_opened(address)
         with contextlib.suppress(KeyboardInterrupt):  # the way it ends
             server.serve_forever()
 

@@ -84,6 +84,11 @@ def adapt(runs: Sequence[Mapping[str, Any]], path: Path | str | None = None) -> 
     return load_community(path).adapt(runs)
 
 
+def is_community(path: Path) -> bool:
+    """Return whether a folder holds a community bundle, or an adapted one."""
+    return str(read_card(path).get("format")).startswith("ncpl-community/")
+
+
 def community_beside(path: Path | None) -> Community:
     """Return the community bundle that goes with a bundle: itself, in its folder, or the shipped.
 
@@ -93,7 +98,7 @@ def community_beside(path: Path | None) -> Community:
 
     if path is None:
         return load_community()
-    if str(read_card(path).get("format")).startswith("ncpl-community/"):
+    if is_community(path):
         return load_community(path)
     check_seal(path)
     beside = path / "community"
@@ -106,7 +111,7 @@ def community_of(path: Path | None) -> Community | None:
     Without a path, the one that ships with the package. Raises BundleError when a file of it does
     not match its card.
     """
-    if path is not None and not str(read_card(path).get("format")).startswith("ncpl-community/"):
+    if path is not None and not is_community(path):
         check_seal(path)
         if not (path / "community").is_dir():
             return None

@@ -48,6 +48,10 @@ SPELLINGS = {
 
 
 SEVERAL_MEANINGS = {
+    "n": "Which count? params_total with the embeddings, params_non_embedding without them.",
+    "d": "Tokens? train_tokens were trained on. The width is d_model.",
+    "dataset_size": "In tokens? train_tokens were trained on; unique_tokens are there before "
+    "repetition.",
     "params": "Which count? params_total with the embeddings, params_non_embedding without them.",
     "n_params": "Which count? params_total with the embeddings, params_non_embedding without.",
     "parameters": "Which count? params_total with the embeddings, params_non_embedding without.",
@@ -71,6 +75,12 @@ SEVERAL_MEANINGS = {
 }
 """Names that mean several of our fields, and what to ask oneself."""
 
+
+def question(key: str) -> str | None:
+    """Return what to ask oneself about a name that means several fields; None for another."""
+    return SEVERAL_MEANINGS.get(key[:100].lower().replace("-", "_").replace(" ", "_"))
+
+
 EMPTY_CELLS = frozenset(
     (
         "#n/a",
@@ -89,10 +99,16 @@ EMPTY_CELLS = frozenset(
 )
 """What spreadsheets and people put where there is no value."""
 
-DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{2,4}|\d{1,2}-[A-Za-z]{3}|[A-Za-z]{3}-\d{2}")
+DATE = re.compile(
+    r"\d{1,4}[-/.]\d{1,2}[-/.]\d{2,4}|\d{1,2}[-. ]{1,2}[A-Za-z]{3,9}\.?|[A-Za-z]{3}[- ]\d{1,4}"
+)
 DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?")
 DOTTED_THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:\.\d{3}){2,}(?:,\d+)?")
+COMMA_THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:,\d{3}){2,}(?:\.\d+)?")
+MINUS = str.maketrans({"\u2212": "-", "\u2013": "-"})
 SPACED_THOUSANDS = re.compile(r"[-+]?\d{1,3}(?: \d{3})+(?:[.,]\d+)?")
+TEXT_MINUS = re.compile(r"[-+]?[\d.,]*[eE]?[\u2212\u2013]\d[\d.,]*(?:[eE][-+]?\d+)?")
+"""A minus sign or a dash of a text, where a hyphen is meant."""
 PERCENT = re.compile(r"[-+]?\d+(?:[.,]\d+)?\s*%")
 
 
@@ -166,10 +182,15 @@ def spreadsheet_hint(value: str) -> str | None:
         (DOTTED_THOUSANDS, told_dots),
         (DECIMAL_COMMA, told_comma),
         (SPACED_THOUSANDS, told_spaces),
+        (COMMA_THOUSANDS, told_commas),
+        (TEXT_MINUS, told_minus),
     ):
         if pattern.fullmatch(text):
             return told(text)
-    return None
+    if value.lstrip().startswith("'"):
+        return f"An apostrophe of a spreadsheet: write {text}."
+    number = count_of(text)
+    return f"Write {number:g}." if number is not None and text[-1:].isalpha() else None
 
 
 def told_date(_: str) -> str:
@@ -196,6 +217,16 @@ def told_comma(text: str) -> str:
         joined = text.replace(",", "")
         return f"Is the comma for thousands or for decimals? Write {joined} or {point}."
     return f"A decimal comma: write {point}."
+
+
+def told_commas(text: str) -> str:
+    """Return a number without the commas between its thousands."""
+    return f"Commas between thousands: write {text.replace(',', '')}."
+
+
+def told_minus(text: str) -> str:
+    """Return a number with a hyphen for its minus."""
+    return f"A minus sign of a text: write {text.translate(MINUS)}."
 
 
 def told_spaces(text: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ncpl_data.schema.aliases import known_names, pointer_for
-from ncpl_data.schema.hints import SEVERAL_MEANINGS, value_hint
+from ncpl_data.schema.hints import question, value_hint
 from ncpl_data.schema.load import validator
 
 if TYPE_CHECKING:
@@ -69,11 +69,6 @@ def describe_unknown_keys(error: ValidationError) -> Iterator[Problem]:
             "a known field",
             question(key) or unknown_key_hint(key, pointer, known),
         )
-
-
-def question(key: str) -> str | None:
-    """Return what to ask oneself about a name that means several fields; None for another."""
-    return SEVERAL_MEANINGS.get(key[:100].lower().replace("-", "_").replace(" ", "_"))
 
 
 def unknown_key_hint(key: str, pointer: str, known: Sequence[str]) -> str:

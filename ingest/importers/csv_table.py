@@ -16,7 +16,7 @@ from ncpl_data.ingest.importers.csv_mapping import read_mapping
 from ncpl_data.ingest.importers.encodings import text_of
 from ncpl_data.ingest.importers.spelling import count_pointers, numeric_pointers, whole
 from ncpl_data.schema.aliases import Alias
-from ncpl_data.schema.hints import count_of
+from ncpl_data.schema.hints import count_of, spreadsheet_hint
 
 EMPTY = {"", "na", "n/a", "nan", "null", "none", "-"}
 NOT_FINITE = {"nan", "inf", "-inf", "infinity", "-infinity"}
@@ -223,8 +223,11 @@ def number_in(text: str, place: str, name: str, *, is_count: bool = False) -> fl
     if value is None and re.fullmatch(r"[-+]?\.\d+([eE][-+]?\d+)?", text.strip()):
         value = float(text)  # .1
     if value is None or not math.isfinite(value):
-        comma = ". Is the comma a decimal mark? Write a point" if "," in text else ""
-        raise InputError(f'{place}: {name} is "{text[:40]}"; expected a finite number{comma}')
+        hint = spreadsheet_hint(text[:200])
+        if "," in text:
+            hint = "Is the comma a decimal mark? Write a point"
+        more = f". {hint}" if hint else ""
+        raise InputError(f'{place}: {name} is "{text[:40]}"; expected a finite number{more}')
     if "," in text and not is_count:
         raise InputError(
             f'{place}: {name} is "{text[:40]}": is the comma a decimal mark? Write a point, or none'

@@ -20,7 +20,7 @@ from ncpl.data.sizes import size_of, worth_of
 from ncpl.evaluate.transfer_tasks import spread
 from ncpl.evaluate.transfer_widths import Learn, without
 from ncpl.model.adaptation import Adapted
-from ncpl.model.family_law import Array
+from ncpl.model.law_inputs import Array
 from ncpl.model.population import Population
 
 Mask = npt.NDArray[np.bool_]

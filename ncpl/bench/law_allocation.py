@@ -17,7 +17,8 @@ from ncpl.bench.allocation import prefix_of
 from ncpl.data.fields import Config, derive
 from ncpl.data.sizes import FLOP_PER_PARAMETER_TOKEN, size_of, worth_of
 from ncpl.data.snapshot import Runs, Snapshot
-from ncpl.model.family_law import Array, Effects
+from ncpl.model.family_law import Effects
+from ncpl.model.law_inputs import Array
 from ncpl.model.law_process import LawProcess
 from ncpl.model.population import Population
 from ncpl.plan.arms import GRID, Arms, Prefix

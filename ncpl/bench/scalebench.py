@@ -17,8 +17,9 @@ from ncpl.data.fields import derive
 from ncpl.data.sizes import FLOP_PER_PARAMETER_TOKEN, size_of, worth_of
 from ncpl.data.snapshot import Runs, Snapshot
 from ncpl.errors import SnapshotError
-from ncpl.model.family_law import Array, Effects
+from ncpl.model.family_law import Effects
 from ncpl.model.intervals import Z90
+from ncpl.model.law_inputs import Array
 from ncpl.model.law_process import LawProcess
 from ncpl.model.population import Population
 from ncpl.plan.narrowing import explore

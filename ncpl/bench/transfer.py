@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,17 @@ from ncpl.bench.transfer_methods import BASELINES
 from ncpl.data.families import FamilyRuns
 from ncpl.data.sizes import size_of, worth_of
 from ncpl.evaluate.transfer_tasks import TransferTask
-from ncpl.evaluate.transfer_widths import Learn, factor_of, lacking, parts_of, stretch_of, without
-from ncpl.model.adaptation import Adapted, Answers
-from ncpl.model.family_law import Array
+from ncpl.evaluate.transfer_widths import (
+    Learn,
+    Transferred,
+    lacking,
+    measure,
+    parts_of,
+    widths_of,
+    without,
+)
+from ncpl.model.adaptation import Answers
+from ncpl.model.law_inputs import Array
 from ncpl.model.population import Population
 
 COMMUNITY = "Population, adapted"
@@ -39,6 +47,8 @@ class TransferScore:
     """Mean Spearman correlation within groups of one size and data of five runs; NaN where none."""
     choice_gap: float
     """Mean percent above the best run of a group at the run a method would choose; else NaN."""
+    best_mae: float = np.nan
+    """Error of the best target of each size and data alone."""
     coverage: float = np.nan
     """Share of targets inside the 90% interval."""
     width: float = np.nan
@@ -52,6 +62,8 @@ class TransferBoard:
     scores: list[TransferScore] = field(default_factory=list)
     absent: dict[str, str] = field(default_factory=dict)
     """Family -> why it is not scored."""
+    measured: list[Transferred] = field(default_factory=list)
+    """What the population said of each task, before a factor."""
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one row a method and number of known runs: means over families."""
@@ -60,12 +72,21 @@ class TransferBoard:
             own = self.by_family(method, count)
             numbers = {
                 name: np.array([s[name] for s in own.values()])
-                for name in ("mae", "percent", "coverage", "width", "rank", "choice_gap")
+                for name in (
+                    "mae",
+                    "best_mae",
+                    "percent",
+                    "coverage",
+                    "width",
+                    "rank",
+                    "choice_gap",
+                )
             }
             rows.append(
                 {"method": method, "k": count, "families": len(own)}
                 | {name: _mean(values) for name, values in numbers.items()}
                 | {"median_mae": _plain(np.median(numbers["mae"]))}
+                | {"median_best_mae": _plain(np.median(numbers["best_mae"]))}
             )
         return rows
 
@@ -75,7 +96,7 @@ class TransferBoard:
         for score in self.scores:
             if (score.method, score.task.count) == (method, count):
                 found.setdefault(score.task.family, []).append(score)
-        names = ("mae", "percent", "bias", "coverage", "width", "rank", "choice_gap")
+        names = ("mae", "best_mae", "percent", "bias", "coverage", "width", "rank", "choice_gap")
         return {
             family: {name: _nanmean([getattr(s, name) for s in own]) for name in names}
             | {"targets": _nanmean([float(len(s.task.targets)) for s in own])}
@@ -125,7 +146,7 @@ def run_transfer(
     by_name = {family.name: family for family in families}
     board = TransferBoard(snapshot_id)
     populations: dict[frozenset[str], Population] = {}
-    raw: list[tuple[TransferTask, Answers]] = []
+    raw: list[Transferred] = []
     for task in tasks:
         family = by_name.get(task.family)
         problem = lacking(family, task)
@@ -136,24 +157,22 @@ def run_transfer(
             tell(f"learning without {', '.join(sorted(family.sources))}")
             populations[family.sources] = learn(without(families, family.sources))
         population = populations[family.sources]
-        known, asked = parts_of(family, task)
-        adapted = Adapted.of(replace(population, widths={}), known.rows, known.loss)
-        raw.append((task, adapted.predict(asked.rows)))
+        raw.append(measure(population, family, task))
         if baselines and task.count:
+            known, asked = parts_of(family, task)
             for name in BASELINES:
                 loss = baseline(name, known, asked, population)
                 board.scores.append(score(name, task, asked, loss))
-    stretches = [stretch_of(by_name[task.family], task, answers) for task, answers in raw]
-    for task, answers in raw:
-        family = by_name[task.family]
-        others = [
-            (other, stretch)
-            for (other, _), stretch in zip(raw, stretches, strict=True)
-            if not (by_name[other.family].sources & family.sources)
-        ]
-        factor = factor_of(others, task.count)
-        _, asked = parts_of(family, task)
-        board.scores.append(score(COMMUNITY, task, asked, answers.loss, answers, factor))
+    board.measured = raw
+    factors: dict[frozenset[str], dict[int, float]] = {}
+    for own in raw:
+        if own.sources not in factors:
+            factors[own.sources] = widths_of([m for m in raw if not m.sources & own.sources])
+        _, asked = parts_of(by_name[own.task.family], own.task)
+        factor = factors[own.sources].get(own.task.count, 1.0)
+        board.scores.append(
+            score(COMMUNITY, own.task, asked, own.answers.loss, own.answers, factor)
+        )
     return board
 
 
@@ -188,6 +207,7 @@ def score(
     groups: dict[tuple[float, float], list[int]] = {}
     for i, row in enumerate(asked.rows):
         groups.setdefault((round(size_of(row)), round(worth_of(row))), []).append(i)
+    best = [min(members, key=lambda i: asked.loss[i]) for members in groups.values()]
     ranks, gaps = [], []
     for members in groups.values():
         if len(members) < LEAST_IN_GROUP:
@@ -197,8 +217,8 @@ def score(
         if np.ptp(said) > 0 and np.ptp(measured) > 0:
             ranks.append(float(spearmanr(said, measured).statistic))
             if varies:
-                best = measured.min()
-                gaps.append(100 * float(measured[np.argmin(said)] - best) / best)
+                least = measured.min()
+                gaps.append(100 * float(measured[np.argmin(said)] - least) / least)
     covered = width = np.nan
     if answers is not None:
         low = loss - factor * (loss - answers.low)
@@ -208,5 +228,5 @@ def score(
     return TransferScore(
         method, task, float(np.abs(error).mean()),
         100 * float(np.abs(error / asked.loss).mean()), float(error.mean()),
-        _nanmean(ranks), _nanmean(gaps), covered, width,
+        _nanmean(ranks), _nanmean(gaps), float(np.abs(error[best]).mean()), covered, width,
     )  # fmt: skip

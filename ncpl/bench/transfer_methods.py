@@ -13,7 +13,8 @@ import numpy as np
 
 from ncpl.laws import chinchilla, interaction
 from ncpl.laws.fitting import fit_law
-from ncpl.model.family_law import BASE, D_REFERENCE, N_REFERENCE, Array
+from ncpl.model.family_law import BASE
+from ncpl.model.law_inputs import D_REFERENCE, N_REFERENCE, Array
 from ncpl.model.population import Population
 
 Baseline = Callable[[Array, Array, Array, Array, Array, Population], Array]

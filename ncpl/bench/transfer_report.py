@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ncpl.bench.transfer import COMMUNITY, TransferBoard
+from ncpl.evaluate.community_card import comparison_table
 from ncpl.evaluate.transfer_tasks import COUNTS
 
 
@@ -29,6 +33,15 @@ def markdown(board: TransferBoard) -> str:
             for count in counts
         ]
         lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    best = [(m, f"{m}: best recipes") for m in methods]
+    for method, title in best:
+        cells = [
+            f"{row['best_mae']:.4f} ({row['median_best_mae']:.4f})"
+            if (row := rows.get((method, count))) is not None
+            else "-"
+            for count in counts
+        ]
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
     for name, title in (
         ("coverage", "90% interval covers"), ("width", "its mean width"),
         ("rank", "rank in groups"), ("choice_gap", "choice gap, %"),
@@ -54,6 +67,12 @@ def markdown(board: TransferBoard) -> str:
         lines.append(f"| {name} | {targets:.0f} | " + " | ".join(cells) + " |")
     lines += [f"Not scored: {name} ({why})" for name, why in board.absent.items()]
     return "\n".join(lines) + "\n"
+
+
+def compare_markdown(plain: Mapping[str, Any]) -> str:
+    """Return what each part of the model is worth."""
+    told = f"Parts of the community model, snapshot {plain['snapshot_id'][:12]}"
+    return "\n".join([told, "", *comparison_table(plain["rows"])]) + "\n"
 
 
 def _number(value: float | None) -> str:

@@ -33,8 +33,8 @@ Examples:
 \b
 mine.jsonl holds a run a line: its configuration and what it gave, in nats per token:
   {"params_non_embedding": 3e7, "train_tokens": 3e9, "learning_rate": 1e-3, "final_loss": 3.29}
-A curve counts too, where the schedule is given: "schedule": "cosine",
-"curve": [{"tokens": 1e9, "loss": 3.6}, {"tokens": 2e9, "loss": 3.4}]
+A curve counts too, where the schedule is given, beside five finished runs unlike in tokens:
+"schedule": "cosine", "curve": [{"tokens": 1e9, "loss": 3.6}, {"tokens": 2e9, "loss": 3.4}]
 """
 
 

@@ -28,7 +28,16 @@ from ncpl.commands.options import catalog_option, common, snapshot_option
     "--freeze", type=click.Path(path_type=Path, dir_okay=False),
     help="Draw tasks from this snapshot, write them to this file and stop.",
 )  # fmt: skip
-@board_folder("transfer.md and transfer.json")
+@click.option(
+    "--extra", is_flag=True,
+    help="Also rows beside the board: larger and shorter runs of nanochat, two of QuEST.",
+)  # fmt: skip
+@click.option(
+    "--compare", is_flag=True,
+    help="Instead: the board with and without covariates, curves, synthetic families, other "
+    "families.",
+)  # fmt: skip
+@board_folder("transfer.md and transfer.json (or compare.md and compare.json)")
 @common
 def transfer(
     *,
@@ -38,23 +47,32 @@ def transfer(
     no_baselines: bool,
     tasks: Path | None,
     freeze: Path | None,
+    extra: bool,
+    compare: bool,
     out: Path | None,
     as_json: bool,
     no_progress: bool,
 ) -> None:
-    """Score what a few small runs of a new family tell of its larger ones.
+    r"""Score what a few small runs of a new family tell of its larger ones.
 
     The family, and every one that shares a source with it, is left out of what is learned.
 
-    Example: ncpl bench transfer --snapshot latest --out board
+    \b
+    Examples:
+      ncpl bench transfer --snapshot latest --out board
+      ncpl bench transfer --snapshot latest --extra --no-baselines
+      ncpl bench transfer --snapshot latest --compare --json
     """
+    from ncpl.bench import transfer_beside, transfer_compare
     from ncpl.bench.transfer import run_transfer
-    from ncpl.bench.transfer_report import markdown
+    from ncpl.bench.transfer_report import compare_markdown, markdown
     from ncpl.data.families import families_in
     from ncpl.data.find import find_snapshot
     from ncpl.evaluate import transfer_tasks
-    from ncpl.train.population import fit_population
+    from ncpl.train.population import fit_population, locate
 
+    if compare and (extra or no_baselines):
+        raise click.UsageError("--compare has rows of its own: leave --extra and --no-baselines")
     found = find_snapshot(snapshot, catalog)
     families = families_in(found)
     if freeze is not None:
@@ -67,16 +85,29 @@ def transfer(
         wanted = [t for t in wanted if any(name in t.family for name in names)]
         if not wanted:
             raise click.UsageError(f"no family of the tasks has a name with {' or '.join(names)}")
+    tell = progress_of(no_progress=no_progress)
+    if compare:
+        rows = transfer_compare.compare(
+            found, found.runs(), families, wanted,
+            learn=fit_population, locate=lambda f, p: locate(f, p).mean, tell=tell,
+        )  # fmt: skip
+        plain = transfer_compare.to_json(found.id, rows)
+        page = compare_markdown(plain)
+        texts = {"compare.json": json.dumps(plain, indent=1) + "\n", "compare.md": page}
+        answer(plain, texts, "compare.md", out, as_json=as_json)
+        return
     board = run_transfer(
         found.id,
         families,
         wanted,
         learn=fit_population,
         baselines=not no_baselines,
-        tell=progress_of(no_progress=no_progress),
+        tell=tell,
     )
-    texts = {
-        "transfer.json": json.dumps(board.to_json(), indent=1) + "\n",
-        "transfer.md": markdown(board),
-    }
-    answer(board.to_json(), texts, "transfer.md", out, as_json=as_json)
+    plain, page = board.to_json(), markdown(board)
+    if extra:
+        beside, absent = transfer_beside.run_beside(families, fit_population, board.measured)
+        plain["beside"] = transfer_beside.to_json(beside, absent)
+        page += "\n" + transfer_beside.markdown(beside, absent)
+    texts = {"transfer.json": json.dumps(plain, indent=1) + "\n", "transfer.md": page}
+    answer(plain, texts, "transfer.md", out, as_json=as_json)

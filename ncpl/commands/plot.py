@@ -12,11 +12,15 @@ import click
 
 from ncpl.commands import complete
 from ncpl.commands.options import bundle_option, catalog_option, common, snapshot_option
+from ncpl_data.terminal.pictures import show_picture, tell_opened
 
 
 @click.group()
 def plot() -> None:
     """Draw a bundle's predictions against the measured runs of a snapshot, as PNG, SVG or PDF.
+
+    A terminal that can (kitty, Ghostty, WezTerm, iTerm2, mintty) shows the PNG at once;
+    NCPL_PICTURES=0 forbids it.
 
     Example: ncpl plot contours --snapshot latest --out contours.png
     """
@@ -29,15 +33,20 @@ def figure_options(function: Callable[..., None]) -> Callable[..., None]:
         "--out", type=click.Path(path_type=Path), required=True,
         help="File to write; its ending decides: .png, .svg or .pdf.",
     )  # fmt: skip
+    @click.option("--open", "opens", is_flag=True, help="Open the file in the browser.")
     @click.option("--source", help="Only runs of this source.", shell_complete=complete.sources)
     @bundle_option
     @snapshot_option
     @catalog_option
     @common
     @functools.wraps(function)
-    def command(*, no_progress: bool, **options: Any) -> None:
+    def command(*, no_progress: bool, opens: bool, **options: Any) -> None:
         del no_progress  # nothing takes long here
         function(**options)
+        if not options["as_json"]:
+            show_picture(options["out"])
+        if opens:
+            tell_opened(options["out"])
 
     return command
 

@@ -28,6 +28,7 @@ Examples:
   ncpl predict config.json --beside training_args.json --set n_devices=8 --set sequence_length=2048
   ncpl predict config.json --runs mine.jsonl
   ncpl predict config.json --source gemstones
+  ncpl predict config.json --set n_experts=8 --set experts_per_token=2 --set d_ff_expert=2816
   ncpl predict --snapshot latest --json
   echo '{"params_non_embedding": 3e8, "train_tokens": 1e10}' | ncpl predict -
 
@@ -135,7 +136,8 @@ def predict(
         show(found_of, None, None, as_json=as_json)
         return
     from ncpl.commands.adapt import chosen, lines_against_first, told_of
-    from ncpl.evaluate.configurations import check_all, whose_losses
+    from ncpl.commands.mixtures import answered
+    from ncpl.evaluate.configurations import whose_losses
     from ncpl.forms.files import configs_of
     from ncpl.forms.understand import parse_given
 
@@ -146,11 +148,13 @@ def predict(
         configs, forms = configs_of(file, kind, beside, parse_given(pairs))
         if source is not None or runs_file is not None:
             configs = [{**config, "source": source or "own"} for config in configs]
-        configs = check_all(configs, bundle)
+        configs, told = answered(
+            bundle, configs, folder, 0 if as_csv else nearest,
+            with_curves=bool(points) or curve_out is not None,
+        )  # fmt: skip
         lines = [line for form in forms for line in form.lines()]
         if forms:
             found["understood"] = [form.to_json() for form in forms]
-        told = bundle.predict(configs, nearest=0 if as_csv else nearest)
         own = [{"run_id": str(c["run_id"])} if "run_id" in c else {} for c in configs]
         predictions = [name | vars(p) for name, p in zip(own, told, strict=True)]
     else:

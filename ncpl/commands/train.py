@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +13,10 @@ from ncpl.commands.evaluate import print_scores
 from ncpl.commands.options import catalog_option, common, snapshot_option
 from ncpl.version import __version__
 from ncpl_data.terminal.console import NumberRange, Program
+
+if TYPE_CHECKING:
+    from ncpl.data.snapshot import Snapshot
+    from ncpl.model.bundle import Bundle
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +50,11 @@ log = logging.getLogger(__name__)
     help="Bundle folder to add to what starts of its training runs say (ncpl plan extrapolate); "
     "nothing else is trained. Left-out predictions are kept in --out, and read again from there.",
 )  # fmt: skip
+@click.option(
+    "--experts-for", type=click.Path(path_type=Path, file_okay=False),
+    help="Bundle folder to add to what mixtures of experts of the snapshot say; nothing else is "
+    "trained.",
+)  # fmt: skip
 @click.option("--track", multiple=True, help="With --base: wandb, tensorboard or trackio.")
 @click.option("--plot", "plot_file", type=click.Path(path_type=Path), help="PNG of the fit.")
 @click.version_option(__version__)
@@ -64,6 +74,7 @@ def train_main(
     base: str | None,
     parallel: str,
     prefix_for: Path | None,
+    experts_for: Path | None,
     track: tuple[str, ...],
     plot_file: Path | None,
     as_json: bool,
@@ -79,6 +90,9 @@ def train_main(
         raise click.UsageError("give --preset or --config, not both")
     if prefix_for is not None:
         add_prefixes(prefix_for, snapshot, catalog, seed, out, as_json=as_json)
+        return
+    if experts_for is not None:
+        add_experts(experts_for, snapshot, catalog, as_json=as_json)
         return
     import dataclasses
     import importlib.util as installed
@@ -135,6 +149,7 @@ def train_main(
         max_minutes=max_minutes,
         progress=not no_progress,
     )
+    learn_mixtures(bundle, found, out)
     drawn = None
     if bundle.about["scores"] and (plot_file is not None or installed.find_spec("matplotlib")):
         from ncpl.figures.predicted import predicted_against_measured
@@ -150,6 +165,41 @@ def train_main(
         {"bundle": str(out), "plot": drawn and str(drawn)},
         outcomes=bundle.about["outcomes"],
     )
+
+
+def learn_mixtures(bundle: Bundle, found: Snapshot, folder: Path) -> None:
+    """Add to a trained bundle what mixtures of experts of its snapshot say, where there are."""
+    from ncpl.bundles import community_beside
+    from ncpl.data.mixtures import mixtures_in
+    from ncpl.errors import SnapshotError
+    from ncpl.evaluate.experts import expert_scores
+    from ncpl.train.experts import add_experts_to, learn_experts
+
+    if not mixtures_in(found)[0]:
+        return
+    try:
+        model, every = learn_experts(bundle, [fit.family[0] for fit in bundle.fits], found)
+    except SnapshotError as error:
+        log.info("no mixtures of experts: %s", error)
+        return
+    scores = expert_scores(model, bundle, community_beside(folder).population, every)
+    add_experts_to(model, found, scores, folder)
+
+
+def add_experts(folder: Path, snapshot: str, catalog: Path | None, *, as_json: bool) -> None:
+    """Add to a bundle what mixtures of experts of a snapshot say, and print how it scores."""
+    from ncpl.bundles import community_beside, load_ensemble
+    from ncpl.data.find import find_snapshot
+    from ncpl.evaluate.experts import expert_scores, score_lines
+    from ncpl.train.experts import add_experts_to, learn_experts
+
+    bundle = load_ensemble(folder, what="dense answers")
+    found = find_snapshot(snapshot, catalog)
+    model, every = learn_experts(bundle, [fit.family[0] for fit in bundle.fits], found)
+    scores = expert_scores(model, bundle, community_beside(folder).population, every)
+    add_experts_to(model, found, scores, folder)
+    told = {"bundle": str(folder), "sources": list(model.families), "scores": scores}
+    click.echo(json.dumps(told) if as_json else "\n".join(score_lines(scores)))
 
 
 def add_prefixes(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from typing import Any
 
 import numpy as np
 
-from ncpl.data.fields import FIELDS, KNOWN, Config, InputField, extra_of
+from ncpl.data.fields import FIELDS, Config, InputField, extra_of
+from ncpl.data.slips import unknown_names
 from ncpl.data.unread import COUNTS
 from ncpl.errors import ConfigError
 
@@ -26,11 +26,9 @@ def check_config(config: Config, *, where: str = "configuration") -> dict[str, A
     `where` names the configuration in the error.
     """
     kept: dict[str, Any] = {}
+    if slips := unknown_names(config):
+        raise ConfigError(f"{where}: {slips}")
     for name, value in config.items():
-        if name not in KNOWN:
-            near = difflib.get_close_matches(name, sorted(KNOWN), n=1, cutoff=0.5)
-            hint = f"; the nearest known field is {near[0]}" if near else ""
-            raise ConfigError(f"{where}: unknown field {name!r}{hint}")
         if value is None:
             continue
         if name in FIELDS:

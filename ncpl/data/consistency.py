@@ -6,14 +6,13 @@ published run passes.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Mapping, Sequence
-from functools import cache
 from typing import Any
 
 from ncpl.data.checks import check_config
-from ncpl.data.fields import FIELDS, KNOWN, Config, derive, size_of_shape
+from ncpl.data.fields import FIELDS, Config, derive, size_of_shape
+from ncpl.data.slips import unknown_names
 from ncpl.errors import ConfigError
 
 MAX_BATCH_TOKENS = 2**27
@@ -52,9 +51,9 @@ def checked_row(
             f"{where} is {config!r}; expected a list of configurations, each an object of names "
             "and values"
         )
+    if slips := unknown_names(config):
+        raise ConfigError(f"{where}: {slips}")
     for name, value in config.items():
-        if name not in KNOWN:
-            raise ConfigError(f"{where}: unknown field {name!r}{_hint(str(name), value)}")
         if type(value) in (float, str):  # the common case, first
             continue
         if isinstance(value, dict | list) and name in FIELDS:
@@ -101,37 +100,6 @@ def other_data(row: Config, family: Sequence[str]) -> list[str]:
         for name, known in (("dataset", dataset), ("tokenizer", tokenizer))
         if row.get(name) not in (None, "", known)
     ]
-
-
-def _hint(name: str, value: Any) -> str:
-    if isinstance(value, dict):
-        return "; fields are flat: n_layers, not model with n_layers inside"
-    near = nearest_field(name)
-    return f"; the nearest known field is {near}" if near else ""
-
-
-def nearest_field(name: str) -> str | None:
-    """Return the field that a name of another program or a slip of the pen means."""
-    if name == "batch_tokens":
-        return "batch_size_sequences (tokens of a batch / sequence_length)"
-    known = sorted(KNOWN)
-    alias = _aliases().get(name.lower().replace("-", "_").replace(" ", "_"))
-    if alias in KNOWN:
-        return alias
-    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
-    return near[0] if near else None
-
-
-@cache
-def _aliases() -> dict[str, str]:
-    """Return the column behind each name other programs use, where the schema is installed."""
-    try:
-        from ncpl_data.schema.aliases import known_names
-        from ncpl_data.schema.fields import run_fields
-    except ImportError:
-        return {}
-    columns = {field.pointer: field.column for field in run_fields()}
-    return {name: columns.get(pointer, "") for name, pointer in known_names().items()}
 
 
 def _units(config: Config, row: Mapping[str, Any]) -> str | None:

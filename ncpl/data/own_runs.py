@@ -27,11 +27,15 @@ FIRST, LAST = 0.3, 0.97
 the first tokens rule; after, the final loss says it."""
 POINTS = 4
 """Points of a curve that count, evenly along the run."""
-MOST_RATE_LEFT = 0.05
+MOST_RATE_LEFT = 0.01
 """Learning rate still to come down, over its peak, up to which a point counts: what is lost by a
 higher rate differs too much from family to family (LOG.md)."""
 CURVE_TRUST = 0.1
 """Trust in a point along a run, where a final loss has 1: points of one run err together."""
+LEAST_FINISHED, LEAST_RATIO = 5, 1.4
+"""Finished runs, and most over least tokens of them, beside which points of their curves count:
+with fewer, or where all saw as many tokens, a law takes the way along a run for what more data
+would give (LOG.md)."""
 LARGEST_FINAL = 13.0
 """Nats; a token guessed from 400,000 costs as much."""
 SAME = ("dataset", "tokenizer", "final_loss_metric")
@@ -65,6 +69,7 @@ def read_runs(runs: Sequence[Mapping[str, Any]]) -> OwnRuns:
     """
     rows, losses, names, notes = [], [], [], []
     points: list[tuple[dict[str, Any], float]] = []
+    finished: list[tuple[dict[str, Any], float]] = []
     known: dict[str, int] = {}
     for i, run in enumerate(runs, start=1):
         where = f"run {i}"
@@ -91,11 +96,27 @@ def read_runs(runs: Sequence[Mapping[str, Any]]) -> OwnRuns:
             rows.append(row)
             losses.append(final_loss_of(run["final_loss"], f"{where}: final_loss"))
             names.append(str(run.get("run_id") or i))
-        points += _points(run.get("curve"), row, where, notes)
+        along = points_along(run.get("curve"), row, where, notes)
+        points += along
+        if run.get("final_loss") is not None:
+            finished += along
     notes += mixed(rows)
+    if finished and not tell_data(rows):
+        told = [id(point) for point, _ in finished]
+        points = [(point, value) for point, value in points if id(point) not in told]
+        notes.append(
+            f"curves of finished runs are not used: they count beside {LEAST_FINISHED} finished "
+            f"runs or more, the longest of {LEAST_RATIO} times the tokens of the shortest"
+        )
     weight = np.concatenate([np.ones(len(rows)), np.full(len(points), CURVE_TRUST)])
     loss = np.array([*losses, *(value for _, value in points)], dtype=np.float64)
     return OwnRuns([*rows, *(row for row, _ in points)], loss, weight, names, notes)
+
+
+def tell_data(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether finished runs say how their loss goes with data: five, unlike in tokens."""
+    worth = [worth_of(row) for row in rows]
+    return len(worth) >= LEAST_FINISHED and max(worth) >= LEAST_RATIO * min(worth)
 
 
 def mixed(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -133,7 +154,7 @@ def checked_loss(value: Any, where: str) -> float:
     return float(value)
 
 
-def _points(
+def points_along(
     curve: Any, row: Mapping[str, Any], where: str, notes: list[str]
 ) -> list[tuple[dict[str, Any], float]]:
     """Return evidence along a run: configurations of what was trained so far, and losses."""

@@ -20,6 +20,7 @@ import numpy as np
 
 from ncpl.data.documents import flat_config, is_document
 from ncpl.data.schedules import Array
+from ncpl.data.slips import number_hint
 from ncpl.errors import ConfigError
 
 STEPS = ("step", "steps", "iter", "iteration", "_step", "global_step")
@@ -137,7 +138,9 @@ def _number(value: Any, path: Path, number: int, name: str) -> float:
     try:
         return float(value)
     except (TypeError, ValueError):
-        raise ConfigError(f"{path} row {number}: {name} is {value!r}; expected a number") from None
+        raise ConfigError(
+            f"{path} row {number}: {name} is {value!r}; expected a number{number_hint(value)}"
+        ) from None
 
 
 def _of_points(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from ncpl.data.fields import Config
 
@@ -13,6 +15,12 @@ RATE_LEFT = "rate_left_frac"
 still to fall."""
 REPEATED_WORTH = 15.39
 """Epochs in which repeated tokens lose their worth (Muennighoff et al. 2023, appendix A: R_D*)."""
+EXCESS_WORTH = 5.31
+"""Times the parameters that unique tokens can use beyond which more are worth nothing (Muennighoff
+et al. 2023, appendix A: R_N*)."""
+USEFUL_TOKENS = 19.5
+"""Unique tokens that one parameter can use: the compute-optimal ratio of the same fit (appendix A:
+A 521, B 1488, both exponents .353)."""
 USUAL_VOCABULARY, USUAL_ASPECT = 50_000, 64.0
 """Tokens, and width over depth, of a model whose source tells neither."""
 
@@ -42,6 +50,21 @@ def size_of(row: Config) -> float:
     return without_embedding(float(total), float(row.get("vocab_size") or USUAL_VOCABULARY))
 
 
+def useful_size_of(row: Config) -> float:
+    """Return non-embedding parameters, excess ones for what they are worth on repeated tokens.
+
+    Muennighoff et al. 2023, equation 6: beyond what unique tokens can use, R times as many are
+    worth R* (1 - exp(-R / R*)) times. Where no token is repeated every parameter counts.
+    """
+    size = size_of(row)
+    unique, tokens = row.get("unique_tokens"), row.get("data_tokens") or row.get("train_tokens")
+    if not unique or not tokens or unique >= tokens or not size * USEFUL_TOKENS > unique:
+        return size
+    usable = float(unique) / USEFUL_TOKENS
+    excess = size / usable - 1.0
+    return usable * (1 + EXCESS_WORTH * -math.expm1(-excess / EXCESS_WORTH))
+
+
 def without_embedding(total: float, vocabulary: float) -> float:
     """Return N with N + vocabulary x width = total, where N = 12 width^3 / 64."""
     width: float = (total * USUAL_ASPECT / 12) ** (1 / 3)
@@ -65,3 +88,42 @@ def worth_of(row: Config) -> float:
         return float(tokens)
     repeats = tokens / unique - 1.0
     return float(unique * (1 + REPEATED_WORTH * -math.expm1(-repeats / REPEATED_WORTH)))
+
+
+def is_mixture(config: Mapping[str, Any]) -> bool:
+    """Return whether a configuration is a mixture of experts."""
+    experts = config.get("n_experts")
+    return isinstance(experts, int | float) and experts > 1
+
+
+def mixture_sizes(config: Mapping[str, Any], *, matrices: int = 3) -> tuple[float, float] | None:
+    """Return all and active parameters of a mixture without embeddings; None where not told.
+
+    As stated, else of the shape: attention, and feed-forward layers of so many matrices (three with
+    a gate, two without); routers are left out. StepLaw's 708 mixtures, which state
+    both, agree with their shapes to the last parameter.
+    """
+    stated = config.get("params_non_embedding"), config.get("params_active_non_embedding")
+    if stated[0] and stated[1]:
+        return float(stated[0]), float(stated[1])
+    needed = ("n_layers", "d_model", "n_experts", "experts_per_token")
+    width = config.get("d_ff_expert") or config.get("d_ff")
+    if not width or not all(config.get(name) for name in needed):
+        return None
+    layers, d, experts, chosen = (float(config[name]) for name in needed)
+    dense = float(config.get("n_dense_layers") or 0)
+    if dense and not config.get("d_ff"):
+        return None
+    shared = float(config.get("d_ff_shared_expert") or 0)
+    if not shared and config.get("n_shared_experts"):
+        shared = float(config["n_shared_experts"]) * float(width)
+    heads = config.get("n_heads")
+    head = float(config.get("head_dim") or (d / heads if heads else 0))
+    kv = float(config.get("n_kv_heads") or heads or 0)
+    attention = 2 * d * head * (float(heads) + kv) if heads else 4 * d**2
+    always = layers * attention + matrices * d * dense * float(config.get("d_ff") or 0)
+    total, active = (
+        always + matrices * d * (layers - dense) * (n * float(width) + shared)
+        for n in (experts, chosen)
+    )
+    return total, active

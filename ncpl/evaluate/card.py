@@ -124,7 +124,7 @@ def render(card: Mapping[str, Any]) -> str:
         )
         seen = f"; MAE of one member on left-out training runs: {missed}" if missed else ""
         lines.append(f"- {family['family'][0]}: half width = {factors}{seen}.")
-    return TEXT.format(
+    text = TEXT.format(
         snapshot_id=card["snapshot_id"],
         config_sha256=card["config_sha256"],
         seeds="; ".join(f"{f['family'][0]} {f['seeds']}" for f in families),
@@ -146,6 +146,27 @@ def render(card: Mapping[str, Any]) -> str:
         left_out=markdown(card.get("leave_one_out", [])),
         sources=", ".join(f"{s['name']} ({s.get('licence') or '?'})" for s in card["sources"]),
     )
+    return text + mixtures_text(card)
+
+
+def mixtures_text(card: Mapping[str, Any]) -> str:
+    """Return the part of a card on mixtures of experts; empty where the bundle knows none."""
+    entry = card.get("experts")
+    if not entry:
+        return ""
+    known = "; ".join(f"{name} {low:.4g} to {high:.4g}" for name, (low, high) in
+                      entry["bounds"].items())  # fmt: skip
+    names = ", ".join(entry["sources"])
+    return f"""
+## Mixtures of experts
+
+Learned from mixtures of {names} (snapshot `{entry["snapshot_id"][:12]}`, experts.safetensors): a
+mixture does as well as a dense model of an effective size, which follows from the ratio of all
+parameters to the active ones, and from the active ones. Known: {known}. MAE in nats on left-out
+parts of the sources, all of routers that learn:
+
+{markdown(entry["scores"])}
+"""
 
 
 def noted(rows: Sequence[Mapping[str, Any]]) -> str:

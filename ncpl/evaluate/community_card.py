@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 PARTS = ("train", "id", "ood")
+COMPARISONS = Path(__file__).with_name("transfer_comparisons.json")
+"""What each part of the model was measured to be worth: `ncpl bench transfer --compare`."""
 
 
 def render(card: Mapping[str, Any]) -> str:
@@ -46,11 +49,47 @@ def render(card: Mapping[str, Any]) -> str:
             lines += ["No answer for the other families of the snapshot:", ""]
             lines += [f"- {why}" for why in card["not_placed"].values()]
             lines.append("")
+    lines += comparisons_of(card)
     lines += ["## Sources", ""]
     for source in card.get("sources", []):
         licence = source.get("licence") or "no licence stated"
         lines.append(f"- {source.get('name')}: {source.get('owner', '')} ({licence})")
     return "\n".join(lines) + "\n"
+
+
+def comparisons_of(card: Mapping[str, Any]) -> list[str]:
+    """Return what each part of the model is worth, as lines; none where the card does not say."""
+    told = card.get("comparisons")
+    if not told:
+        return []
+    return [
+        "## Comparisons",
+        "",
+        "The transfer board with and without a part of the model, a family's sources left out: "
+        "mean absolute error in nats, mean over families (median), and share inside 90% intervals; "
+        f"snapshot `{told['snapshot_id'][:12]}`, two draws of the frozen tasks, nothing chosen by "
+        "it. Known: runs of the family; all: its training runs.",
+        "",
+        *comparison_table(told["rows"]),
+        "",
+    ]
+
+
+def comparison_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return comparisons as lines of a table."""
+    lines = [
+        "| part | | known | families | error | inside | width |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        error = f"{row['mae']:.4f}"
+        if row["families"] > 1:
+            error += f" ({row['median']:.4f})"
+        lines.append(
+            f"| {row['part']} | {row['variant']} | {row['k'] or 'all'} | {row['families']} | "
+            f"{error} | {100 * row['coverage']:.0f}% | {row['width']:.3f} |"
+        )
+    return lines
 
 
 def _row(family: Mapping[str, Any]) -> str:

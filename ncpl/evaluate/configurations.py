@@ -13,6 +13,7 @@ from typing import Any
 from ncpl.data.checks import check_config, is_number
 from ncpl.data.consistency import checked
 from ncpl.data.fields import derive
+from ncpl.data.slips import number_hint
 from ncpl.data.snapshot import Runs
 from ncpl.data.unread import NOT_READ
 from ncpl.errors import ConfigError
@@ -39,7 +40,8 @@ def read_configs(
         raise ConfigError(f"{file} cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(
-            f"{file} cannot be read: expected JSON, JSONL or CSV as UTF-8 text, not compressed"
+            f"{file} cannot be read: expected JSON, JSONL or CSV as UTF-8 text, not "
+            "compressed, nor as UTF-16"
         ) from error
     if len(text) > MAX_CHARACTERS:
         raise ConfigError(
@@ -112,7 +114,12 @@ def parse_csv(text: str, where: str) -> list[dict[str, Any]]:
     try:
         names = [name.strip() for name in reader.fieldnames or ()]
         if len(names) == 1 and (marks := [m for m in ";\t|" if m in names[0]]):
-            raise ConfigError(f"{where} line 1: cells are separated by {marks[0]!r}; expected ','")
+            raise ConfigError(
+                f"{where} line 1: cells are separated by {marks[0]!r}; expected ','. Save it "
+                "as CSV with commas between cells and points in numbers"
+            )
+        if names and names[0].lower().startswith("sep="):
+            raise ConfigError(f"{where} line 1: {names[0]!r} is a spreadsheet's note; remove it")
         for name in names:
             if names.count(name) > 1:
                 raise ConfigError(f"{where} line 1: {name} is named twice")
@@ -141,7 +148,9 @@ def _cell(name: str, text: str, place: str) -> Any:
     try:
         return float(text)
     except ValueError as error:
-        raise ConfigError(f"{place}: {name} is {text!r}; expected a number") from error
+        raise ConfigError(
+            f"{place}: {name} is {text!r}; expected a number{number_hint(text)}"
+        ) from error
 
 
 def check_all(configs: list[dict[str, Any]], bundle: Predictor) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from ncpl.evaluate.gate import bootstrap
 from ncpl.evaluate.transfer_tasks import TransferTask, draw_tasks, qualifies
 from ncpl.evaluate.transfer_widths import parts_of
 from ncpl.model.adaptation import Adapted
-from ncpl.model.family_law import Array
+from ncpl.model.law_inputs import Array
 from ncpl.model.population import Population
 
 KNOWN = 5

@@ -19,7 +19,7 @@ import numpy as np
 from ncpl.data.families import FamilyRuns
 from ncpl.data.sizes import size_of, worth_of
 from ncpl.errors import ConfigError
-from ncpl.model.family_law import Array
+from ncpl.model.law_inputs import Array
 
 COUNTS = (0, 3, 5, 8, 16)
 DRAWS = 4

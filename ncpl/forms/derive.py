@@ -58,13 +58,27 @@ def _names(found: Understood) -> None:
         )
     if found.program == "nanogpt":
         found.set("optimizer", "adamw", "nanoGPT has no other")
-        decays = parts.get("_decays", True)
-        shape = "constant" if decays in (False, 0, "False") else "cosine"
-        found.set("schedule", shape, found.named.get("_decays", "nanoGPT decays by a cosine"))
+        _names_of_nanogpt(found)
     for name, table in (("optimizer", OPTIMIZERS), ("schedule", SHAPES)):
         if isinstance(config.get(name), str):
             value = config[name].lower().rsplit("schedulertype.", 1)[-1]
             config[name] = table.get(value, value)
+
+
+def _names_of_nanogpt(found: Understood) -> None:
+    """State the schedule, and say where the run does not begin from scratch."""
+    is_constant = found.parts.get("_decays", True) in (False, 0, "False")
+    shape = "constant" if is_constant else "cosine"
+    found.set("schedule", shape, found.named.get("_decays", "nanoGPT decays by a cosine"))
+    if is_constant:  # then it reads neither
+        for name in ("warmup_steps", "min_learning_rate"):
+            found.config.pop(name, None)
+            found.origins.pop(name, None)
+    begin = str(found.parts.get("_init_from", "scratch"))
+    if begin.startswith("gpt2"):
+        found.notes.append(
+            f"init_from {begin} begins from trained weights; predictions are of runs from scratch"
+        )
 
 
 def _steps(found: Understood) -> None:
@@ -81,6 +95,16 @@ def _steps(found: Understood) -> None:
             found.set("train_steps", float(match[1].replace("_", "")), "max_duration")
         else:
             found.notes.append(f"max_duration {duration} does not tell steps or tokens")
+    if found.number("_stop_at") is not None:
+        found.notes.append(
+            f"stop_at {found.number('_stop_at'):g} ends the run before its schedule does: a loss "
+            "there is not that of a whole run"
+        )
+    if "_data_ratio" in found.parts and not {"train_tokens", "train_steps"} & set(found.config):
+        found.notes.append(
+            f"{found.named['_data_ratio']} {found.parts['_data_ratio']:g} counts parameters in "
+            "nanochat's own way: give train_tokens"
+        )
     value, unit = found.number("_duration_value"), str(found.parts.get("_duration_unit") or "")
     if value is not None:
         target = {"steps": "train_steps", "tokens": "train_tokens"}.get(unit.lower())

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ncpl.data.checks import is_number
-from ncpl.data.consistency import nearest_field
 from ncpl.data.documents import documents_in, flat_config, is_document
 from ncpl.data.fields import KNOWN
+from ncpl.data.slips import nearest_field, unknown_names
 from ncpl.errors import ConfigError
 from ncpl.evaluate.configurations import read_configs
 from ncpl.forms.names import TABLES, program_of
@@ -64,8 +64,10 @@ def config_of(
     found = understand([(where, Raw("json", _flat(config)))], given or {})
     if found.program == "own":  # a name nobody knows is a slip of ours: it is told as one
         found.config |= {name: config[name] for name in found.unread if name in config}
-    if set(found.config) <= KNOWN:
-        found.check()
+    if slips := unknown_names(found.config):
+        notes = "".join(f"; {note}" for note in found.notes)
+        raise ConfigError(f"configuration {number}: {slips}{notes}")
+    found.check()
     return found.config, found
 
 

@@ -50,7 +50,10 @@ HF_MODEL: Names = {
     "head_dim": "head_dim", "vocab_size": "vocab_size",
     "tie_word_embeddings": "is_embedding_tied", "num_local_experts": "n_experts",
     "num_experts": "n_experts", "n_routed_experts": "n_experts",
-    "num_experts_per_tok": "experts_per_token",
+    "num_experts_per_tok": "experts_per_token", "moe_intermediate_size": "d_ff_expert",
+    "shared_expert_intermediate_size": "d_ff_shared_expert",
+    "n_shared_experts": "n_shared_experts", "first_k_dense_replace": "n_dense_layers",
+    "decoder_sparse_step": "_sparse_step", "kv_lora_rank": "_latent",
 }  # fmt: skip
 HF_ARGUMENTS: Names = {
     "learning_rate": "learning_rate", "per_device_train_batch_size": "_micro",
@@ -68,14 +71,14 @@ NANOGPT: Names = {
     "learning_rate": "learning_rate", "weight_decay": "weight_decay", "beta1": "adam_beta1",
     "beta2": "adam_beta2", "grad_clip": "grad_clip_norm", "warmup_iters": "warmup_steps",
     "min_lr": "min_learning_rate", "n_layer": "n_layers", "n_head": "n_heads",
-    "n_embd": "d_model", "decay_lr": "_decays", "dataset": "dataset",
+    "n_embd": "d_model", "decay_lr": "_decays", "dataset": "dataset", "init_from": "_init_from",
 }  # fmt: skip
 NANOCHAT: Names = {
     "depth": "n_layers", "max_seq_len": "sequence_length", "total_batch_size": "_batch_tokens",
     "num_iterations": "_steps_if_positive", "weight_decay": "weight_decay",
     "matrix_lr": "learning_rate", "warmup_ratio": "_warmup_ratio", "warmup_steps": "warmup_steps",
     "warmdown_ratio": "_decay_ratio", "final_lr_frac": "_min_ratio", "aspect_ratio": "_aspect",
-    "head_dim": "head_dim",
+    "head_dim": "head_dim", "target_param_data_ratio": "_data_ratio",
 }  # fmt: skip
 MEGATRON: Names = {
     "num_layers": "n_layers", "hidden_size": "d_model", "ffn_hidden_size": "d_ff",
@@ -90,6 +93,9 @@ MEGATRON: Names = {
     "weight_decay": "weight_decay", "adam_beta1": "adam_beta1", "adam_beta2": "adam_beta2",
     "adam_eps": "adam_epsilon", "clip_grad": "grad_clip_norm", "optimizer": "_optimizer_megatron",
     "num_experts": "n_experts", "moe_router_topk": "experts_per_token",
+    "moe_ffn_hidden_size": "d_ff_expert", "moe_layer_freq": "_sparse_step",
+    "moe_shared_expert_intermediate_size": "d_ff_shared_expert",
+    "multi_latent_attention": "_latent",
     "vocab_size": "vocab_size", "rampup_batch_size": "_ramp",
 }  # fmt: skip
 TORCHTITAN: Names = {
@@ -115,6 +121,9 @@ NANOTRON: Names = {
     "model.model_config.num_hidden_layers": "n_layers",
     "model.model_config.vocab_size": "vocab_size",
     "model.model_config.tie_word_embeddings": "is_embedding_tied",
+    "model.model_config.moe_config.num_experts": "n_experts",
+    "model.model_config.moe_config.top_k": "experts_per_token",
+    "model.model_config.moe_config.moe_intermediate_size": "d_ff_expert",
     "optimizer.learning_rate_scheduler.learning_rate": "learning_rate",
     "optimizer.learning_rate_scheduler.lr_decay_style": "schedule",
     "optimizer.learning_rate_scheduler.lr_warmup_steps": "warmup_steps",
@@ -132,7 +141,11 @@ NANOTRON: Names = {
     "parallelism.dp": "_devices",
 }  # fmt: skip
 LITGPT: Names = {
-    "model_name": "_model_name", "model_config.n_layer": "n_layers",
+    "model_name": "_model_name", "model.name": "_model_name", "model_config.n_layer": "n_layers",
+    "model_config.head_size": "head_dim", "model_config.n_expert": "n_experts",
+    "model_config.n_expert_per_token": "experts_per_token",
+    "model_config.moe_intermediate_size": "d_ff_expert", "train.learning_rate": "learning_rate",
+    "train.weight_decay": "weight_decay", "train.beta1": "adam_beta1", "train.beta2": "adam_beta2",
     "model_config.n_embd": "d_model", "model_config.n_head": "n_heads",
     "model_config.n_query_groups": "n_kv_heads", "model_config.intermediate_size": "d_ff",
     "model_config.mlp_class_name": "_mlp_class", "model_config.padded_vocab_size": "vocab_size",
@@ -170,7 +183,7 @@ OLMO: Names = {
     "optimizer.eps": "adam_epsilon", "scheduler.name": "_scheduler_olmo",
     "scheduler.t_warmup": "_warmup_tokens_or_steps", "scheduler.units": "_units",
     "scheduler.alpha_f": "_min_ratio", "global_train_batch_size": "batch_size_sequences",
-    "max_duration": "_duration_olmo", "max_grad_norm": "grad_clip_norm",
+    "max_duration": "_duration_olmo", "stop_at": "_stop_at", "max_grad_norm": "grad_clip_norm",
 }  # fmt: skip
 OLMO_CORE: Names = {
     "optim.lr": "learning_rate", "optim.weight_decay": "weight_decay",
@@ -232,6 +245,8 @@ SIGNS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("block_size", "max_iters"), "nanogpt"),
     (("block_size", "n_embd"), "nanogpt"),
     (("n_layer", "n_head", "n_embd", "gradient_accumulation_steps"), "nanogpt"),
+    (("max_iters", "gradient_accumulation_steps"), "nanogpt"),
+    (("always_save_checkpoint",), "nanogpt"),
 )
 """Names that stand together in the files of one program only, the most telling first."""
 TITLES = {
@@ -263,6 +278,9 @@ GATED_TYPES = frozenset(
         "deepseek_v3",
         "internlm2",
         "starcoder2_gated",
+        "qwen2_moe",
+        "qwen3_moe",
+        "olmoe",
     ]
 )
 PLAIN_TYPES = frozenset(

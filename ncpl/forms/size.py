@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ncpl.data.sizes import is_mixture, mixture_sizes
 from ncpl.forms.names import GATED_TYPES, PLAIN_TYPES
 
 if TYPE_CHECKING:
@@ -20,17 +21,35 @@ def non_embedding(values: Mapping[str, Any], *, is_gated: bool) -> tuple[float, 
     layers, width, ffn = (values.get(name) for name in ("n_layers", "d_model", "d_ff"))
     if not (layers and width and ffn):
         return None
-    heads = values.get("n_heads")
+    attention, rule = _attention(values)
+    matrices = 3 if is_gated else 2
+    return layers * (attention + matrices * width * ffn), f"{rule} + {matrices} d_model d_ff)"
+
+
+def with_experts(values: Mapping[str, Any], *, is_gated: bool) -> tuple[float, float, str] | None:
+    """Return all and active parameters of a mixture of experts, and the rule; None if unknown.
+
+    Every layer that is not dense has the same experts, and shared ones beside them; routers are
+    left out, as norms are.
+    """
+    sizes = mixture_sizes(values, matrices=3 if is_gated else 2)
+    if sizes is None:
+        return None
+    _, rule = _attention(values)
+    name = "d_ff_expert" if values.get("d_ff_expert") else "d_ff"
+    more = " + shared" if values.get("d_ff_shared_expert") or values.get("n_shared_experts") else ""
+    return *sizes, f"{rule} + {3 if is_gated else 2} d_model (experts x {name}{more}))"
+
+
+def _attention(values: Mapping[str, Any]) -> tuple[float, str]:
+    """Return the parameters of attention in one layer, and the rule's beginning."""
+    width, heads = values["d_model"], values.get("n_heads")
     kv = values.get("n_kv_heads") or heads
     head = values.get("head_dim") or (width / heads if heads else None)
     if heads and head and kv:
         attention = 2 * width * head * (heads + kv)
-        rule = "n_layers x (2 d_model head_dim (n_heads + n_kv_heads)"
-    else:
-        attention = 4 * width**2
-        rule = "n_layers x (4 d_model^2"
-    matrices = 3 if is_gated else 2
-    return layers * (attention + matrices * width * ffn), f"{rule} + {matrices} d_model d_ff)"
+        return attention, "n_layers x (2 d_model head_dim (n_heads + n_kv_heads)"
+    return 4 * width**2, "n_layers x (4 d_model^2"
 
 
 def without_embedding(total: float, values: Mapping[str, Any]) -> tuple[float, str] | None:
@@ -70,21 +89,42 @@ def _widths(found: Understood) -> None:
                       + (", half of it the gate" if gated else ""))  # fmt: skip
 
 
-def count_size(found: Understood) -> None:
-    """Count the parameters from the shape, or take them less the embedding."""
-    _widths(found)
-    config, parts = found.config, found.parts
-    gated = _gated(found)
-    if gated is not None:
+def _count_shape(found: Understood) -> None:
+    """Count the parameters from the shape, or say why it does not tell them."""
+    config = found.config
+    if (config.get("n_experts") or 0) <= 1:  # a dense model states none or one in some programs
+        for name in ("n_experts", "experts_per_token", "d_ff_expert"):
+            config.pop(name, None)
+            found.origins.pop(name, None)
+    gated, why = _gated(found), _uncounted(found)
+    if gated is None and found.program == "own" and is_mixture(config):
+        gated = True  # names of ours mean a gate
+    if why and "params_non_embedding" not in config:
+        found.notes.append(f"{why}: give params_non_embedding")
+    if why:
+        return
+    if gated is None:
+        is_asked = config.get("n_layers") and config.get("d_ff")
+        if is_asked and "params_non_embedding" not in config and found.program != "own":
+            found.notes.append(  # names of ours mean a gate, and the model counts them itself
+                "whether the feed-forward layers have a gate is not told: give params_non_embedding"
+            )
+    elif is_mixture(config):
+        sizes = with_experts(config, is_gated=gated)
+        if sizes is not None:
+            found.set("params_non_embedding", round(sizes[0]), sizes[2])
+            found.set("params_active_non_embedding", round(sizes[1]), "the same, experts_per_token")
+    else:
         counted = non_embedding(config, is_gated=gated)
         if counted is not None:
             found.set("params_non_embedding", round(counted[0]), counted[1])
-    elif config.get("n_layers") and config.get("d_ff") and "params_non_embedding" not in config:
-        if found.program == "own":
-            return  # names of ours mean a gate, and the model counts them itself
-        found.notes.append(
-            "whether the feed-forward layers have a gate is not told: give params_non_embedding"
-        )
+
+
+def count_size(found: Understood) -> None:
+    """Count the parameters from the shape, or take them less the embedding."""
+    _widths(found)
+    _count_shape(found)
+    config, parts = found.config, found.parts
     total, origin = found.number("_params_total"), found.named.get("_params_total")
     if total is None:
         total, origin = config.get("params_total"), "params_total"
@@ -104,6 +144,20 @@ def count_size(found: Understood) -> None:
         if part in parts and "params_non_embedding" not in config:
             name = f"{found.named[part]} {parts[part]}"
             found.notes.append(f"{name} names a model whose shape is not in the file")
+
+
+def _uncounted(found: Understood) -> str:
+    """Return why a shape does not tell the parameters; empty where it does."""
+    parts, config = found.parts, found.config
+    if parts.get("_latent"):
+        return "keys and values go through a latent, whose size is not read"
+    if not config.get("n_experts"):
+        return ""
+    if parts.get("_sparse_step", 1) not in (1, "1"):
+        return f"{found.named['_sparse_step']} leaves some layers without experts"
+    if found.program == "nanotron" and not config.get("d_ff_expert"):
+        return "the width of one expert is not told"
+    return ""
 
 
 def _gated(found: Understood) -> bool | None:

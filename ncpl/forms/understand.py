@@ -15,6 +15,7 @@ from typing import Any
 
 from ncpl.data.checks import is_number
 from ncpl.data.fields import KNOWN
+from ncpl.data.slips import number_hint
 from ncpl.errors import ConfigError
 from ncpl.forms.derive import derive_fields
 from ncpl.forms.names import TABLES, TITLES, program_of
@@ -26,7 +27,7 @@ NEEDED = {
     "params_non_embedding": "non-embedding parameters, or n_layers, d_model and d_ff",
     "train_tokens": "training tokens, or train_steps with batch_size_sequences",
 }
-AS_TEXT = ("_flavor", "_model_name")
+AS_TEXT = ("_flavor", "_model_name", "_init_from")
 """Parts that are names, although they may look like counts."""
 GIVEN = {"_devices": "n_devices", "_batch_tokens": "batch_tokens", "_params": "params"}
 """What the commonest parts are called where a hand gives them."""
@@ -185,7 +186,10 @@ def _take(found: Understood, target: str, name: str, value: Any, origin: str) ->
     if is_number(target):
         number = number_of(value)
         if isinstance(number, bool) or not isinstance(number, (int, float)):
-            raise ConfigError(f"{found.where}: {name} is {value!r}; expected a number for {target}")
+            raise ConfigError(
+                f"{found.where}: {name} is {value!r}; expected a number for "
+                f"{target}{number_hint(value)}"
+            )
         value = number
     elif isinstance(value, str) and target in ("optimizer", "schedule"):
         value = value.strip()

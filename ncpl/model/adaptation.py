@@ -12,12 +12,17 @@ from functools import cached_property
 import numpy as np
 
 from ncpl.data.fields import Config
-from ncpl.model.family_law import Array, Design, Effects, losses
+from ncpl.data.sizes import FLOP_PER_PARAMETER_TOKEN, size_of, worth_of
+from ncpl.model.family_law import Design, Effects, losses
+from ncpl.model.law_inputs import Array
 from ncpl.model.population import Population
 from ncpl.model.posterior import FREEDOM, infer
 
 DRAWS = 96
 LOW, MIDDLE, HIGH = 0.05, 0.5, 0.95
+DOUBT = 0.02
+"""Half width, nats, for each log unit of compute above the largest run known: the draws know no
+other law than their own."""
 BLOCK = 2000
 """Configurations answered at once: every draw is kept for each."""
 
@@ -44,6 +49,8 @@ class Adapted:
     n_runs: int
     """Number of known runs."""
     seed: int = 0
+    most_compute: float = 0.0
+    """Of the known runs, FLOP; zero where none is known."""
 
     @classmethod
     def of(
@@ -63,10 +70,11 @@ class Adapted:
         """
         effects = Effects.of(rows)
         prior = population.prior(effects)
-        posterior = infer(prior, Design.of(rows, effects), np.asarray(loss, dtype=float), weight)
-        theta, noise = posterior.draw(draws, np.random.default_rng(seed))
+        x, y = Design.of(rows, effects), np.asarray(loss, dtype=float)
+        theta, noise = infer(prior, x, y, weight).draw(draws, np.random.default_rng(seed))
         n_runs = len(rows) if weight is None else int((weight >= 1.0).sum())
-        return cls(population, effects, theta, noise, n_runs, seed)
+        most = max(compute_of(rows).tolist(), default=0.0)
+        return cls(population, effects, theta, noise, n_runs, seed, most)
 
     def losses(self, rows: Sequence[Config]) -> Array:
         """Return the losses (S, B) of configurations in every draw, nats, without run-to-run error.
@@ -116,5 +124,19 @@ class Adapted:
             spread = (part[None] + self._errors[:, :, None]).reshape(-1, part.shape[1])
             low[i : i + BLOCK], high[i : i + BLOCK] = np.quantile(spread, [LOW, HIGH], axis=0)
         factor = self.population.width_factor(self.n_runs)
-        low = middle - factor * (middle - low)
-        return Answers(middle, np.maximum(low, 0.0), middle + factor * (high - middle))
+        doubt = DOUBT * self.beyond(rows)
+        low = middle - factor * np.hypot(middle - low, doubt)
+        return Answers(
+            middle, np.maximum(low, 0.0), middle + factor * np.hypot(high - middle, doubt)
+        )
+
+    def beyond(self, rows: Sequence[Config]) -> Array:
+        """Return the log of compute over the most known, (B,); zero within it or where none is."""
+        if not self.most_compute:
+            return np.zeros(len(rows))
+        return np.maximum(np.log(compute_of(rows) / self.most_compute), 0.0)
+
+
+def compute_of(rows: Sequence[Config]) -> Array:
+    """Return 6 N D of configurations, FLOP."""
+    return np.array([FLOP_PER_PARAMETER_TOKEN * size_of(row) * worth_of(row) for row in rows])

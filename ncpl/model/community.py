@@ -26,9 +26,10 @@ from ncpl.data.snapshot import Family
 from ncpl.errors import BundleError, ConfigError
 from ncpl.laws.chinchilla import Chinchilla
 from ncpl.model.adaptation import Adapted
-from ncpl.model.family_law import D_REFERENCE, LAW, N_REFERENCE, Array, Effects
+from ncpl.model.family_law import LAW, Effects
 from ncpl.model.hub.kept import OnHub
 from ncpl.model.intervals import Intervals
+from ncpl.model.law_inputs import D_REFERENCE, N_REFERENCE, Array
 from ncpl.model.population import Population
 from ncpl.model.seal import check_seal, seal
 
@@ -330,6 +331,7 @@ def _entry(fit: Placed) -> dict[str, Any]:
         "habit": fit.adapted.effects.habit and list(fit.adapted.effects.habit),
         "sizes": list(fit.sizes),
         "data": list(fit.data),
+        "most_compute": fit.adapted.most_compute,
         "about": dict(fit.about),
     }
 
@@ -343,7 +345,10 @@ def _placed(raw: Mapping[str, Any], population: Population, theta: Array, noise:
     )
     if theta.shape[1] != len(effects.parameters) or len(theta) != len(noise):
         raise ValueError(f"the draws of {source} have {theta.shape[1]} parameters")
-    adapted = Adapted(population, effects, theta, noise, int(raw["runs"]), int(raw["seed"]))
+    adapted = Adapted(
+        population, effects, theta, noise, int(raw["runs"]), int(raw["seed"]),
+        float(raw["most_compute"]),
+    )  # fmt: skip
     (least, most), (fewest, longest) = raw["sizes"], raw["data"]
     family = (source, metric, dataset, tokenizer, unit)
     return Placed(family, adapted, (least, most), (fewest, longest), raw["about"])

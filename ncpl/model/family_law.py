@@ -19,32 +19,39 @@ import numpy as np
 import numpy.typing as npt
 
 from ncpl.data.fields import Config
-from ncpl.data.sizes import RATE_LEFT, size_of, worth_of
+from ncpl.data.sizes import RATE_LEFT, useful_size_of, worth_of
+from ncpl.model.law_inputs import (
+    BATCH_REFERENCE,
+    D_REFERENCE,
+    N_REFERENCE,
+    PLACES,
+    RATE_REFERENCE,
+    Array,
+    fewness,
+    habit_of,
+    logs,
+    nearby,
+    numbers,
+)
 
-Array = npt.NDArray[np.float64]
-N_REFERENCE, D_REFERENCE, BATCH_REFERENCE = 250e6, 15e9, 5e5
-RATE_REFERENCE = 2e-3
 KNEE = 1.5
 """Distance from the best learning rate or batch, in log units, beyond which loss grows in
 proportion to the distance and no longer to its square."""
 LEAST_OFF_HABIT = 0.5
 """Distance from its rule, in log learning rate, up to which a run follows it."""
-STEEPEST_HABIT = -1.2
-"""Least slope of a rule in size or data; rates that rise with them are hardly ever meant."""
 USUAL_N, USUAL_D, USUAL_BATCH = -0.4, 0.05, 0.3
 """How the best learning rate usually goes with size, data and batch, in logs."""
-LEAST_OF_HABIT, LEAST_RANGE_OF_HABIT, SPREAD_OF_HABIT = 4, 0.3, 0.15
-"""Runs, range in log learning rate, and largest spread about it as a share of the range, of what
-counts as a rule."""
 LAW = ("log_a", "log_alpha", "log_b", "log_beta", "log_floor", "gamma")
 RATE = ("rate", "log_rate_curve", "rate_n", "rate_d", "rate_batch")
 BATCH = ("batch", "log_batch_curve", "batch_d")
 BENDS = ("size_bend", "data_bend")
 SLOPES = (
     "weight_decay", "warmup", "decay", "experts", "experts_n", "shape", "aspect", "log_length",
-    "rate_left",
+    "rate_left", "few",
 )  # fmt: skip
-BASE = (*LAW, *RATE, *BATCH, *BENDS, *SLOPES)
+OFF_LAW = tuple(f"off_n{n:+g}_d{d:+g}" for n, d in PLACES)
+"""How far losses lie off the law about each place in size and data, nats."""
+BASE = (*LAW, *RATE, *BATCH, *BENDS, *SLOPES, *OFF_LAW)
 KINDS = ("optimizer", "schedule", "model_family", "precision")
 """Named choices that have an effect of their own: on the level, and on the best learning rate."""
 USUAL = {"optimizer": "adamw", "schedule": "cosine"}
@@ -103,7 +110,7 @@ class Design:
     batch: Array
     has_batch: Array
     slopes: Array
-    """(B, slopes)."""
+    """(B, slopes and places off the law)."""
     effects: Array
     """(B, effects), 1 where the run has the choice."""
 
@@ -114,7 +121,7 @@ class Design:
     @classmethod
     def of(cls, rows: Sequence[Config], effects: Effects) -> Design:
         """Return the inputs of derived configurations; size and data must be there."""
-        size = np.array([size_of(row) for row in rows], dtype=np.float64)
+        size = np.array([useful_size_of(row) for row in rows], dtype=np.float64)
         data = np.array([worth_of(row) for row in rows], dtype=np.float64)
         rate = logs(rows, "learning_rate", RATE_REFERENCE)
         batch = logs(rows, "batch_tokens", BATCH_REFERENCE)
@@ -138,6 +145,8 @@ class Design:
                 np.nan_to_num(np.clip(width - depth - math.log(64), -2, 2)),
                 np.nan_to_num(logs(rows, "sequence_length", 2048.0)),
                 np.nan_to_num(numbers(rows, RATE_LEFT)),
+                fewness(rows),
+                nearby(n, d),
             ]
         )
         has = np.array(
@@ -157,52 +166,6 @@ class Design:
     def take(self, at: npt.NDArray[np.int64]) -> Design:
         """Return the runs at these places."""
         return Design(**{name: values[at] for name, values in vars(self).items()})
-
-
-def habit_of(rows: Sequence[Config]) -> tuple[float, float, float] | None:
-    """Return the rule by which runs set their learning rate: its level, and slopes in n and d.
-
-    None where rates do not follow size and data, or are one for all: then they are what they are.
-    """
-    rate = logs(rows, "learning_rate", RATE_REFERENCE)
-    there = np.flatnonzero(np.isfinite(rate)).tolist()
-    if len(there) < LEAST_OF_HABIT:
-        return None
-    rate = rate[there]
-    most = SPREAD_OF_HABIT * float(np.ptp(rate))
-    if np.ptp(rate) < LEAST_RANGE_OF_HABIT:
-        return None
-    n = np.log([size_of(rows[i]) / N_REFERENCE for i in there])
-    d = np.log([worth_of(rows[i]) / D_REFERENCE for i in there])
-    best: tuple[float, tuple[float, float, float]] = (most, (0.0, 0.0, 0.0))
-    for columns in ((n,), (d,), (n + d,), (n, d)):
-        x = np.column_stack([np.ones(len(rate)), *columns])
-        freedom = len(rate) - x.shape[1]
-        if freedom < 2:
-            continue
-        found = np.linalg.lstsq(x, rate, rcond=None)[0]
-        spread = float(np.sqrt(np.square(rate - x @ found).sum() / freedom))
-        if spread < best[0]:
-            slopes = found[1:].tolist()
-            pair = (
-                tuple(slopes) if len(slopes) == 2
-                else (slopes[0] * (columns[0] is not d), slopes[0] * (columns[0] is not n))
-            )  # fmt: skip
-            if min(pair) >= STEEPEST_HABIT and max(pair) <= -STEEPEST_HABIT / 4:
-                best = (spread, (float(found[0]), *pair))
-    return best[1] if best[0] < most else None
-
-
-def numbers(rows: Sequence[Config], name: str) -> Array:
-    """Return a field of every row, NaN where it is absent."""
-    return np.array([np.nan if row.get(name) is None else row[name] for row in rows], dtype=float)
-
-
-def logs(rows: Sequence[Config], name: str, reference: float) -> Array:
-    """Return log(field / reference) of every row, NaN where it is absent or zero."""
-    values = numbers(rows, name)
-    values[~(values > 0)] = np.nan
-    return np.asarray(np.log(values / reference))
 
 
 def bowl(x: Array) -> tuple[Array, Array]:

@@ -16,7 +16,8 @@ from itertools import product
 import numpy as np
 
 from ncpl.data.fields import Config
-from ncpl.model.family_law import Array, Design, Effects, evaluate
+from ncpl.model.family_law import Design, Effects, evaluate
+from ncpl.model.law_inputs import Array
 from ncpl.model.population import Population
 from ncpl.model.posterior import infer
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ncpl.model.family_law import Array, Design, evaluate
+from ncpl.model.family_law import Design, evaluate
+from ncpl.model.law_inputs import Array
 
 FREEDOM = 4.0
 """Degrees of freedom of an error: outliers are tolerated."""

@@ -15,7 +15,8 @@ from ncpl.errors import BundleError
 log = logging.getLogger(__name__)
 SEAL = "SHA256SUMS"
 FILES = (
-    "README.md", "card.json", "config.json", "draws.safetensors", "known.parquet",
+    "README.md", "card.json", "config.json", "draws.safetensors", "experts.safetensors",
+    "known.parquet",
     "prefix.safetensors", "scores.json", "tokenizer.json", "weights.safetensors",
     "community/README.md", "community/SHA256SUMS", "community/card.json",
     "community/draws.safetensors",

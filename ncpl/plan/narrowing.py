@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ncpl.data.fields import Config
-from ncpl.model.family_law import Array, Effects
+from ncpl.model.family_law import Effects
 from ncpl.model.intervals import Z90
+from ncpl.model.law_inputs import Array
 from ncpl.model.law_process import LawProcess, Reading
 from ncpl.model.population import Population
 

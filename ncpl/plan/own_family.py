@@ -19,8 +19,9 @@ from ncpl.errors import ConfigError
 from ncpl.laws.chinchilla import Chinchilla
 from ncpl.model.community import Community, CommunityPrediction, Placed
 from ncpl.model.ensemble import Fit
-from ncpl.model.family_law import Array, optimum_of
+from ncpl.model.family_law import optimum_of
 from ncpl.model.intervals import Intervals
+from ncpl.model.law_inputs import Array
 from ncpl.model.neighbours import KnownRuns
 
 BEYOND = 4.0

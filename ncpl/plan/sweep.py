@@ -18,17 +18,9 @@ from ncpl.data.fields import derive
 from ncpl.data.own_runs import read_runs
 from ncpl.data.sizes import FLOP_PER_PARAMETER_TOKEN
 from ncpl.errors import ConfigError
-from ncpl.model.family_law import (
-    BATCH_REFERENCE,
-    D_REFERENCE,
-    N_REFERENCE,
-    PLACE,
-    RATE_REFERENCE,
-    Array,
-    Effects,
-    optimum_of,
-)
+from ncpl.model.family_law import PLACE, Effects, optimum_of
 from ncpl.model.intervals import Z90
+from ncpl.model.law_inputs import BATCH_REFERENCE, D_REFERENCE, N_REFERENCE, RATE_REFERENCE, Array
 from ncpl.model.law_process import LawProcess, Reading
 from ncpl.model.population import Population
 from ncpl.plan.arms import flop_of

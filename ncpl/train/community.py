@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,11 +19,11 @@ from ncpl.data.families import FamilyRuns, families_in, name_of, unread_families
 from ncpl.data.sizes import size_of, worth_of
 from ncpl.data.snapshot import Runs, Snapshot
 from ncpl.errors import SnapshotError
-from ncpl.evaluate.community_card import render
+from ncpl.evaluate.community_card import COMPARISONS, render
 from ncpl.evaluate.transfer_tasks import draw_tasks, qualifies
-from ncpl.evaluate.transfer_widths import widths_of
+from ncpl.evaluate.transfer_widths import measured_tasks, widths_of
 from ncpl.model.community import Community, Placed, place
-from ncpl.model.family_law import Array
+from ncpl.model.law_inputs import Array
 from ncpl.model.population import Population
 from ncpl.model.seal import seal
 from ncpl.train.population import fit_population
@@ -57,10 +59,8 @@ def fit_community(snapshot: Snapshot, runs: Runs | None = None, *, seed: int = 0
     log.info("community: %d of %d families to learn from", len(learned), len(families))
     population = fit_population(learned)
     tasks = [task for family in learned for task in draw_tasks(family)]
-    widths = widths_of(learned, tasks, fit_population)
-    population = Population(
-        population.mean, population.covariance, population.log_noise, population.effects, widths
-    )
+    widths = widths_of(measured_tasks(learned, tasks, fit_population))
+    population = replace(population, widths=widths)
     fits = [
         placed(population, family, own, seed=seed)
         for family, own in zip(families, train, strict=True)
@@ -76,6 +76,8 @@ def fit_community(snapshot: Snapshot, runs: Runs | None = None, *, seed: int = 0
         "sources": [s for s in snapshot.manifest.get("sources", []) if _name(s) in names],
         "versions": {"ncpl": __version__},
     }
+    if COMPARISONS.is_file():
+        about["comparisons"] = json.loads(COMPARISONS.read_text(encoding="utf-8"))
     return Community(population, fits, snapshot.id, about)
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ncpl.data.families import FamilyRuns
-from ncpl.model.family_law import BASE, LAW, Array, Design, Effects
+from ncpl.model.family_law import BASE, LAW, Design, Effects
+from ncpl.model.law_inputs import Array
 from ncpl.model.population import LEVEL_EFFECT, RATE_EFFECT, START, Population
 from ncpl.model.posterior import infer
 

@@ -112,6 +112,21 @@ def test_an_explorer_is_written_again_and_told_as_json(
     assert not (tmp_path / "site/data/model.js").exists()
 
 
+def test_open_says_so_where_there_is_no_browser(
+    tmp_path: Path,
+    small_catalog: Path,
+    run_command: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    words = ("--catalog", small_catalog, "--out", tmp_path / "site", "--no-model", "--open")
+    done = run_command(main, "explore", *words)
+    assert done.exit_code == 0
+    assert f"no browser to open here; open {tmp_path / 'site/index.html'} yourself" in done.stderr
+
+
 def test_what_is_no_board_is_refused_in_one_sentence(
     tmp_path: Path, small_catalog: Path, run_command: Callable[..., Any]
 ) -> None:

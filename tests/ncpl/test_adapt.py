@@ -152,16 +152,32 @@ def test_a_wrong_run_is_named(run, expected):
 def test_points_along_a_run_count_less_than_its_end_and_only_with_a_schedule():
     curve = [{"percent": p, "loss": 4 - p / 100} for p in range(10, 101, 10)]
     steady = {**RUNS[0], "schedule": "constant"}
-    own = read_runs([{**steady, "curve": curve}])
-    assert own.n_runs == 1
-    assert own.weight.tolist() == [1.0] + 4 * [CURVE_TRUST]
-    assert all(row["rate_left_frac"] == 0 for row in own.rows[1:])
+    others = [{**run, "learning_rate": 1e-3} for run in RUNS]
+    own = read_runs([{**steady, "curve": curve}, *others])
+    assert own.n_runs == 5
+    assert own.weight.tolist() == 5 * [1.0] + 4 * [CURVE_TRUST]
+    assert all(row["rate_left_frac"] == 0 for row in own.rows[5:])
     decaying = read_runs([{**RUNS[0], "curve": curve[:8]}])
     assert "learning rate was still high" in decaying.notes[0]
     bare = {k: v for k, v in RUNS[0].items() if k != "schedule"}
     without = read_runs([{**bare, "curve": curve}])
     assert len(without.rows) == 1
     assert "schedule is not known" in without.notes[0]
+
+
+@pytest.mark.parametrize(
+    "others",
+    [RUNS[1:], [{**RUNS[0], "learning_rate": 1e-3 * i} for i in range(1, 6)]],
+    ids=["too few", "of the same tokens"],
+)
+def test_points_of_finished_runs_count_only_beside_runs_that_tell_how_loss_goes_with_data(others):
+    curve = [{"percent": p, "loss": 4 - p / 100} for p in range(10, 101, 10)]
+    steady = {**RUNS[0], "schedule": "constant", "curve": curve}
+    own = read_runs([steady, *others])
+    assert (own.weight == 1.0).all()
+    assert "curves of finished runs are not used" in own.notes[-1]
+    running = {name: value for name, value in steady.items() if name != "final_loss"}
+    assert len(read_runs([running]).rows) == 4
 
 
 def test_a_diverged_run_is_left_out_and_said():

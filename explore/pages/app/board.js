@@ -20,7 +20,10 @@
       const board = await NCPL.load("board"), counts = [...new Set(board.rows.map((row) => row.k))].sort((a, b) => a - b);
       const methods = [...new Set(board.rows.map((row) => row.method))];
       const row = (method, k) => board.rows.find((one) => one.method === method && one.k === k);
-      const state = { method: methods.includes(params.get("method")) ? params.get("method") : methods[0] };
+      const least = (method) => Math.min(...board.rows.filter((one) => one.method === method && one.k > 0)
+        .map((one) => (Number.isFinite(one.mae) ? one.mae : Infinity)));
+      const best = methods.reduce((a, b) => (least(b) < least(a) ? b : a), methods[0]);
+      const state = { method: methods.includes(params.get("method")) ? params.get("method") : best };
       const heads = counts.map((k) => `k = ${k}`), places = counts.map((_, i) => i + 1);
       const holder = el("div", {}), list = el("div", {});
       add(main, NCPL.plainTable("Methods by number of known runs", ["method", ...heads], methods.map((method) => [method,
@@ -43,7 +46,7 @@
         list.replaceChildren(NCPL.plainTable("Error by family", ["family", "targets", ...heads], names.map((name) => {
           const cells = counts.map((k) => own.find((one) => one.family === name && one.k === k));
           const most = Math.max(...cells.map((one) => (one ? one.targets : 0)));
-          return [name, most, ...cells.map((one) => (!one ? "-" : number(one.mae, 3) +
+          return [name, Math.round(most), ...cells.map((one) => (!one ? "-" : number(one.mae, 3) +
             (Number.isFinite(one.coverage) ? `, ${Math.round(100 * one.coverage)}%` : "")))];
         }), [1, ...places.map((i) => i + 1)]));
       };

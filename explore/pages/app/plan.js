@@ -1,12 +1,13 @@
 // Planning: size, tokens, learning rate, batch and optimizer move loss, interval and curve.
-// A frame computes one prediction with its curve. The slices follow when the hand rests.
+// A frame computes one prediction with its curve. The slices follow when the hand rests, a few
+// predictions at a time, so that a hand that moves again is not kept waiting.
 (function () {
   "use strict";
   const { el, count, short, loss, keep } = NCPL;
   const { Chart, category, legend } = NCPL.charts;
   const M = NCPL.model;
   const SHARES = Array.from({ length: 49 }, (_, i) => 0.04 + (0.96 * i) / 48);
-  const SLICE = 25, REST_MS = 90;
+  const SLICE = 25, REST_MS = 90, WORK_MS = 4;
   const MOVED = [["N", "parameters (non-embedding)", "params_non_embedding", count],
     ["D", "tokens", "data_tokens", count], ["rate", "learning rate", "learning_rate", short],
     ["batch", "batch (sequences)", "batch_size_sequences", short]];
@@ -54,7 +55,9 @@
           el("div", { class: "plan-rest" }, this.notes, this.charts)),
         el("h2", {}, "The whole configuration"), this.base, this.config,
         el("p", { class: "note" }, "The same number: save it as config.json, then ",
-          el("code", {}, "ncpl predict config.json")));
+          el("code", {}, "ncpl predict config.json"), ". Settings can not be left open here: the page states ",
+          "all of them. ", el("code", {}, "ncpl predict"), " takes a configuration that leaves some out, draws ",
+          "them from training runs like it, and widens the interval by what they are worth."));
       this.makeCharts();
       this.makeControls();
       this.update();
@@ -114,6 +117,7 @@
     }
 
     ask() {
+      this.pause();
       if (this.frame) return;
       this.frame = requestAnimationFrame(() => {
         this.frame = 0;
@@ -130,7 +134,7 @@
       this.interval.textContent = wrong || `90% interval ${loss(found.low)} to ${loss(found.high)}; the law ` +
         `of size and data alone says ${loss(fit.baseline(row.params_non_embedding, row.data_tokens))}`;
       if (!wrong) this.drawCurve(found);
-      clearTimeout(this.resting);
+      this.pause();
       this.resting = setTimeout(() => this.rest(config, found, wrong), REST_MS);
       this.frames = (this.frames || 0) + 1;
     }
@@ -158,12 +162,29 @@
         "their shares, the shape is that of the trained size nearest.");
       this.notes.replaceChildren(...M.outside(this.fit, found.row).map((text) => el("li", {}, text)));
       this.spoken.textContent = wrong || `loss ${loss(found.loss)}, ${loss(found.low)} to ${loss(found.high)}`;
-      if (wrong) return;
-      this.slice(this.byRate, "rate", "learning_rate", found);
-      this.slice(this.byBatch, "batch", "batch_size_sequences", found);
+      if (!wrong) this.work(this.slices(found));
     }
 
-    slice(chart, key, field, found) {
+    /** Stop what is done while the hand rests. */
+    pause() {
+      clearTimeout(this.resting);
+      clearTimeout(this.working);
+    }
+
+    /** Go on with steps for a part of a frame, then let the page breathe. */
+    work(steps) {
+      const end = performance.now() + WORK_MS;
+      while (performance.now() < end) if (steps.next().done) return;
+      this.working = setTimeout(() => this.work(steps), 0);
+    }
+
+    * slices(found) {
+      yield* this.slice(this.byRate, "rate", "learning_rate", found);
+      yield* this.slice(this.byBatch, "batch", "batch_size_sequences", found);
+    }
+
+    /** Predict along one setting, a prediction a step, then draw. */
+    * slice(chart, key, field, found) {
       const [low, high] = limits(this.fit, field), x = [], told = [];
       for (let i = 0; i < SLICE; i++) {
         const at = low * (high / low) ** (i / (SLICE - 1));
@@ -173,6 +194,7 @@
         if (M.contradiction(this.fit, one.row)) continue;
         x.push(value);
         told.push(one);
+        yield;
       }
       chart.draw([{ band: { x, low: told.map((p) => p.low), high: told.map((p) => p.high), colour: category(0) },
         lines: [{ x, y: told.map((p) => p.loss), colour: category(0), width: 2 }],
@@ -182,7 +204,7 @@
     }
 
     destroy() {
-      clearTimeout(this.resting);
+      this.pause();
       if (this.frame) cancelAnimationFrame(this.frame);
       for (const chart of [this.curve, this.byRate, this.byBatch]) chart.destroy();
     }

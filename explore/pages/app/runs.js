@@ -4,7 +4,7 @@
   const { el, address, keep, words, shown } = NCPL;
   const NAMES = ["source", "family", "optimizer", "schedule", "status", "split"];
   const RANGES = ["params_non_embedding", "tokens", "learning_rate", "final_loss"];
-  const COLUMNS = [["rest", "minmax(170px,3fr)"], ["final_loss", "92px"], ["predicted", "92px"],
+  const COLUMNS = [["rest", "minmax(130px,3fr)"], ["final_loss", "92px"], ["predicted", "92px"],
     ["params_non_embedding", "92px"], ["tokens", "80px"], ["learning_rate", "92px"],
     ["batch_size_sequences", "76px"], ["optimizer", "100px"], ["schedule", "84px"], ["source", "112px"],
     ["status", "84px"], ["split", "60px"], ["points", "68px"]];

@@ -86,7 +86,18 @@ def test_a_family_that_lacks_runs_is_named_not_scored():
     assert "not in the snapshot" in board.absent["f0"]
 
 
-def test_widths_are_one_vote_a_family_and_at_least_one():
-    own = draw_tasks(family("own", "own"))[1]
-    assert factor_of([(own, np.full(10, 0.2))], own.count) == 1.0
-    assert factor_of([(own, np.full(10, 2.0))], own.count) == 2.0
+@pytest.mark.parametrize(
+    ("stretches", "factor"),
+    [
+        ({"a": [0.2] * 10}, 1.0),  # never below 1
+        ({"a": [2.0] * 10, "b": [0.2] * 90}, 2.0),  # each family one vote
+        ({"a": [0.2] * 7 + [2.0] * 3, **{n: [0.2] * 10 for n in "bcd"}}, 1.0),
+        ({"a": [0.2] * 5 + [2.0] * 5, **{n: [0.2] * 10 for n in "bcdefghi"}}, 2.0),  # 60% of each
+        ({"a": [9.0] * 10}, 3.0),
+        ({"a": [9.0] * 10, **{str(i): [0.2] * 10 for i in range(30)}}, 1.0),  # 95% are enough
+        ({}, 1.0),
+    ],
+)
+def test_a_factor_covers_the_mean_family_and_each_one(stretches, factor):
+    found = factor_of([(name, np.array(own)) for name, own in stretches.items()])
+    assert factor <= found <= 1.03 * factor

@@ -10,7 +10,8 @@ from click.testing import CliRunner
 
 import ncpl
 from ncpl.cli import main
-from ncpl.data.consistency import check_prediction, checked, nearest_field
+from ncpl.data.consistency import check_prediction, checked
+from ncpl.data.slips import nearest_field
 from ncpl.data.snapshot import Runs
 from ncpl.errors import ConfigError
 from ncpl.model.bundle import Bundle

@@ -5,7 +5,9 @@ out. nanoGPT config/train_gpt2.py, nanochat runs/runcpu.sh, Megatron-LM
 examples/gpt3/train_gpt3_175b_distributed.sh, torchtitan llama3_8b (8 devices, 8k context), nanotron
 examples/config_tiny_llama.yaml, litgpt config_hub/pretrain/microllama.yaml, axolotl
 examples/tiny-llama/pretrain.yml, LLaMA-Factory llama3_lora_pretrain.yaml, OLMo
-configs/official-1124/OLMo2-7B-stage1.yaml, and TinyLlama's config.json of transformers.
+configs/official-1124/OLMo2-7B-stage1.yaml, and TinyLlama's config.json of transformers. Then more
+of the same programs: mixtures of experts (sizes without embeddings: Mixtral 46.4B and 12.6B active,
+Qwen1.5-MoE 13.7B and 2.1B), a run from trained weights, lengths told in another way.
 """
 
 import json
@@ -146,6 +148,64 @@ TRANSFORMERS = {
     "tie_word_embeddings": False, "vocab_size": 32000,
 }  # fmt: skip
 
+MIXTRAL = {
+    "architectures": ["MixtralForCausalLM"], "hidden_size": 4096, "intermediate_size": 14336,
+    "model_type": "mixtral", "num_attention_heads": 32, "num_experts_per_tok": 2,
+    "num_hidden_layers": 32, "num_key_value_heads": 8, "num_local_experts": 8,
+    "tie_word_embeddings": False, "vocab_size": 32000,
+}  # fmt: skip
+QWEN_MOE = {
+    "architectures": ["Qwen2MoeForCausalLM"], "decoder_sparse_step": 1, "hidden_size": 2048,
+    "intermediate_size": 5632, "model_type": "qwen2_moe", "moe_intermediate_size": 1408,
+    "num_attention_heads": 16, "num_experts": 60, "num_experts_per_tok": 4,
+    "num_hidden_layers": 24, "num_key_value_heads": 16, "shared_expert_intermediate_size": 5632,
+    "tie_word_embeddings": False, "vocab_size": 151936,
+}  # fmt: skip
+DEEPSEEK = {
+    "architectures": ["DeepseekV3ForCausalLM"], "first_k_dense_replace": 3, "hidden_size": 7168,
+    "intermediate_size": 18432, "kv_lora_rank": 512, "model_type": "deepseek_v3",
+    "moe_intermediate_size": 2048, "n_routed_experts": 256, "n_shared_experts": 1,
+    "num_attention_heads": 128, "num_experts_per_tok": 8, "num_hidden_layers": 61,
+    "num_key_value_heads": 128, "tie_word_embeddings": False, "vocab_size": 129280,
+}  # fmt: skip
+NANOTRON_MOE = {
+    "model": {"model_config": {
+        "hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 16,
+        "num_hidden_layers": 36, "num_key_value_heads": 2, "vocab_size": 128256,
+        "moe_config": {"num_experts": 4, "top_k": 1}}},
+    "tokens": {"batch_accumulation_per_replica": 8, "micro_batch_size": 3,
+               "sequence_length": 4096, "train_steps": 32000},
+    "parallelism": {"dp": 4},
+}  # fmt: skip
+LITGPT_OLD = {
+    "model": {"name": "tiny-llama-1.1b", "n_layer": 16, "n_embd": 4096},
+    "train": {"global_batch_size": 512, "micro_batch_size": 4, "max_tokens": 3_000_000_000_000,
+              "learning_rate": "4e-4", "weight_decay": "1e-1", "beta1": 0.9, "beta2": 0.95},
+}  # fmt: skip
+OLMO_TINY = OLMO | {
+    "model": {"d_model": 256, "n_heads": 8, "n_layers": 8, "mlp_ratio": 8,
+              "weight_tying": False, "activation_type": "swiglu", "max_sequence_length": 4096,
+              "vocab_size": 50280},
+    "max_duration": "2ep", "stop_at": 400_000,
+}  # fmt: skip
+FINETUNE = """import time
+wandb_run_name = 'ft-' + str(time.time())
+dataset = 'shakespeare'
+init_from = 'gpt2-xl'
+always_save_checkpoint = False
+batch_size = 1
+gradient_accumulation_steps = 32
+max_iters = 20
+learning_rate = 3e-5
+warmup_iters = 100
+decay_lr = False
+"""
+SPEEDRUN = """NPROC_PER_NODE=8
+torchrun --standalone --nproc_per_node=$NPROC_PER_NODE -m scripts.base_train -- \\
+    --depth=20 --target-param-data-ratio=20 --run=$WANDB_RUN
+torchrun --standalone --nproc_per_node=$NPROC_PER_NODE -m scripts.mid_train -- --run=$WANDB_RUN
+"""
+
 FILES: list[tuple[str, str, str, dict[str, Any], list[str], list[str]]] = [
     ("train_gpt2.py", NANOGPT, "nanogpt",
      {"sequence_length": 1024, "batch_size_sequences": 480, "train_steps": 600_000,
@@ -202,6 +262,45 @@ FILES: list[tuple[str, str, str, dict[str, Any], list[str], list[str]]] = [
      {"n_layers": 22, "d_model": 2048, "d_ff": 5632, "n_heads": 32, "n_kv_heads": 4,
       "vocab_size": 32000, "params_non_embedding": 968_884_224},
      ["train_tokens"], []),
+    ("mixtral.json", json.dumps(MIXTRAL), "hf",
+     {"n_layers": 32, "d_model": 4096, "d_ff": 14336, "n_heads": 32, "n_kv_heads": 8,
+      "vocab_size": 32000, "n_experts": 8, "experts_per_token": 2,
+      "params_non_embedding": 46_439_333_888, "params_active_non_embedding": 12_616_466_432},
+     ["train_tokens"], []),
+    ("qwen_moe.json", json.dumps(QWEN_MOE), "hf",
+     {"n_layers": 24, "d_model": 2048, "d_ff": 5632, "d_ff_expert": 1408,
+      "d_ff_shared_expert": 5632, "n_heads": 16, "n_kv_heads": 16, "vocab_size": 151936,
+      "n_experts": 60, "experts_per_token": 4, "params_non_embedding": 13_690_208_256,
+      "params_active_non_embedding": 2_063_597_568},
+     ["train_tokens"], []),
+    ("deepseek.json", json.dumps(DEEPSEEK), "hf",
+     {"n_layers": 61, "n_dense_layers": 3, "d_model": 7168, "d_ff": 18432, "d_ff_expert": 2048,
+      "n_heads": 128, "n_kv_heads": 128, "vocab_size": 129280, "n_experts": 256,
+      "n_shared_experts": 1, "experts_per_token": 8},
+     ["params_non_embedding", "train_tokens"], ["go through a latent"]),
+    ("nanotron_moe.yaml", yaml.dump(NANOTRON_MOE), "nanotron",
+     {"n_layers": 36, "d_model": 64, "d_ff": 128, "n_heads": 16, "n_kv_heads": 2,
+      "vocab_size": 128256, "n_experts": 4, "experts_per_token": 1, "sequence_length": 4096,
+      "train_steps": 32000, "batch_size_sequences": 96, "train_tokens": 12_582_912_000},
+     ["params_non_embedding"], ["the width of one expert is not told"]),
+    ("tinyllama.yaml", yaml.dump(LITGPT_OLD), "litgpt",
+     {"batch_size_sequences": 512, "train_tokens": 3e12, "learning_rate": 4e-4,
+      "weight_decay": 0.1, "adam_beta1": 0.9, "adam_beta2": 0.95},
+     ["params_non_embedding"], ["model.name tiny-llama-1.1b names a model"]),
+    ("OLMo-20M.yaml", yaml.dump(OLMO_TINY), "olmo",
+     {"d_model": 256, "n_heads": 8, "n_layers": 8, "d_ff": 1024, "sequence_length": 4096,
+      "vocab_size": 50280, "optimizer": "adamw", "learning_rate": 3e-4, "weight_decay": 0.1,
+      "adam_beta1": 0.9, "adam_beta2": 0.95, "adam_epsilon": 1e-8, "schedule": "cosine",
+      "warmup_steps": 2000, "min_learning_rate": 3e-5, "batch_size_sequences": 1024,
+      "grad_clip_norm": 1.0, "params_non_embedding": 8_388_608},
+     ["train_tokens"], ["stop_at 400000 ends the run before"]),
+    ("finetune.py", FINETUNE, "nanogpt",
+     {"dataset": "shakespeare", "train_steps": 20, "learning_rate": 3e-5, "optimizer": "adamw",
+      "schedule": "constant", "batch_size_sequences": 32},
+     ["params_non_embedding", "train_tokens"], ["begins from trained weights"]),
+    ("speedrun.sh", SPEEDRUN, "nanochat",
+     {"n_layers": 20, "d_model": 1280, "d_ff": 5120, "params_non_embedding": 393_216_000},
+     ["train_tokens"], ["counts parameters in nanochat's own way"]),
 ]  # fmt: skip
 
 

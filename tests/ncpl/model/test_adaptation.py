@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ncpl.data.sizes import size_of, without_embedding, worth_of
-from ncpl.model.adaptation import Adapted
+from ncpl.model.adaptation import DOUBT, Adapted
 from ncpl.model.family_law import Design, Effects, evaluate
 from ncpl.model.population import Population
 from ncpl.train.population import fit_population
@@ -114,3 +114,16 @@ def test_repeated_tokens_count_for_less():
     fresh = worth_of({"data_tokens": 4e9})
     repeated = worth_of({"data_tokens": 4e9, "unique_tokens": 1e9})
     assert 1e9 < repeated < fresh == 4e9
+
+
+def test_a_loss_far_beyond_the_known_runs_is_doubted():
+    known, asked = small_and_large()
+    adapted = Adapted.of(learned(), known.rows, known.loss)
+    assert (adapted.beyond(known.rows) == 0).all()
+    assert (adapted.beyond(asked.rows) > 0).all()
+    far = [
+        dict(row, params_non_embedding=1e12, data_tokens=1e14, train_tokens=1e14)
+        for row in asked.rows[:1]
+    ]
+    answers = adapted.predict(far)
+    assert (answers.high - answers.low)[0] > 2 * DOUBT * adapted.beyond(far)[0]
