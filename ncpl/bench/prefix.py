@@ -242,9 +242,9 @@ def scores(
 def marks(board: PrefixBoard, source: str, split: str, cut: float, points: Points) -> None:
     """Count runs that rise by more than .05 before a cut, and how many of them are marked."""
     known = (points.frac > FIRST) & (points.frac <= cut)
-    noise, rise = noise_and_rise(points.loss, known)
+    _, rise = noise_and_rise(points.loss, known)
     rising = rise > 0.05
-    marked = is_spiky(noise, rise, known.sum(1))
+    marked = is_spiky(points.loss, known)
     board.spiky.append(
         {
             "source": source, "split": split, "cut": cut, "spiky": int(rising.sum()),

@@ -35,6 +35,8 @@ CUTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 0.9)
 """Shares of the run at which a correction and its widths are learned; between them, in between."""
 NARROWEST = 0.5
 """Least share of the usual width of a configuration that narrows an interval."""
+REACH = 0.3
+"""Nats, for files that hold none: 99% of left-out residuals lie below .06 to .39, by cut."""
 FLAT = 2.0
 """Standard deviation of a final loss of which only the start of the run tells, nats."""
 ENTRY = "prefix"
@@ -73,6 +75,8 @@ class FamilyPrefix:
     """Usual half width of a configuration alone, nats."""
     power: float
     """Of a configuration's half width over the usual one, by which these are multiplied."""
+    least: float = NARROWEST
+    """Least share of the usual half width that counts."""
 
     def correct(
         self, row: Config, prefixes: Prefixes, cut: float, at_Q: Array, half: float
@@ -86,9 +90,9 @@ class FamilyPrefix:
             return Correction(shift_Q, np.full(len(at_Q), half), 0.0)
         place_Q = np.clip((at_Q - cut) / max(1 - cut, 1e-9), 0.0, 1.0)
         residual, context = features(prefixes, [row], cut)
-        size, noise, rise = abs(residual[0, 1]), residual[:, 4], residual[:, 5]
-        spiked = bool(is_spiky(noise, rise, known.sum(keepdims=True))[0])
-        wide = max(half / self.typical, NARROWEST) ** self.power
+        size = abs(residual[0, 1])
+        spiked = bool(is_spiky(prefixes.loss, known[None])[0])
+        wide = max(half / self.typical, self.least) ** self.power
         below, above, share = between(cut)
         weight, half_Q = 0.0, np.zeros(len(at_Q))
         for i, much in ((below, 1 - share), (above, share)):
@@ -118,9 +122,12 @@ class FamilyPrefix:
     def of_state(cls, state: Mapping[str, Array]) -> Self:
         """Return the corrections of a bundle's arrays. Raises LookupError where one is missing."""
         windows = [WindowProcess.of_state(part(state, f"window{i}")) for i in range(len(CUTS))]
+        older = "reach" not in state  # files until 0.2.0: widths only grew, and had no reach
         return cls(
             CurveProcess.of_state(part(state, "curves")), windows, state["trust"], state["edges"],
-            state["widths"], state["reach"], state["typical"].item(), state["power"].item(),
+            state["widths"], np.full(len(CUTS), REACH) if older else state["reach"],
+            state["typical"].item(), 1.0 if older else state["power"].item(),
+            1.0 if older else NARROWEST,
         )  # fmt: skip
 
 

@@ -77,10 +77,9 @@ def features(prefixes: Prefixes, rows: Sequence[Config], cut: float) -> tuple[Ar
 
 
 def noise_and_rise(loss_BP: Array, known_BP: npt.NDArray[np.bool_]) -> tuple[Array, Array]:
-    """Return the noise of a point off its run's own trend, and the largest rise, (B,), nats.
+    """Return the usual step between points off their own trend, and the largest rise, (B,), nats.
 
-    The noise is read off the calmest quarter of second differences: spikes, and the bend of an
-    early curve, are in the others. The rise is that above the lowest loss before it.
+    The rise is that above the lowest loss before it.
     """
     noise_B, rise_B = np.zeros(len(loss_BP)), np.zeros(len(loss_BP))
     for i, known in enumerate(known_BP):
@@ -88,23 +87,28 @@ def noise_and_rise(loss_BP: Array, known_BP: npt.NDArray[np.bool_]) -> tuple[Arr
         if len(own) > 1:
             rise_B[i] = max(0.0, float((own[1:] - np.minimum.accumulate(own)[:-1]).max()))
         if len(own) > 3:
-            bent = np.abs(np.diff(own, 2))
-            noise_B[i] = float(np.quantile(bent, 0.25)) / np.sqrt(6) / 0.3186  # of a normal
+            noise_B[i] = float(np.median(np.abs(np.diff(own, 2)))) / np.sqrt(6) / 0.6745
     return noise_B, rise_B
 
 
-def least_rise(noise_B: Array, n_B: npt.NDArray[Any]) -> Array:
-    """Return the rise (B,) from which on it is a spike, nats, for runs of `n_B` points.
+def least_rise(loss_P: Array) -> float:
+    """Return the rise from which on it is a spike of a run with these points, nats.
 
-    RISE, or what so many noisy points span by chance.
+    RISE, or what so many noisy points span by chance. Noise is read off the calmest quarter of
+    second differences: spikes, and the bend of an early curve, are in the others.
     """
-    span_B = 2 * np.sqrt(2 * np.log(np.maximum(n_B, 2)))
-    return np.maximum(RISE, np.where(n_B > FEW, span_B * noise_B, 0.0))
+    if len(loss_P) <= FEW:
+        return RISE
+    calm = float(np.quantile(np.abs(np.diff(loss_P, 2)), 0.25)) / np.sqrt(6) / 0.3186  # of a normal
+    span = 2 * float(np.sqrt(2 * np.log(len(loss_P))))
+    return float(max(RISE, span * calm))
 
 
-def is_spiky(noise_B: Array, rise_B: Array, n_B: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Return which runs (B,), of `n_B` points, rose by more than RISE and than noise explains."""
-    return np.asarray(rise_B > least_rise(noise_B, n_B))
+def is_spiky(loss_BP: Array, known_BP: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return which runs (B,) rose by more than RISE and than noise explains."""
+    _, rise_B = noise_and_rise(loss_BP, known_BP)
+    least = [least_rise(loss[known]) for loss, known in zip(loss_BP, known_BP, strict=True)]
+    return np.asarray(rise_B > np.array(least))
 
 
 def _mean(values_BP: Array, weight_BP: npt.NDArray[Any]) -> Array:

@@ -8,7 +8,7 @@ from ncpl.data.fields import Config
 from ncpl.data.progress import RunProgress
 from ncpl.data.schedules import Array
 from ncpl.errors import ConfigError
-from ncpl.model.prefix_features import least_rise, noise_and_rise
+from ncpl.model.prefix_features import least_rise
 
 DIVERGED = 0.3
 """Nats above its lowest loss at which a run that does not come back counts as diverged."""
@@ -43,10 +43,9 @@ def spikes(step_P: Array, loss_P: Array) -> list[dict[str, float]]:
     """Return where the loss rose by more than noise explains: the highest point of each spike."""
     if len(loss_P) < 2:
         return []
-    noise, _ = noise_and_rise(loss_P[None], np.ones((1, len(loss_P)), dtype=bool))
     lowest = np.minimum.accumulate(loss_P)
     above = loss_P - lowest
-    high = above > float(least_rise(noise, np.array([len(loss_P)]))[0])
+    high = above > least_rise(loss_P)
     found: list[dict[str, float]] = []
     for begin in np.flatnonzero(high & ~np.append(False, high[:-1])):
         end = begin + int(np.argmin(np.append(high[begin:], False)))

@@ -55,9 +55,13 @@ class MeasuredCurves:
             [np.interp(f, GRID, one) for f, one in zip(self.frac, self.curve, strict=True)]
         )
 
+    def known(self, cut: float) -> npt.NDArray[np.bool_]:
+        """Return which points (B, P) lie before a cut."""
+        return np.asarray((self.frac > FIRST) & (self.frac <= cut))
+
     def count(self, cut: float) -> npt.NDArray[np.int64]:
         """Return how many points of each run (B,) lie before a cut."""
-        return np.asarray(((self.frac > FIRST) & (self.frac <= cut)).sum(1))
+        return np.asarray(self.known(cut).sum(1))
 
     def prefixes(self) -> Prefixes:
         """Return whole runs as prefixes; a cut says how much of them counts."""

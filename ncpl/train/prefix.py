@@ -26,7 +26,7 @@ from ncpl.evaluate.card import render
 from ncpl.model.bundle import CARD, Bundle, read_card
 from ncpl.model.curve_process import CurveProcess, fit_curve_process
 from ncpl.model.prefix import CUTS, ENTRY, FamilyPrefix, PrefixModel
-from ncpl.model.prefix_features import features
+from ncpl.model.prefix_features import features, is_spiky
 from ncpl.model.seal import seal
 from ncpl.model.window_process import PLACES, fit_window_process
 from ncpl.train.calibrate import weighted_quantile
@@ -107,7 +107,8 @@ def family_prefix(own: MeasuredCurves) -> tuple[FamilyPrefix, dict[str, Any]]:
             outside = shift_BU[:, -1], target_BU[~small, -1]
         share = trusted(found_BU[:, -1], target_BU[:, -1], outside)
         error_BU = np.abs(target_BU - share * found_BU)
-        missed.append(LeftOut.of(told[0], own.count(cut), error_BU))
+        spiky_B = is_spiky(own.loss, own.known(cut))
+        missed.append(LeftOut(np.abs(told[0][:, 1]), spiky_B, error_BU))
         windows.append(fit_window_process(*told, target_BU, numbers))
         trust.append(share)
         said.append(

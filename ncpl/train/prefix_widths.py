@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from ncpl.data.schedules import Array
 from ncpl.model.prefix import NARROWEST
-from ncpl.model.prefix_features import is_spiky
 from ncpl.train.calibrate import weighted_quantile
 
 LEVEL = 0.9
@@ -41,12 +40,6 @@ class LeftOut:
     """(B,) whether the run spiked before the cut."""
     error: Array
     """(B, U) absolute errors at places of the rest, nats."""
-
-    @classmethod
-    def of(cls, residual_BR: Array, n_B: npt.NDArray[np.int64], error_BU: Array) -> LeftOut:
-        """Return them of residual features and numbers of points."""
-        spiky = is_spiky(residual_BR[:, 4], residual_BR[:, 5], n_B)
-        return cls(np.abs(residual_BR[:, 1]), spiky, error_BU)
 
     def edges(self) -> Array:
         """Return sizes of the last residual between bins (S - 1,), nats."""

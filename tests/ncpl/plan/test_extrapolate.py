@@ -77,7 +77,7 @@ def test_a_run_off_its_curve_moves_the_end_the_same_way(
     assert 0 < ends[0] < ends[1] < 1.5
 
 
-@pytest.mark.parametrize(("share", "off"), [(0.1, 1.5), (0.5, 0.5)])
+@pytest.mark.parametrize(("share", "off"), [(0.1, 1.5), (0.5, 1.0)])
 def test_a_log_far_off_any_known_one_is_told_and_wide(
     bundle: Bundle, model: PrefixModel, share: float, off: float
 ) -> None:
