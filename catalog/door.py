@@ -85,6 +85,7 @@ class Opened:
         if form == "arrow":
             return self.catalog.read(name, manifest=self.manifest)
         if form == "pandas":
+            check_pandas()
             return self.catalog.read(name, manifest=self.manifest).to_pandas()
         if form == "duckdb":
             from ncpl_data.catalog.query import connect
@@ -101,6 +102,17 @@ class Opened:
         files = [self.catalog.trusted(file) for file in self.manifest.tables[name]]
         parts = [pl.scan_parquet(path, glob=False) for path in files]
         return pl.concat([empty.lazy(), *parts], how="diagonal_relaxed")
+
+
+def check_pandas() -> None:
+    """Raise InputError where pandas, which no base install brings, is not installed."""
+    try:
+        import pandas as pd  # noqa: F401 - only whether it is there
+    except ModuleNotFoundError as error:
+        raise InputError(
+            'the form "pandas" needs pandas: pip install pandas; "polars", "arrow" and "duckdb" '
+            "need nothing more"
+        ) from error
 
 
 def open_catalog(path: Path | str, at: int | None = None) -> Opened:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ncpl_data.catalog.errors import InputError
 from ncpl_data.ingest.importers.text_rows import number_in
+from ncpl_data.schema.hints import spreadsheet_hint
 
 STEP_KEYS = (
     *("train/global_step", "trainer/global_step", "global_step", "train/step", "train/iteration"),
@@ -76,6 +77,15 @@ def step_key(rows: Sequence[Mapping[str, Any]], chosen: str | None, where: str) 
                 f"count optimizer steps? --step-key {name}, or --step-key _step"
             )
     if not calls:
+        for name in (plain[key] for key in STEP_KEYS if key in plain):
+            said = [row[name] for row in rows if row.get(name) not in (None, "")]
+            odd = [value for value in said if not column([{name: value}], name)]
+            if odd:
+                hint = spreadsheet_hint(str(odd[0])[:200])
+                raise InputError(
+                    f'{where}: {name} is "{str(odd[0])[:40]}"; expected whole numbers of steps'
+                    f"{'. ' + hint if hint else ''}"
+                )
         raise InputError(
             f"{where} has no column of steps; there are: {', '.join(names)[:300]}. Name it: "
             "--step-key NAME (a table with one row a run needs --mapping FILE.toml)"

@@ -11,8 +11,16 @@ from ncpl.commands import complete
 from ncpl.commands.boards import answer, board_folder, make_folder, progress_of
 from ncpl.commands.options import catalog_option, common, snapshot_option
 
+EPILOG = """
+\b
+Examples:
+  ncpl bench transfer --snapshot latest --out board
+  ncpl bench transfer --snapshot latest --extra --no-baselines
+  ncpl bench transfer --snapshot latest --compare --json
+"""
 
-@click.command("transfer")
+
+@click.command("transfer", epilog=EPILOG)
 @snapshot_option
 @catalog_option
 @click.option(
@@ -53,15 +61,9 @@ def transfer(
     as_json: bool,
     no_progress: bool,
 ) -> None:
-    r"""Score what a few small runs of a new family tell of its larger ones.
+    """Score what a few small runs of a new family tell of its larger ones.
 
     The family, and every one that shares a source with it, is left out of what is learned.
-
-    \b
-    Examples:
-      ncpl bench transfer --snapshot latest --out board
-      ncpl bench transfer --snapshot latest --extra --no-baselines
-      ncpl bench transfer --snapshot latest --compare --json
     """
     from ncpl.bench import transfer_beside, transfer_compare
     from ncpl.bench.transfer import run_transfer

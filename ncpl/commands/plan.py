@@ -17,6 +17,7 @@ from ncpl.commands.plan_extrapolate import extrapolate
 from ncpl.commands.plan_rules import batch, transfer
 from ncpl.commands.plan_sweep import sweep
 from ncpl_data.terminal.console import NumberRange
+from ncpl_data.terminal.pictures import show_picture
 
 if TYPE_CHECKING:
     from ncpl.plan.recommend import Recommendation
@@ -194,6 +195,7 @@ def recommend(
         click.echo("\n" + "\n".join(task_lines(reached)))
     if plot_file is not None:
         click.echo(f"plot: {plot_file}")
+        show_picture(plot_file)
 
 
 def tasks_of(objective: str) -> list[str]:

@@ -38,6 +38,8 @@ with fewer, or where all saw as many tokens, a law takes the way along a run for
 would give (LOG.md)."""
 LARGEST_FINAL = 13.0
 """Nats; a token guessed from 400,000 costs as much."""
+FEW_TWINS = 3
+"""Runs given twice that are named; of more, their number is told."""
 SAME = ("dataset", "tokenizer", "final_loss_metric")
 """What runs of one family share."""
 SIDEWAYS = frozenset({"diverged", "failed"})
@@ -71,13 +73,14 @@ def read_runs(runs: Sequence[Mapping[str, Any]]) -> OwnRuns:
     points: list[tuple[dict[str, Any], float]] = []
     finished: list[tuple[dict[str, Any], float]] = []
     known: dict[str, int] = {}
+    twins: list[str] = []
     for i, run in enumerate(runs, start=1):
         where = f"run {i}"
         if not isinstance(run, Mapping):
             raise ConfigError(f"{where} is {run!r}; expected an object of names and values")
         twin = known.setdefault(json.dumps(run, sort_keys=True, default=str), i)
         if twin != i:
-            notes.append(f"{where} is run {twin} again: it counts once")
+            twins.append(f"{where} is run {twin} again: it counts once")
             continue
         config = {name: value for name, value in run.items() if name not in OUTCOME}
         row = checked_row(config, where=where)[1]
@@ -100,6 +103,9 @@ def read_runs(runs: Sequence[Mapping[str, Any]]) -> OwnRuns:
         points += along
         if run.get("final_loss") is not None:
             finished += along
+    notes += twins[:FEW_TWINS]
+    if len(twins) > FEW_TWINS:
+        notes.append(f"so are {len(twins) - FEW_TWINS:,} more")
     notes += mixed(rows)
     if finished and not tell_data(rows):
         told = [id(point) for point, _ in finished]

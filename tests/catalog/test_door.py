@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,15 @@ def test_an_opened_catalog_stays_at_its_state(opened: Opened, catalog: Catalog) 
     assert opened.runs().collect().height == 4
     assert cat.open(catalog.root).runs("arrow").num_rows == 5
     assert "4 runs" in repr(opened)
+
+
+def test_without_pandas_the_form_says_how_to_get_it(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)  # as Python does for what it can not find
+    with pytest.raises(InputError, match="pip install pandas"):
+        opened.runs("pandas")
+    assert opened.runs("duckdb").count("*").fetchall() == [(4,)]
 
 
 def test_what_is_not_there_is_said(opened: Opened, tmp_path: Path) -> None:

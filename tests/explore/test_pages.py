@@ -167,3 +167,41 @@ def test_no_page_has_a_serious_fault_of_access(
         ]
         assert bad == [], name
         assert browser.get_log("browser") == [], name
+
+
+def test_the_explorer_works_by_keyboard_alone(site: Path, browser: Any, look: Look) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    def press(*keys: str) -> None:
+        ActionChains(browser).send_keys(*keys).perform()
+
+    def at() -> Any:
+        return browser.switch_to.active_element
+
+    look(site.as_uri(), "#/")
+    press(Keys.TAB)
+    assert at().text == "Skip to the page"
+    press(Keys.ENTER)
+    assert at().get_attribute("id") == "main"
+    look(site.as_uri(), "#/")
+    for _ in range(12):
+        press(Keys.TAB)
+        if at().text == "Runs":
+            break
+    press(Keys.ENTER)
+    until(lambda: browser.find_element("css selector", "h1").text == "Runs")
+    for _ in range(40):
+        press(Keys.TAB)
+        if at().text == "loss":
+            break
+    press(Keys.ENTER)
+    until(lambda: "sort=final_loss" in browser.current_url)
+    for _ in range(40):
+        press(Keys.TAB)
+        if "#/run/" in (at().get_attribute("href") or ""):
+            break
+    name = at().text
+    press(Keys.ENTER)
+    until(lambda: name in browser.find_element("css selector", "h1").text)
+    assert browser.get_log("browser") == []

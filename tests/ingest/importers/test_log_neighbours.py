@@ -206,6 +206,8 @@ def table(folder: Path, text: str) -> Path:
     ("text", "words"),
     [
         ("step;loss\n0;9,5\n10;8,2\n", "Is the comma a decimal mark"),
+        ('step,loss\n"1,000",9\n"2,000",8\n', "Write 1000 or 1.000"),
+        ("Step,loss\n1.5,9\n2.5,8\n", 'Step is "1.5"; expected whole numbers of steps'),
         ("consumed_samples,loss\n128,9\n256,8\n", "has no column of steps"),
         ('"Relative Time (Process)","a - train/loss"\n"1.2","9"\n', 'the chart is over "Relative'),
         ("step,loss\n10,9\n20,0\n", "no language model has a loss of 0"),
