@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -85,3 +86,34 @@ def test_the_site_asks_no_other_server(site: dict[Path, Page]) -> None:
         (f.name, one) for f, page in site.items() for one in page.loaded if urlsplit(one).netloc
     ]
     assert asked == []
+
+
+@pytest.mark.slow
+def test_search_finds_pages_from_disk(site: dict[Path, Page], tmp_path: Path) -> None:
+    webdriver = pytest.importorskip("selenium.webdriver")
+    from selenium.webdriver.chrome.service import Service
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if program is None or driver is None:
+        pytest.skip("chromium and chromedriver are not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    for word in ("--headless=new", "--no-sandbox", f"--user-data-dir={tmp_path}"):
+        options.add_argument(word)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    browser = webdriver.Chrome(options=options, service=Service(driver))
+    try:
+        browser.set_window_size(1280, 900)
+        browser.get(next(file for file in site if file.name == "start.html").as_uri())
+        query = browser.find_element(By.CSS_SELECTOR, "[data-md-component=search-query]")
+        query.click()
+        query.send_keys("choice gap")
+        found = WebDriverWait(browser, 30).until(
+            lambda page: page.find_elements(By.CSS_SELECTOR, ".md-search-result__item a")
+        )
+        assert any("concepts.html" in one.get_attribute("href") for one in found)
+        assert browser.get_log("browser") == []
+    finally:
+        browser.quit()
