@@ -78,7 +78,7 @@ site: $(VENV)/dev ## Build the pages of docs/ into build/site; they open from di
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 bench: $(VENV)/dev ## Measure speed, each as a ratio to a stated limit
-	$(RUN) $(BIN)/python -m pytest tests/bench tests/ncpl/model/test_speed.py -m bench -q -s
+	$(RUN) $(BIN)/python -m pytest tests/bench tests/ncpl/model/test_speed.py tests/ncpl/plan/test_plan_speed.py -m bench -q -s
 
 ablate: $(VENV)/dev ## Measure what each part of the model gives; ARGS="--bundle DIR --write"
 	$(RUN) $(BIN)/python -m research.ablate $(ARGS)

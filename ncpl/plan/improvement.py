@@ -21,7 +21,7 @@ import numpy.typing as npt
 from ncpl.model.intervals import Z90
 from ncpl.plan.arms import Arms, ArmsProgress, Array
 from ncpl.plan.forecasts import Forecaster
-from ncpl.plan.orders import Order, affordable
+from ncpl.plan.orders import Order
 
 Places = npt.NDArray[np.int64]
 LEVEL, SMOOTH, OWN = 0.1, 0.6, 0.3
@@ -60,22 +60,26 @@ def error_covariance(arms: Arms) -> Array:
     return np.asarray(kernel * np.outer(arms.sd, arms.sd))
 
 
-def standing(progress: ArmsProgress, forecaster: Forecaster) -> Standing:
-    """Return what results so far say of every arm: of finished runs, and of those on the way."""
+def standing(
+    progress: ArmsProgress, forecaster: Forecaster, places: Places | None = None
+) -> Standing:
+    """Return what results so far say of arms: of finished runs, and of those on the way.
+
+    `places` are the arms asked for, rising; all if not given.
+    """
     arms = progress.arms
+    if places is None:
+        places = np.arange(len(arms))
     if "covariance" not in progress.cache:  # of five thousand arms 200 MB: once a progress
         progress.cache["covariance"] = error_covariance(arms)
     covariance: Array = progress.cache["covariance"]
     seen = np.flatnonzero(progress.share > 0)
     if not len(seen):
-        return Standing(arms.loss, np.sqrt(np.diag(covariance)))
+        return Standing(arms.loss[places], np.sqrt(np.diag(covariance))[places])
     done = progress.finished[seen]
     mean, sd = progress.final[seen].copy(), np.full(len(seen), RUN_NOISE)
     if not done.all():  # what is finished needs no forecast
-        going = seen[~done]
-        mean[~done], sd[~done] = forecaster(
-            arms, going.tolist(), [progress.prefix[i] for i in going]
-        )
+        mean[~done], sd[~done] = _forecasts(progress, seen[~done], forecaster)
     prior = np.diag(covariance)[seen]
     # A forecast of variance v from a prior p is an observation of noise 1 / (1 / v - 1 / p).
     told = np.maximum(1 / np.maximum(np.square(sd), 1e-12) - 1 / prior, 1e-9)
@@ -86,14 +90,30 @@ def standing(progress: ArmsProgress, forecaster: Forecaster) -> Standing:
     # A run that left its course says less of those like it the farther it lies off.
     noise = np.maximum(noise, np.square(shift / FAR) - prior)
     gram = covariance[np.ix_(seen, seen)] + np.diag(noise)
-    across = covariance[:, seen]
+    across = covariance[np.ix_(places, seen)]
     both = np.linalg.solve(gram, np.column_stack([shift, across.T]))
-    found = arms.loss + across @ both[:, 0]
-    variance = np.diag(covariance) - np.einsum("ak,ka->a", across, both[:, 1:])
+    found = arms.loss[places] + across @ both[:, 0]
+    variance = np.diag(covariance)[places] - np.einsum("ak,ka->a", across, both[:, 1:])
     spread = np.sqrt(np.maximum(variance, 1e-12))
-    far = np.abs(shift) > FAR * np.sqrt(prior)
-    found[seen[far]], spread[seen[far]] = mean[far], sd[far]
+    far = (np.abs(shift) > FAR * np.sqrt(prior)) & np.isin(seen, places)
+    own = np.searchsorted(places, seen[far])
+    found[own], spread[own] = mean[far], sd[far]
     return Standing(found, spread)
+
+
+def _forecasts(
+    progress: ArmsProgress, going: Places, forecaster: Forecaster
+) -> tuple[Array, Array]:
+    """Return what a forecaster says of runs on the way; of one that went no further, once."""
+    told: dict[tuple[int, float], tuple[float, float]] = progress.cache.setdefault("forecasts", {})
+    keys = [(int(arm), float(progress.share[arm])) for arm in going]
+    new = [key for key in keys if key not in told]
+    if new:
+        places = [arm for arm, _ in new]
+        mean, sd = forecaster(progress.arms, places, [progress.prefix[arm] for arm in places])
+        told.update(zip(new, zip(mean.tolist(), sd.tolist(), strict=True), strict=True))
+    found = np.array([told[key] for key in keys])
+    return found[:, 0], found[:, 1]
 
 
 def improvement(mean: Array, sd: Array, best: float) -> Array:
@@ -116,16 +136,14 @@ def best_of_model(
     """
 
     def ask(progress: ArmsProgress) -> list[Order]:
-        open_arms = [
-            a
-            for a in range(len(progress.arms))
-            if not progress.finished[a] and affordable(progress, a)
-        ]
-        if not open_arms:
+        rest_A = (1 - progress.share) * progress.arms.flop
+        is_open = ~progress.finished & (rest_A <= progress.left * (1 + 1e-9))
+        open_A = np.flatnonzero(is_open)
+        if not len(open_A):
             return []
         is_small = progress.budget < few * float(progress.arms.flop.sum())
         choose = most_promising if is_small else next_predicted
-        at = choose(progress, standing(progress, forecaster), np.array(open_arms))
+        at = choose(progress, forecaster, open_A)
         if at is None:
             return []
         after = float(progress.share[at])
@@ -134,37 +152,50 @@ def best_of_model(
     return ask
 
 
-def most_promising(progress: ArmsProgress, now: Standing, open_A: Places) -> int | None:
+def most_promising(progress: ArmsProgress, forecaster: Forecaster, open_A: Places) -> int | None:
     """Return the arm with the largest expected improvement a FLOP left; None where none is left."""
+    now = standing(progress, forecaster, open_A)
     if not progress.finished.any():
-        return int(open_A[np.argmin(now.mean[open_A])])
-    best = float(np.nanmin(progress.final))
-    gain = improvement(now.mean[open_A], now.sd[open_A], best)
+        return int(open_A[np.argmin(now.mean)])
+    gain = improvement(now.mean, now.sd, float(np.nanmin(progress.final)))
     if gain.max() < LEAST_GAIN:
         return None
-    rest = np.array([progress.cost(int(a), 1.0) for a in open_A])
-    return int(open_A[np.argmax(gain / rest)])
+    rest_A = (1 - progress.share[open_A]) * progress.arms.flop[open_A]
+    return int(open_A[np.argmax(gain / rest_A)])
 
 
-def next_predicted(progress: ArmsProgress, now: Standing, open_A: Places) -> int | None:
+def next_predicted(progress: ArmsProgress, forecaster: Forecaster, open_A: Places) -> int | None:
     """Return the next arm by predicted loss; one that has begun goes on while it has a chance.
 
     A chance is that to end below the best finished run; before there is one, below what another arm
     is almost sure to reach. None where only runs without a chance are left.
     """
+    begun = open_A[progress.share[open_A] > 0]
+    if len(begun):
+        chance = _chances(progress, forecaster, open_A)[progress.share[open_A] > 0]
+        going = begun[chance >= NO_CHANCE]
+        if len(going):
+            return int(going[np.argmin(progress.arms.loss[going])])
+    left = open_A[progress.share[open_A] == 0]
+    return int(left[np.argmin(progress.arms.loss[left])]) if len(left) else None
+
+
+def _chances(progress: ArmsProgress, forecaster: Forecaster, open_A: Places) -> Array:
+    """Return the chance of each open arm that has begun; of the others 1, where nobody asks."""
+    if not progress.finished.any():
+        now = standing(progress, forecaster, open_A)
+        sure = now.mean + Z90 * now.sd
+        others = np.full(len(open_A), np.inf)
+        if len(open_A) > 1:
+            first, second = np.partition(sure, 1)[:2]
+            others = np.where(sure == first, second, first)
+        return chance_below(others, now.mean, Z90 * now.sd)
     begun = progress.share[open_A] > 0
-    mean, half = now.mean[open_A], Z90 * now.sd[open_A]
-    best = np.full(len(open_A), np.inf)
-    if progress.finished.any():
-        best[:] = float(np.nanmin(progress.final))
-    elif len(open_A) > 1:
-        sure = mean + half
-        first, second = np.partition(sure, 1)[:2]
-        best = np.where(sure == first, second, first)
-    hopeless = begun & (chance_below(best, mean, half) < NO_CHANCE)
-    left = open_A[~hopeless]
-    order = np.lexsort((progress.arms.loss[left], ~begun[~hopeless]))
-    return int(left[order[0]]) if len(left) else None
+    now = standing(progress, forecaster, open_A[begun])
+    best = np.full(len(now.mean), float(np.nanmin(progress.final)))
+    found = np.ones(len(open_A))
+    found[begun] = chance_below(best, now.mean, Z90 * now.sd)
+    return found
 
 
 def chance_below(best: Array, mean: Array, half: Array) -> Array:
