@@ -32,6 +32,10 @@ log = logging.getLogger(__name__)
 )  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--seeds", type=click.IntRange(1), help="Members to train, each from its own seed.")
+@click.option(
+    "--jobs", type=click.IntRange(1), default=1, show_default=True,
+    help="Families trained at once, each in a process of its own.",
+)  # fmt: skip
 @click.option("--max-minutes", type=NumberRange(0, min_open=True), help="Stop after this.")
 @click.option("--resume", is_flag=True, help="Continue a training that was cut off.")
 @click.option(
@@ -68,6 +72,7 @@ def train_main(
     out: Path,
     seed: int,
     seeds: int | None,
+    jobs: int,
     max_minutes: float | None,
     resume: bool,
     warm_start: Path | None,
@@ -148,6 +153,7 @@ def train_main(
         warm_start=older,
         max_minutes=max_minutes,
         progress=not no_progress,
+        jobs=jobs,
     )
     learn_mixtures(bundle, found, out)
     drawn = None
