@@ -77,7 +77,7 @@ pages: $(VENV)/dev ## Run the commands of docs/, tell where they print something
 site: $(VENV)/dev ## Build the pages of docs/ into build/site; they open from disk
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
-bench: $(VENV)/dev ## Measure speed, each as a ratio to a stated limit
+bench: $(VENV)/dev ## Measure speed, each beside a stated limit; training alone takes hours (NCPL_BENCH_RUNS)
 	$(RUN) $(BIN)/python -m pytest tests/bench tests/ncpl/model/test_speed.py tests/ncpl/plan/test_plan_speed.py -m bench -q -s
 
 ablate: $(VENV)/dev ## Measure what each part of the model gives; ARGS="--bundle DIR --write"

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ncpl.bench.prefix_study import study_board, study_text
 from ncpl.data.fields import derive
 from ncpl.data.schedules import FIRST, Array
 from ncpl.data.snapshot import Points, Runs, Snapshot
@@ -49,12 +50,14 @@ class PrefixBoard:
     rows: list[dict[str, Any]] = field(default_factory=list)
     spiky: list[dict[str, Any]] = field(default_factory=list)
     kill: list[dict[str, Any]] = field(default_factory=list)
+    study: list[dict[str, Any]] = field(default_factory=list)
+    """Of a set-up that no bundle knows (`prefix_study`); empty where the snapshot lacks it."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the board as plain values."""
         return {
             "format": FORMAT, **self.about, "rows": self.rows, "spiky": self.spiky,
-            "kill": self.kill,
+            "kill": self.kill, "study": self.study,
         }  # fmt: skip
 
 
@@ -97,6 +100,8 @@ def run_prefix(
                 for g in sorted(set(names.tolist()))
             ]
     board.kill = kill_rule(groups)
+    tell("lr_scheduling: half of its cells left out")
+    board.study = study_board(snapshot, CUTS)
     return board
 
 
@@ -237,9 +242,9 @@ def scores(
 def marks(board: PrefixBoard, source: str, split: str, cut: float, points: Points) -> None:
     """Count runs that rise by more than .05 before a cut, and how many of them are marked."""
     known = (points.frac > FIRST) & (points.frac <= cut)
-    noise, rise = noise_and_rise(points.loss, known)
+    _, rise = noise_and_rise(points.loss, known)
     rising = rise > 0.05
-    marked = is_spiky(noise, rise)
+    marked = is_spiky(points.loss, known)
     board.spiky.append(
         {
             "source": source, "split": split, "cut": cut, "spiky": int(rising.sum()),
@@ -286,7 +291,7 @@ def text_of(board: PrefixBoard) -> str:
         f"- {s['source']} {s['split'].upper()} {100 * s['cut']:.0f}%: {s['marked']} of {s['spiky']}"
         for s in board.spiky
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *study_text(board.study, CUTS)]) + "\n"
 
 
 def _entry(row: dict[str, Any]) -> str:

@@ -120,11 +120,13 @@ def forecasts_of(
     from ncpl.errors import BundleError
     from ncpl.evaluate.configurations import check_all
     from ncpl.forms.files import configs_of
+    from ncpl.forms.own_runs import read_own_runs
     from ncpl.forms.understand import parse_given
     from ncpl.model.bundle import DEFAULT, read_card
     from ncpl.model.community import FORMAT
     from ncpl.model.prefix import load_prefix
     from ncpl.plan.extrapolate import forecast
+    from ncpl.plan.own_curves import own_curves
 
     placed = folder is not None and read_card(folder).get("format") == FORMAT
     where = DEFAULT if folder is None or placed else folder
@@ -134,6 +136,7 @@ def forecasts_of(
     bundle: Any = None
     if source is not None or runs_file is not None or placed:
         bundle = chosen(folder, runs_file, source)
+    own = own_curves(read_own_runs(runs_file)[0]) if runs_file is not None else None
     stated = [dict(parse_given(pairs))] * len(logs)
     if files:
         read = [configs_of(file, None, (), parse_given(pairs))[0] for file in files]
@@ -148,7 +151,7 @@ def forecasts_of(
             if bundle is not None:
                 whole["source"] = source or "own"
                 (whole,) = check_all([whole], bundle)
-            found.append(forecast(run, whole, bundle, model))
+            found.append(forecast(run, whole, bundle, model, own))
     return found
 
 
@@ -176,7 +179,9 @@ def lines_of(
     """Return a table of forecasts, then what is to be said of single ones."""
     from ncpl_data.terminal.tables import aligned
 
-    good = f"chance of {target:g}" if target is not None else "chance of best third"
+    good = "chance of a good end" if len(found) == 1 else "chance of best third"
+    if target is not None:
+        good = f"chance of {target:g}"
     head = ["run", "done", "points", "final loss", "90% interval", "configuration", "change"]
     has_chance = any(a["chance"] is not None for a in said)
     rows = [head + ([good, "advice"] if has_chance else [])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -32,6 +32,10 @@ log = logging.getLogger(__name__)
 )  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--seeds", type=click.IntRange(1), help="Members to train, each from its own seed.")
+@click.option(
+    "--jobs", type=click.IntRange(1), default=1, show_default=True,
+    help="Families trained at once, each in a process of its own.",
+)  # fmt: skip
 @click.option("--max-minutes", type=NumberRange(0, min_open=True), help="Stop after this.")
 @click.option("--resume", is_flag=True, help="Continue a training that was cut off.")
 @click.option(
@@ -48,7 +52,7 @@ log = logging.getLogger(__name__)
 @click.option(
     "--prefix-for", type=click.Path(path_type=Path, file_okay=False),
     help="Bundle folder to add to what starts of its training runs say (ncpl plan extrapolate); "
-    "nothing else is trained.",
+    "nothing else is trained. Left-out predictions are kept in --out, and read again from there.",
 )  # fmt: skip
 @click.option(
     "--experts-for", type=click.Path(path_type=Path, file_okay=False),
@@ -68,6 +72,7 @@ def train_main(
     out: Path,
     seed: int,
     seeds: int | None,
+    jobs: int,
     max_minutes: float | None,
     resume: bool,
     warm_start: Path | None,
@@ -89,7 +94,7 @@ def train_main(
     if preset is not None and config_file is not None:
         raise click.UsageError("give --preset or --config, not both")
     if prefix_for is not None:
-        add_prefixes(prefix_for, snapshot, catalog, seed, as_json=as_json)
+        add_prefixes(prefix_for, snapshot, catalog, seed, out, as_json=as_json)
         return
     if experts_for is not None:
         add_experts(experts_for, snapshot, catalog, as_json=as_json)
@@ -148,6 +153,7 @@ def train_main(
         warm_start=older,
         max_minutes=max_minutes,
         progress=not no_progress,
+        jobs=jobs,
     )
     learn_mixtures(bundle, found, out)
     drawn = None
@@ -169,43 +175,54 @@ def train_main(
 
 def learn_mixtures(bundle: Bundle, found: Snapshot, folder: Path) -> None:
     """Add to a trained bundle what mixtures of experts of its snapshot say, where there are."""
-    from ncpl.bundles import community_beside
     from ncpl.data.mixtures import mixtures_in
     from ncpl.errors import SnapshotError
-    from ncpl.evaluate.experts import expert_scores
-    from ncpl.train.experts import add_experts_to, learn_experts
 
     if not mixtures_in(found)[0]:
         return
     try:
-        model, every = learn_experts(bundle, [fit.family[0] for fit in bundle.fits], found)
+        with_experts(bundle, found, folder)
     except SnapshotError as error:
         log.info("no mixtures of experts: %s", error)
-        return
+
+
+def with_experts(
+    bundle: Bundle, found: Snapshot, folder: Path
+) -> tuple[list[str], list[dict[str, Any]]]:
+    """Add to a bundle what mixtures of experts of a snapshot say; return sources and scores.
+
+    Raises SnapshotError where the snapshot has not enough.
+    """
+    from ncpl.bundles import community_beside
+    from ncpl.evaluate.experts import expert_scores
+    from ncpl.train.experts import add_experts_to, learn_experts
+
+    model, every = learn_experts(bundle, [fit.family[0] for fit in bundle.fits], found)
     scores = expert_scores(model, bundle, community_beside(folder).population, every)
     add_experts_to(model, found, scores, folder)
+    return list(model.families), scores
 
 
 def add_experts(folder: Path, snapshot: str, catalog: Path | None, *, as_json: bool) -> None:
     """Add to a bundle what mixtures of experts of a snapshot say, and print how it scores."""
-    from ncpl.bundles import community_beside, load_ensemble
+    from ncpl.bundles import load_ensemble
     from ncpl.data.find import find_snapshot
-    from ncpl.evaluate.experts import expert_scores, score_lines
-    from ncpl.train.experts import add_experts_to, learn_experts
+    from ncpl.evaluate.experts import score_lines
 
     bundle = load_ensemble(folder, what="dense answers")
-    found = find_snapshot(snapshot, catalog)
-    model, every = learn_experts(bundle, [fit.family[0] for fit in bundle.fits], found)
-    scores = expert_scores(model, bundle, community_beside(folder).population, every)
-    add_experts_to(model, found, scores, folder)
-    told = {"bundle": str(folder), "sources": list(model.families), "scores": scores}
+    sources, scores = with_experts(bundle, find_snapshot(snapshot, catalog), folder)
+    told = {"bundle": str(folder), "sources": sources, "scores": scores}
     click.echo(json.dumps(told) if as_json else "\n".join(score_lines(scores)))
 
 
 def add_prefixes(
-    folder: Path, snapshot: str, catalog: Path | None, seed: int, *, as_json: bool
+    folder: Path, snapshot: str, catalog: Path | None, seed: int, keep: Path, *, as_json: bool
 ) -> None:
-    """Add to a bundle what starts of runs say, learned from the snapshot that it was trained on."""
+    """Add to a bundle what starts of runs say, learned from the snapshot that it was trained on.
+
+    `keep` is a folder of left-out predictions: what is there of an earlier attempt is not fitted
+    again.
+    """
     from ncpl.bundles import load_ensemble
     from ncpl.data.find import find_snapshot
     from ncpl.errors import SnapshotError
@@ -222,7 +239,8 @@ def add_prefixes(
     def tell(source: str, fold: int) -> None:
         log.info("%s: fold %d", source, fold + 1)
 
-    model = learn_prefixes(bundle, found, found.runs(), seed=seed, on_fold=tell)
+    keep.mkdir(parents=True, exist_ok=True)
+    model = learn_prefixes(bundle, found, found.runs(), seed=seed, keep=keep, on_fold=tell)
     add_to_bundle(model, folder)
     told = {"bundle": str(folder), "sources": list(model.families), **model.about}
     click.echo(

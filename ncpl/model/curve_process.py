@@ -104,6 +104,28 @@ class CurveProcess:
         return cls(state["mean"], state["cov"], state["noise"].item())
 
 
+def posteriors(
+    process: CurveProcess,
+    design_BPK: Array,
+    residual_BP: Array,
+    given_BP: npt.NDArray[np.bool_],
+) -> tuple[Array, Array, Array]:
+    """Return what `CurveProcess.coefficients` does, of all runs at once, and what is left over.
+
+    Means (B, K), covariances (B, K, K) and residuals (B, P), zero where no point is given.
+    """
+    off_BP = np.where(given_BP, residual_BP - design_BPK @ process.mean, 0.0)
+    prior = np.linalg.inv(process.cov)
+    weight_BP = given_BP.astype(np.float64)
+    for _ in range(ROUNDS):
+        sure_BPK = design_BPK * (weight_BP / process.noise**2)[:, :, None]
+        covs = np.linalg.inv(prior + sure_BPK.transpose(0, 2, 1) @ design_BPK)
+        found = np.einsum("bkl,bpl,bp->bk", covs, sure_BPK, off_BP, optimize=True)
+        left_BP = np.where(given_BP, off_BP - np.einsum("bpk,bk->bp", design_BPK, found), 0.0)
+        weight_BP = given_BP * (STUDENT_T + 1) / (STUDENT_T + (left_BP / process.noise) ** 2)
+    return process.mean + found, np.asarray(covs), np.asarray(left_BP)
+
+
 def fit_curve_process(
     rows: Sequence[Config],
     frac_BP: Array,
@@ -120,24 +142,17 @@ def fit_curve_process(
     """
     given_BP: npt.NDArray[np.bool_] = np.isfinite(residual_BP) & np.isfinite(frac_BP)
     design_BPK = design(rows, np.where(given_BP, frac_BP, 1.0))
-    n_runs, _, n_coefficients = design_BPK.shape
+    n_runs, n_coefficients = design_BPK.shape[0], design_BPK.shape[2]
     weight_B = np.ones(n_runs) if weight_B is None else weight_B / weight_B.mean()
     mean = np.zeros(n_coefficients)
     process = CurveProcess(mean, start**2 * np.eye(n_coefficients), start / 3)
     prior = (start / 30) ** 2 * np.eye(n_coefficients)
     for _ in range(rounds):
-        posts = []
-        square, count = 0.0, 0.0
-        for i in range(n_runs):
-            own = given_BP[i]
-            found, cov = process.coefficients(design_BPK[i, own], residual_BP[i, own])
-            posts.append((found, cov))
-            left = np.abs(residual_BP[i, own] - design_BPK[i, own] @ found)
-            spread = np.einsum("pk,kl,pl->p", design_BPK[i, own], cov, design_BPK[i, own])
-            bounded = np.minimum(left, 4 * process.noise) ** 2 + spread
-            square += weight_B[i] * float(bounded.sum())
-            count += weight_B[i] * own.sum()
-        means = np.stack([m for m, _ in posts])
+        means, covs, left_BP = posteriors(process, design_BPK, residual_BP, given_BP)
+        spread_BP = np.einsum("bpk,bkl,bpl->bp", design_BPK, covs, design_BPK)
+        bounded_BP = np.minimum(np.abs(left_BP), 4 * process.noise) ** 2 + spread_BP
+        square = float((weight_B * (bounded_BP * given_BP).sum(1)).sum())
+        count = float((weight_B * given_BP.sum(1)).sum())
         # Heavy tails: a run far from the others counts less, as a Student-t coefficient would.
         precision = np.linalg.inv(process.cov)
         off = means - process.mean
@@ -146,7 +161,7 @@ def fit_curve_process(
         mean = (share[:, None] * means).sum(0) / share.sum()
         off = means - mean
         cov = np.einsum("b,bk,bl->kl", share, off, off)
-        cov = cov + np.einsum("b,bkl->kl", share, np.stack([c for _, c in posts]))
+        cov = cov + np.einsum("b,bkl->kl", share, covs)
         cov = (cov + 5 * prior) / (share.sum() + 5)
         process = CurveProcess(mean, (cov + cov.T) / 2, float(np.sqrt(square / max(count, 1.0))))
     return process

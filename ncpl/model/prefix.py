@@ -33,6 +33,10 @@ from ncpl.model.window_process import PLACES, WindowProcess
 PREFIX = "prefix.safetensors"
 CUTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 0.9)
 """Shares of the run at which a correction and its widths are learned; between them, in between."""
+NARROWEST = 0.5
+"""Least share of the usual width of a configuration that narrows an interval."""
+REACH = 0.3
+"""Nats, for files that hold none: 99% of left-out residuals lie below .06 to .39, by cut."""
 FLAT = 2.0
 """Standard deviation of a final loss of which only the start of the run tells, nats."""
 ENTRY = "prefix"
@@ -47,6 +51,9 @@ class Correction(NamedTuple):
     """Half widths of 90% intervals."""
     weight: float
     """Share of the correction that counts: 0 where the configuration alone answers."""
+    beyond: float = 0.0
+    """How much farther off the prefix lies than hardly any that training has seen, nats: as much is
+    added to half widths, since what of it will last was never measured."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +69,14 @@ class FamilyPrefix:
     """(C, S - 1) sizes of the last residual between bins, nats."""
     widths: Array
     """(C, S + 1, U) half widths in each bin, then of runs that spiked, at PLACES of the rest."""
+    reach: Array
+    """(C,) size of the last residual that hardly any training run exceeded, nats."""
     typical: float
-    """Half width of the configuration alone on left-out runs, nats: wider ones widen these."""
+    """Usual half width of a configuration alone, nats."""
+    power: float
+    """Of a configuration's half width over the usual one, by which these are multiplied."""
+    least: float = NARROWEST
+    """Least share of the usual half width that counts."""
 
     def correct(
         self, row: Config, prefixes: Prefixes, cut: float, at_Q: Array, half: float
@@ -77,9 +90,9 @@ class FamilyPrefix:
             return Correction(shift_Q, np.full(len(at_Q), half), 0.0)
         place_Q = np.clip((at_Q - cut) / max(1 - cut, 1e-9), 0.0, 1.0)
         residual, context = features(prefixes, [row], cut)
-        size, noise, rise = abs(residual[0, 1]), residual[:, 4], residual[:, 5]
-        spiked = bool(is_spiky(noise, rise)[0])
-        wide = max(1.0, half / self.typical)
+        size = abs(residual[0, 1])
+        spiked = bool(is_spiky(prefixes.loss, known[None])[0])
+        wide = max(half / self.typical, self.least) ** self.power
         below, above, share = between(cut)
         weight, half_Q = 0.0, np.zeros(len(at_Q))
         for i, much in ((below, 1 - share), (above, share)):
@@ -91,13 +104,14 @@ class FamilyPrefix:
             weight += much * float(self.trust[i])
             bin_ = -1 if spiked else int(np.searchsorted(self.edges[i], size))
             half_Q += much * np.interp(place_Q, PLACES, self.widths[i, bin_])
-        return Correction(shift_Q, half_Q * wide, weight)
+        beyond = size - (1 - share) * float(self.reach[below]) - share * float(self.reach[above])
+        return Correction(shift_Q, half_Q * wide + max(beyond, 0.0), weight, max(beyond, 0.0))
 
     def state(self) -> dict[str, Array]:
         """Return the arrays of a bundle."""
         own: dict[str, Array] = {
             "trust": self.trust, "edges": self.edges, "widths": self.widths,
-            "typical": np.array(self.typical),
+            "reach": self.reach, "typical": np.array(self.typical), "power": np.array(self.power),
         }  # fmt: skip
         own |= {f"curves/{name}": a for name, a in self.curves.state().items()}
         for i, window in enumerate(self.windows):
@@ -108,9 +122,12 @@ class FamilyPrefix:
     def of_state(cls, state: Mapping[str, Array]) -> Self:
         """Return the corrections of a bundle's arrays. Raises LookupError where one is missing."""
         windows = [WindowProcess.of_state(part(state, f"window{i}")) for i in range(len(CUTS))]
+        older = "reach" not in state  # files until 0.2.0: widths only grew, and had no reach
         return cls(
             CurveProcess.of_state(part(state, "curves")), windows, state["trust"], state["edges"],
-            state["widths"], state["typical"].item(),
+            state["widths"], np.full(len(CUTS), REACH) if older else state["reach"],
+            state["typical"].item(), 1.0 if older else state["power"].item(),
+            1.0 if older else NARROWEST,
         )  # fmt: skip
 
 

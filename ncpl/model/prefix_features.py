@@ -29,8 +29,8 @@ CONTEXT = (
 )  # fmt: skip
 RISE = 0.05
 """Nats above the lowest loss so far from which a point belongs to a spike."""
-NOISY = 6.0
-"""A rise within so many times the usual step between points is noise, not a spike."""
+FEW = 10
+"""Up to so many points tell no noise: their steps are those of the curve, and of the spike."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,24 @@ def noise_and_rise(loss_BP: Array, known_BP: npt.NDArray[np.bool_]) -> tuple[Arr
     return noise_B, rise_B
 
 
-def is_spiky(noise_B: Array, rise_B: Array) -> npt.NDArray[np.bool_]:
+def least_rise(loss_P: Array) -> float:
+    """Return the rise from which on it is a spike of a run with these points, nats.
+
+    RISE, or what so many noisy points span by chance. Noise is read off the calmest quarter of
+    second differences: spikes, and the bend of an early curve, are in the others.
+    """
+    if len(loss_P) <= FEW:
+        return RISE
+    calm = float(np.quantile(np.abs(np.diff(loss_P, 2)), 0.25)) / np.sqrt(6) / 0.3186  # of a normal
+    span = 2 * float(np.sqrt(2 * np.log(len(loss_P))))
+    return float(max(RISE, span * calm))
+
+
+def is_spiky(loss_BP: Array, known_BP: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Return which runs (B,) rose by more than RISE and than noise explains."""
-    return np.asarray(rise_B > np.maximum(RISE, NOISY * noise_B))
+    _, rise_B = noise_and_rise(loss_BP, known_BP)
+    least = [least_rise(loss[known]) for loss, known in zip(loss_BP, known_BP, strict=True)]
+    return np.asarray(rise_B > np.array(least))
 
 
 def _mean(values_BP: Array, weight_BP: npt.NDArray[Any]) -> Array:

@@ -13,16 +13,15 @@ from ncpl.data.fields import Config, derive
 from ncpl.data.progress import RunProgress
 from ncpl.data.schedules import FIRST, Array
 from ncpl.errors import ConfigError
+from ncpl.model.intervals import Z90
 from ncpl.model.predictor import Predictor
 from ncpl.model.prefix import AnyPrefix, FamilyPrefix, PrefixModel, prefixes_of
-from ncpl.model.prefix_features import NOISY, RISE, noise_and_rise
+from ncpl.model.settings_curves import SettingsCurves
+from ncpl.plan.own_curves import OWN
+from ncpl.plan.run_log import has_diverged, shares, spikes
 
 POINTS = 40
 """Points of the rest of the curve."""
-DIVERGED = 0.3
-"""Nats above its lowest loss at which a run that does not come back counts as diverged."""
-STAYS = 3
-"""Last points that must all lie there."""
 DRAWS = 4000
 THIRD = 1 / 3
 STOP, KEEP = 0.1, 0.9
@@ -93,13 +92,17 @@ class RunForecast:
 
 
 def forecast(
-    progress: RunProgress, config: Config, bundle: Predictor | None, model: PrefixModel
+    progress: RunProgress,
+    config: Config,
+    bundle: Predictor | None,
+    model: PrefixModel,
+    own: SettingsCurves | None = None,
 ) -> RunForecast:
     """Return where a run ends.
 
     `bundle` answers for the configuration; None where its losses compare with no known ones: the
-    level is then the log's alone, and intervals are openly wide. Raises ConfigError where the log
-    does not fit the plan.
+    level is then the log's alone, and intervals are openly wide. `own` is the law of curves of own
+    finished runs, where there are enough. Raises ConfigError where the log does not fit the plan.
     """
     row = derive(config)
     frac_P, step_P = shares(progress, row)
@@ -130,6 +133,9 @@ def forecast(
     found = None
     if bundle is not None and alone is not None and source in model.families:
         found = in_family(model.families[source], bundle, config, frac_P, loss_P, cut, at_Q, alone)
+    if found is None and own is not None and known.any():
+        found = by_own_curves(own, row, frac_P[known], loss_P[known], at_Q)
+        notes.append("by the curves of own finished runs, whose law follows their settings")
     if found is None and known.any():
         found = without_family(model.anywhere, row, frac_P, loss_P, cut, at_Q, alone)
         notes += told_without(row, alone)
@@ -143,12 +149,20 @@ def forecast(
         return RunForecast(
             **common, final=alone, configuration=alone, source=source, weight=0.0, notes=notes
         )
+    if found.beyond:
+        notes.append(
+            f"the log lies {found.beyond:.3g} nats farther off its configuration's curve than 99% "
+            f"of {source}'s runs did: the interval is as much wider. Is the loss of the same data "
+            "and tokenizer, in nats per token, and the configuration that of this run?"
+        )
     if found.weight == 0:
         notes.append("too little is known yet: the configuration alone answers")
     curve = points_of(found, at_Q, row.get("train_steps"))
     final = LossInterval(*(float(values[-1]) for values in found[:3]))
     if common["spikes"]:
-        notes.append(f"{len(common['spikes'])} spikes: such runs are forecast worse")
+        count = len(common["spikes"])
+        spiked = "a spike" if count == 1 else f"{count} spikes"
+        notes.append(f"{spiked}: such runs are forecast worse")
     return RunForecast(
         **common, final=final, configuration=alone, source=source, weight=found.weight,
         curve=curve, notes=notes,
@@ -162,6 +176,8 @@ class Rest(NamedTuple):
     low: Array
     high: Array
     weight: float
+    beyond: float = 0.0
+    """How much farther off its predicted curve the log lies than any run of training."""
 
 
 def in_family(
@@ -182,9 +198,19 @@ def in_family(
     prefixes = prefixes_of(frac_P, loss_P, lambda f: bundle.curves([config], f.tolist())[0], at)
     found = own.correct(derive(config), prefixes, at, at_Q, (alone.high - alone.low) / 2)
     if found.weight == 0:
-        return Rest(base_Q, base_Q - alone.loss + alone.low, base_Q - alone.loss + alone.high, 0.0)
+        low, high = alone.loss - alone.low + found.beyond, alone.high - alone.loss + found.beyond
+        return Rest(base_Q, base_Q - low, base_Q + high, 0.0, found.beyond)
     mean_Q = base_Q + found.shift
-    return Rest(mean_Q, mean_Q - found.half, mean_Q + found.half, found.weight)
+    return Rest(mean_Q, mean_Q - found.half, mean_Q + found.half, found.weight, found.beyond)
+
+
+def by_own_curves(
+    own: SettingsCurves, row: Config, frac_P: Array, loss_P: Array, at_Q: Array
+) -> Rest:
+    """Return the rest of a run by the law of own finished runs' curves."""
+    told = own.tell(row, OWN, frac_P, loss_P, at_Q)
+    half_Q = Z90 * told.spread
+    return Rest(told.mean, told.mean - half_Q, told.mean + half_Q, 1.0)
 
 
 def told_without(row: Config, alone: LossInterval | None) -> list[str]:
@@ -234,53 +260,6 @@ def without_family(
     half_Q = told.half + share_Q * ((ours + theirs) ** -0.5 - told.half[-1])
     mean_Q = told.shift + share_Q * moved
     return Rest(mean_Q, mean_Q - half_Q, mean_Q + half_Q, weight)
-
-
-def shares(progress: RunProgress, row: Config) -> tuple[Array, Array]:
-    """Return shares of the run and steps (or tokens) of the points of a log.
-
-    Raises ConfigError where the plan's length is not known, or the log goes beyond it.
-    """
-    if len(progress.steps):
-        at, whole, unit = progress.steps + 1, row.get("train_steps"), "steps"
-        shown = progress.steps
-    else:
-        at, whole, unit = progress.tokens, row.get("data_tokens"), "tokens"
-        shown = progress.tokens
-    if not whole:
-        raise ConfigError(
-            f"{progress.name}: the log counts {unit}; give train_{unit} of the whole run"
-        )
-    if len(at) and at[-1] > 1.01 * whole + 1:
-        raise ConfigError(
-            f"{progress.name}: the log reaches {at[-1]:,.0f} {unit}, the configuration plans "
-            f"{whole:,.0f}; give the plan of this run"
-        )
-    return np.minimum(at / whole, 1.0), shown
-
-
-def spikes(step_P: Array, loss_P: Array) -> list[dict[str, float]]:
-    """Return where the loss rose by more than noise explains: the highest point of each spike."""
-    if len(loss_P) < 2:
-        return []
-    noise, _ = noise_and_rise(loss_P[None], np.ones((1, len(loss_P)), dtype=bool))
-    lowest = np.minimum.accumulate(loss_P)
-    above = loss_P - lowest
-    high = above > max(RISE, NOISY * float(noise[0]))
-    found: list[dict[str, float]] = []
-    for begin in np.flatnonzero(high & ~np.append(False, high[:-1])):
-        end = begin + int(np.argmin(np.append(high[begin:], False)))
-        top = begin + int(above[begin:end].argmax())
-        found.append({"step": float(step_P[top]), "rise": float(above[top])})
-    return found
-
-
-def has_diverged(loss_P: Array) -> bool:
-    """Return whether the last points all lie far above the lowest loss, and do not come back."""
-    if len(loss_P) <= STAYS:
-        return False
-    last = loss_P[-STAYS:]
-    return bool((last > loss_P.min() + DIVERGED).all() and last[-1] >= last[0] - DIVERGED / 10)
 
 
 def _curve(bundle: Predictor, config: Config, at_Q: Array) -> Array | None:

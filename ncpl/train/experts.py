@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ncpl.data.fields import KNOWN
 from ncpl.data.mixtures import Mixtures, mixtures_in, nominal
 from ncpl.data.snapshot import Snapshot
 from ncpl.errors import SnapshotError
 from ncpl.evaluate.card import render
+from ncpl.evaluate.experts import stated_in
 from ncpl.model.bundle import CARD, read_card
 from ncpl.model.experts import (
     BOUNDED,
@@ -187,16 +187,10 @@ def law_answers(
     if base is not None:
         return losses_of(base, model.weights, own)
     configs = [
-        dense_at(plain(row), float(row["params_active_non_embedding"] * np.exp(u)))
+        dense_at(stated_in(row), float(row["params_active_non_embedding"] * np.exp(u)))
         for row, u in zip(own.rows, growth, strict=True)
     ]
     return np.array([p.loss for p in bundle.predict(configs)])
-
-
-def plain(row: dict[str, Any]) -> dict[str, Any]:
-    """Return the configuration behind a derived row."""
-    left = ("status", "source_run", "run_id")
-    return {name: value for name, value in row.items() if name in KNOWN and name not in left}
 
 
 def own_process(

@@ -5,9 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import multiprocessing
 import shutil
 import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +47,12 @@ def train_bundle(
     warm_start: Bundle | None = None,
     max_minutes: float | None = None,
     progress: bool = False,
+    jobs: int = 1,
 ) -> Bundle:
     """Train, calibrate and score a bundle and write it to `folder` with scores.json and README.md.
+
+    Families are trained one after the other, or, with `jobs`, so many at once, each in a process of
+    its own: what they come to is the same.
 
     With `warm_start`, networks begin with those an older bundle has for the same losses. With
     `resume`, members continue from the checkpoints an earlier call left in the folder.
@@ -58,23 +66,27 @@ def train_bundle(
         shutil.rmtree(checkpoints)
     fits, counts, outcomes = [], {}, []
     started = {fit.family: fit for fit in warm_start.fits} if warm_start is not None else {}
-    for family in runs.families(with_unsplit=True):
-        train, reason, left_out = trainable(runs, family, config.min_family_runs)
-        fit = None
-        if reason is None:
-            log.info("%s: %d training runs", family[0], len(train))
-            try:
-                fit = _fit(
-                    snapshot, runs, train, config,
-                    seed=seed, start=started.get(family), deadline=deadline,
-                    checkpoints=checkpoints, progress=progress,
-                )  # fmt: skip
-            except FAILURES as error:  # the others are not lost
-                reason = str(error)
-        if fit is not None:
-            fits.append(fit)
+    families = [
+        (family, *trainable(runs, family, config.min_family_runs))
+        for family in runs.families(with_unsplit=True)
+    ]
+    tasks = [
+        partial(
+            _fit, snapshot, runs, train, config,
+            seed=seed, start=started.get(family), deadline=deadline,
+            checkpoints=checkpoints, progress=progress and jobs == 1,
+        )
+        for family, train, reason, _ in families
+        if reason is None
+    ]  # fmt: skip
+    made = iter(results_of(tasks, jobs))
+    for family, train, reason, left_out in families:
+        found = next(made) if reason is None else reason
+        if isinstance(found, Fit):
+            fits.append(found)
             counts[family[0]] = len(train)
-        outcome = FamilyOutcome.of(family, len(train), reason=reason, left_out=left_out)
+        why = None if isinstance(found, Fit) else str(found)  # the others are not lost
+        outcome = FamilyOutcome.of(family, len(train), reason=why, left_out=left_out)
         outcomes.append(outcome.to_json())
     if not fits:
         told = "; ".join(line(outcome) for outcome in outcomes) or "no run is in the split"
@@ -106,6 +118,25 @@ def train_bundle(
     return bundle
 
 
+def results_of(tasks: Sequence[Callable[[], Fit]], jobs: int) -> Iterator[Fit | Exception]:
+    """Yield what each task returns, or what it failed with, in order; `jobs` at once."""
+    if jobs == 1 or len(tasks) < 2:
+        yield from map(outcome_of, tasks)
+        return
+    # A forked child of a process whose torch has threads may hang: children start anew.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=jobs, mp_context=context) as pool:
+        yield from pool.map(outcome_of, tasks)
+
+
+def outcome_of(task: Callable[[], Fit]) -> Fit | Exception:
+    """Return what a task returns, or what its runs failed with."""
+    try:
+        return task()
+    except FAILURES as error:
+        return error
+
+
 def _fit(
     snapshot: Snapshot,
     runs: Runs,
@@ -120,6 +151,7 @@ def _fit(
 ) -> Fit:
     """Return the calibrated fit of one family; ValueError where its runs do not carry one."""
     name = train.family[0][0]
+    log.info("%s: %d training runs", name, len(train))
     bar = _bar(config, name) if progress else None
 
     def on_step(step: int, errors: list[float]) -> None:

@@ -58,8 +58,9 @@
         y: detail.predicted, colour: category(1), width: 1.5, dash: [6, 4] }] : [];
       const points = isOwn ? [{ x: last, y: prediction.loss, colour: category(1), size: 5, label: `predicted ${loss(prediction.loss)}` }] : [];
       const lowest = Math.min(low, ...points.map((p) => p.y)) - room;
+      const top = Math.max(high, ...points.map((p) => p.y));
       chart.draw([{ lines: [{ x: curve.x, y: curve.y, colour: category(0), width: 2 }, ...whole], points }],
-        { y: [lowest, Math.max(high, ...points.map((p) => p.y)) + room] });
+        { y: [lowest, top + Math.max(room, 0.06 * (top - lowest))] });
       chart.tell(`${curve.metric}: from ${NCPL.short(curve.y[0])} at step ${curve.x[0]} to ` +
         `${NCPL.short(curve.y[curve.y.length - 1])} at step ${curve.x[curve.x.length - 1]}`);
       told.textContent = `${curve.points.toLocaleString("en-US")} points in the catalog` +

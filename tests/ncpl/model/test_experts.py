@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,14 @@ from click.testing import CliRunner
 
 import ncpl
 from ncpl.cli import main
+from ncpl.commands.train import train_main
 from ncpl.data.mixtures import mixtures_in
 from ncpl.data.sizes import mixture_sizes
 from ncpl.data.snapshot import Snapshot
 from ncpl.errors import BundleError
 from ncpl.model.bundle import DEFAULT, read_card
 from ncpl.model.experts import load_experts
+from ncpl.model.seal import check_seal
 from ncpl.train.experts import learn_experts
 from ncpl_data.ingest.cli import main as data_main
 
@@ -160,3 +163,23 @@ def test_the_largest_size_is_held_out_and_no_group_stands_in_two_parts(routed):
     of = {part: set(own.where(part).group) for part in ("train", "id", "ood")}
     assert not of["train"] & of["id"]
     assert not of["train"] & of["ood"]
+
+
+def test_a_bundle_that_stands_learns_mixtures_and_keeps_its_seal(routed, tmp_path):
+    bundle = tmp_path / "bundle"
+    shutil.copytree(DEFAULT, bundle)
+    told = CliRunner().invoke(
+        train_main, ["--experts-for", str(bundle), "--snapshot", str(routed.path), "--json"]
+    )
+    assert told.exit_code == 0, told.output
+    found = json.loads(told.output.splitlines()[-1])
+    assert found["sources"] == ["routed_lms"]
+    by = {(row["split"], row["method"]): row["mae"] for row in found["scores"]}
+    assert by["ood", "own mixtures"] < 0.5 * by["ood", "dense at the active size"]
+    check_seal(bundle)
+    assert "## Mixtures of experts" in (bundle / "README.md").read_text()
+    without = CliRunner().invoke(
+        train_main, ["--experts-for", str(bundle), "--snapshot", "tests/fixtures/snapshot_steplaw"]
+    )
+    assert without.exit_code != 0
+    assert "mixtures of several routers" in without.output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ from ncpl.plan.extrapolate import (
     advice,
     chances_of_third,
     forecast,
-    has_diverged,
 )
+from ncpl.plan.run_log import has_diverged, spikes
 
 CONFIG = {
     "params_non_embedding": 268304384, "n_layers": 8, "d_model": 1024, "d_ff": 9552, "n_heads": 16,
@@ -76,6 +77,22 @@ def test_a_run_off_its_curve_moves_the_end_the_same_way(
     assert 0 < ends[0] < ends[1] < 1.5
 
 
+@pytest.mark.parametrize(("share", "off"), [(0.1, 1.5), (0.5, 1.0)])
+def test_a_log_far_off_any_known_one_is_told_and_wide(
+    bundle: Bundle, model: PrefixModel, share: float, off: float
+) -> None:
+    config = CONFIG | {"source": "steplaw"}
+    run = run_of(bundle, share)
+    usual = forecast(run, config, bundle, model)
+    far = forecast(replace(run, loss=run.loss + off), config, bundle, model)
+    assert usual.final is not None
+    assert far.final is not None
+    assert far.final.high - far.final.loss > 0.3
+    assert usual.final.high - usual.final.loss < 0.05
+    assert any("farther off its configuration's curve" in note for note in far.notes)
+    assert not any("farther off" in note for note in usual.notes)
+
+
 def test_later_intervals_are_narrower(bundle: Bundle, model: PrefixModel) -> None:
     config = CONFIG | {"source": "steplaw"}
     widths = []
@@ -111,6 +128,22 @@ def test_a_spike_is_told_with_its_step(bundle: Bundle, model: PrefixModel) -> No
     found = forecast(run, CONFIG | {"source": "steplaw"}, bundle, model)
     assert [s["step"] for s in found.spikes] == [run.steps[6]]
     assert not has_diverged(run.loss)
+
+
+@pytest.mark.parametrize("count", [6, 10])
+def test_a_spike_of_few_points_is_marked(count: int) -> None:
+    loss = 2.5 + 0.5 * np.linspace(0.1, 0.5, count) ** -0.5
+    loss[count // 2] += 0.2
+    (found,) = spikes(np.arange(count), loss)
+    assert found["step"] == count // 2
+
+
+def test_noise_of_many_points_is_no_spike() -> None:
+    frac = np.linspace(0.02, 0.5, 200)
+    loss = 2.5 + 0.3 * frac**-0.5 + np.random.default_rng(0).normal(0, 0.05, 200)
+    assert spikes(np.arange(200), loss) == []
+    loss[100:103] += 1.0
+    assert len(spikes(np.arange(200), loss)) == 1
 
 
 def test_a_log_beyond_the_plan_is_refused(bundle: Bundle, model: PrefixModel) -> None:

@@ -101,3 +101,24 @@ def test_each_family_is_trained_or_named_and_the_bundle_is_kept(folder: Path) ->
         "split group-hash, nats per token",
     ):
         assert line in text.stdout
+
+
+@pytest.mark.slow
+def test_families_trained_at_once_come_to_the_same(folder: Path) -> None:
+    """One of the two has too few runs: its failure comes back from its process as a reason."""
+    config = folder / "config.toml"
+    config.write_text(
+        "members = 1\nsteps = 5\nmin_family_runs = 3\ncurve_steps = 0\nfloor = 0.9\n"
+        "carry = 'yes'\ncalibration_folds = 0\nwidth = 8\nn_heads = 2\nn_layers = 1\n"
+    )
+    weights = []
+    for jobs in ("1", "2"):
+        out = folder / f"bundle{jobs}"
+        arguments = ["--snapshot", str(folder), "--config", str(config), "--out", str(out)]
+        result = CliRunner().invoke(train_main, [*arguments, "--jobs", jobs, "--json"])
+        assert result.exit_code == 0, result.output
+        told = {one["source"]: one for one in json.loads(result.stdout)["families"]}
+        assert told["whole"]["is_trained"]
+        assert "5 parameters and only 4 rows" in told["few"]["reason"]
+        weights.append((out / "weights.safetensors").read_bytes())
+    assert weights[0] == weights[1]
