@@ -129,6 +129,10 @@ def _step_law(found: Recommendation) -> list[str]:
     verdict = "tied with the choice" if found.step_law_is_tied else "not tied with the choice"
     if p.loss < found.prediction.loss * (1 - TIE_FRAC):
         verdict = "below the choice, but outside what was searched or less certain"
+    kept = [] if found.cost is None else found.cost.fields
+    broken = [name for name in kept if name in law and law[name] != found.config.get(name)]
+    if broken:
+        verdict += f", and without what was fixed: {', '.join(broken)}"
     optimizer = law.get("optimizer")
     about = "" if optimizer in (None, "adamw") else f" (a law of AdamW runs, not of {optimizer})"
     return [

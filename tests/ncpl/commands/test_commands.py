@@ -192,7 +192,7 @@ def test_predict_takes_a_file_or_a_snapshot(arguments: list[str]) -> None:
         ("n_layers\n8,9\n", "line 2: expected 1 cells"),
         ("n_layers\n", "expected a line of field names and a line for each run"),
         ("", "expected a line of field names and a line for each run"),
-        ("lr\n1e-3\n", "configuration 1: unknown field 'lr'"),
+        ("lr\n1e-3\n", "does not say params_non_embedding"),
         ('n_layers,optimizer\n8,"adamw\n8,adamw\n', "not CSV (unexpected end of data)"),
         ("params_total\nfew\n", "line 2: params_total is 'few'; expected a number"),
         ("params_non_embedding,train_tokens,n_experts\n3e8,1e10,8\n", "knows dense runs only"),

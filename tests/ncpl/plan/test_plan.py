@@ -349,7 +349,9 @@ def test_a_constraint_has_a_price(bundle: Bundle) -> None:
     assert found.cost.nats == pytest.approx(found.prediction.loss - free.prediction.loss, abs=2e-4)
     assert found.cost.nats > 0.01
     assert found.cost.free["batch_size_sequences"] == free.config["batch_size_sequences"]
-    assert "keeping batch_size_sequences gives up" in as_text(found, None)
+    text = as_text(found, None)
+    assert "keeping batch_size_sequences gives up" in text
+    assert "without what was fixed: batch_size_sequences" in text  # the Step Law has its own batch
     # What never varied, or is no setting, has no price.
     assert recommend(bundle, **SIZE, fixed={"sequence_length": 2048}).cost is None
 

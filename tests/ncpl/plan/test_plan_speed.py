@@ -2,16 +2,20 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 import ncpl
 from ncpl.bundles import community_beside
+from ncpl.plan import search
 from ncpl.plan.allocate import allocate
 from ncpl.plan.allocate_law import allocate_law
 from ncpl.plan.arms import flop_of
+from ncpl.plan.batch import plan_batch
 from ncpl.plan.candidates import varied
 from ncpl.plan.forecasts import forecaster_of
+from ncpl.plan.recommend import recommend
 from ncpl.plan.sweep import plan_sweep
 
 LIMIT = 5.0
@@ -58,6 +62,48 @@ def test_a_law_of_a_thousand_candidates_takes_no_longer_than() -> None:
     assert len(configs) == 1000
     taken = seconds(lambda: allocate_law(population, configs, 2e21, 1e9, 2e10))
     print(f"law of 1,000 candidates: {taken:.2f} s, {taken / LIMIT:.2f} of the limit")
+    assert taken <= LIMIT
+
+
+@pytest.mark.bench
+@pytest.mark.parametrize(
+    ("source", "size", "tokens", "optimizers"),
+    [("steplaw", 268304384, 8e9, []), ("marin", 134217728, 2.68e9, ["adamw"])],
+)
+def test_a_recommendation_takes_no_longer_for_a_thousand_candidates_than(
+    source: str, size: float, tokens: float, optimizers: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search looks at as many as it needs; each may be completed in many ways."""
+    bundle, looked = ncpl.load(), []
+    told = search.intervals_of
+
+    def counted(*given: Any) -> Any:
+        looked.append(len(given[2]))
+        return told(*given)
+
+    monkeypatch.setattr(search, "intervals_of", counted)
+    taken = seconds(
+        lambda: recommend(
+            bundle, params_non_embedding=size, train_tokens=tokens, fixed={"source": source},
+            optimizers=optimizers,
+        )
+    )  # fmt: skip
+    each = 1000 * taken / sum(looked)
+    print(f"recommend, {source}: {sum(looked):,} candidates in {taken:.2f} s, {each:.2f} s for "
+          f"1,000, {each / LIMIT:.2f} of the limit")  # fmt: skip
+    assert each <= LIMIT
+
+
+@pytest.mark.bench
+def test_batches_take_no_longer_than() -> None:
+    """One candidate a batch, and what was measured beside."""
+    bundle = ncpl.load()
+    taken = seconds(
+        lambda: plan_batch(
+            bundle, params_non_embedding=268304384, train_tokens=8e9, fixed={"source": "steplaw"}
+        )
+    )
+    print(f"batches: {taken:.2f} s, {taken / LIMIT:.2f} of the limit")
     assert taken <= LIMIT
 
 
