@@ -13,7 +13,6 @@ Legend: B configurations, K terms.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +24,8 @@ from ncpl.data.consistency import checked_row
 from ncpl.data.fields import Config
 from ncpl.data.schedules import Array
 from ncpl.data.sizes import mixture_sizes
-from ncpl.errors import BundleError, ConfigError
+from ncpl.errors import ConfigError
+from ncpl.model.added_file import added, write_added
 from ncpl.model.community import CommunityPrediction
 from ncpl.model.ensemble import part
 from ncpl.model.intervals import Z90
@@ -266,8 +266,6 @@ class ExpertsModel:
 
     def save(self, folder: Path) -> str:
         """Write the arrays into a bundle's folder and return the file's hash."""
-        from safetensors.numpy import save_file
-
         tensors = {"weights": self.weights, "spread": self.spread}
         tensors["half"] = np.array([self.half, self.growth_beyond])
         tensors["bounds"] = np.array([self.bounds[name] for name in sorted(self.bounds)])
@@ -277,9 +275,7 @@ class ExpertsModel:
             }
             if own.law is not None:
                 tensors[f"{name}/law"] = np.array(list(vars(own.law).values()))
-        save_file({k: np.array(v, order="C") for k, v in tensors.items()}, folder / EXPERTS)
-        (folder / EXPERTS).chmod(0o644)  # safetensors writes files for their owner only
-        return _sha256(folder / EXPERTS)
+        return write_added(folder / EXPERTS, tensors)
 
 
 def load_experts(folder: Path, card: Mapping[str, Any]) -> ExpertsModel | None:
@@ -290,25 +286,15 @@ def load_experts(folder: Path, card: Mapping[str, Any]) -> ExpertsModel | None:
     entry = card.get(ENTRY)
     if not entry:
         return None
-    path = folder / EXPERTS
-    if not path.is_file() or _sha256(path) != entry.get("sha256"):
-        raise BundleError(f"{path} is not the file the card was written for; train it again")
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        tensors = load_file(path)
+    with added(folder / EXPERTS, entry) as tensors:
         bounds = {
             name: (float(low), float(high))
             for name, (low, high) in zip(sorted(BOUNDED), tensors["bounds"], strict=True)
         }
         half, growth = tensors["half"].tolist()
         families = {name: _own_of(part(tensors, name)) for name in entry["sources"]}
-        return ExpertsModel(
-            tensors["weights"], tensors["spread"], half, growth, bounds, families, dict(entry),
-        )  # fmt: skip
-    except (LookupError, TypeError, ValueError, SafetensorError) as error:
-        raise BundleError(f"{path} does not fit the card ({error}); train it again") from error
+        weights, spread = tensors["weights"], tensors["spread"]
+    return ExpertsModel(weights, spread, half, growth, bounds, families, dict(entry))
 
 
 ARRAYS = ("centre", "scale", "points", "solved", "inverse", "stretch", "noise", "half", "beyond")
@@ -366,7 +352,3 @@ def dense_at(config: Config, size: float) -> dict[str, Any]:
     """Return the dense configuration of a size with the recipe of a mixture."""
     kept = {name: value for name, value in config.items() if name not in SHAPED}
     return kept | {"params_non_embedding": size}
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -13,7 +13,6 @@ Legend: C cuts, U places of the rest, Q shares asked for, S bins of size.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ import numpy as np
 
 from ncpl.data.fields import Config
 from ncpl.data.schedules import FIRST, Array
-from ncpl.errors import BundleError
+from ncpl.model.added_file import added, write_added
 from ncpl.model.curve_process import CurveProcess
 from ncpl.model.ensemble import part
 from ncpl.model.intervals import Z90
@@ -173,15 +172,11 @@ class PrefixModel:
 
     def save(self, folder: Path) -> str:
         """Write the arrays into a bundle's folder and return the file's hash."""
-        from safetensors.numpy import save_file
-
         tensors = {f"anywhere/{name}": a for name, a in self.anywhere.curves.state().items()}
         tensors["anywhere/widths"] = self.anywhere.widths
         for source, family in self.families.items():
             tensors |= {f"{source}/{name}": a for name, a in family.state().items()}
-        save_file({name: np.array(a, order="C") for name, a in tensors.items()}, folder / PREFIX)
-        (folder / PREFIX).chmod(0o644)  # safetensors writes files for their owner only
-        return _sha256(folder / PREFIX)
+        return write_added(folder / PREFIX, tensors)
 
 
 def load_prefix(folder: Path, card: Mapping[str, Any]) -> PrefixModel | None:
@@ -192,19 +187,10 @@ def load_prefix(folder: Path, card: Mapping[str, Any]) -> PrefixModel | None:
     entry = card.get(ENTRY)
     if not entry:
         return None
-    path = folder / PREFIX
-    if not path.is_file() or _sha256(path) != entry.get("sha256"):
-        raise BundleError(f"{path} is not the file the card was written for; train it again")
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        tensors = load_file(path)
+    with added(folder / PREFIX, entry) as tensors:
         families = {s: FamilyPrefix.of_state(part(tensors, s)) for s in entry["sources"]}
         shape = part(tensors, "anywhere")
         anywhere = AnyPrefix(CurveProcess.of_state(shape), shape["widths"])
-    except (LookupError, TypeError, ValueError, SafetensorError) as error:
-        raise BundleError(f"{path} does not fit the card ({error}); train it again") from error
     return PrefixModel(families, anywhere, dict(entry))
 
 
@@ -216,7 +202,3 @@ def prefixes_of(frac_P: Array, loss_P: Array, curve: Any, cut: float) -> Prefixe
     return Prefixes(
         own[None], loss_P[known][None], predicted[None, :-2], predicted[-2:-1], predicted[-1:]
     )
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
