@@ -89,6 +89,11 @@ def is_community(path: Path) -> bool:
     return str(read_card(path).get("format")).startswith("ncpl-community/")
 
 
+def ensemble_beside(path: Path | None) -> Path:
+    """Return the folder of the trained bundle: this one, or the shipped beside a community's."""
+    return DEFAULT if path is None or is_community(path) else path
+
+
 def community_beside(path: Path | None) -> Community:
     """Return the community bundle that goes with a bundle: itself, in its folder, or the shipped.
 

@@ -74,7 +74,7 @@ def run_sweeps(
 
     `learn` makes a population of families; their held-out parts are not among what it is given.
     """
-    learned = [seen(family) for family in families if qualifies(family)]
+    learned = [family.training() for family in families if qualifies(family)]
     rows, absent = [], {}
     for family in families:
         if len(family) < LEAST_RUNS:
@@ -92,11 +92,6 @@ def run_sweeps(
         tell(family.name)
         rows.append(follow(family, cost, learn(others)))
     return sorted(rows, key=lambda row: not row.is_named), absent
-
-
-def seen(family: FamilyRuns) -> FamilyRuns:
-    """Return the runs of a family that are in no held-out part."""
-    return family.take([i for i, part in enumerate(family.split) if part not in ("id", "ood")])
 
 
 def follow(family: FamilyRuns, cost: Any, population: Any) -> SweepRow:

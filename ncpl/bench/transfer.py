@@ -23,7 +23,7 @@ from ncpl.evaluate.transfer_widths import (
     lacking,
     measure,
     parts_of,
-    widths_of,
+    widths_by_sources,
     without,
 )
 from ncpl.model.adaptation import Answers
@@ -164,10 +164,8 @@ def run_transfer(
                 loss = baseline(name, known, asked, population)
                 board.scores.append(score(name, task, asked, loss))
     board.measured = raw
-    factors: dict[frozenset[str], dict[int, float]] = {}
+    factors = widths_by_sources(raw)
     for own in raw:
-        if own.sources not in factors:
-            factors[own.sources] = widths_of([m for m in raw if not m.sources & own.sources])
         _, asked = parts_of(by_name[own.task.family], own.task)
         factor = factors[own.sources].get(own.task.count, 1.0)
         board.scores.append(
@@ -221,10 +219,8 @@ def score(
                 gaps.append(100 * float(measured[np.argmin(said)] - least) / least)
     covered = width = np.nan
     if answers is not None:
-        low = loss - factor * (loss - answers.low)
-        high = loss + factor * (answers.high - loss)
-        covered = float(((low <= asked.loss) & (asked.loss <= high)).mean())
-        width = float((high - low).mean())
+        wide = answers.widened(factor)
+        covered, width = float(wide.covers(asked.loss).mean()), wide.width
     return TransferScore(
         method, task, float(np.abs(error).mean()),
         100 * float(np.abs(error / asked.loss).mean()), float(error.mean()),

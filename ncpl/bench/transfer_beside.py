@@ -15,7 +15,7 @@ import numpy as np
 from ncpl.data.families import FamilyRuns
 from ncpl.data.fields import Config
 from ncpl.data.sizes import size_of, worth_of
-from ncpl.evaluate.transfer_widths import Learn, Transferred, widths_of, without
+from ncpl.evaluate.transfer_widths import Learn, Transferred, widths_without, without
 from ncpl.model.adaptation import Adapted
 from ncpl.model.law_inputs import Array
 
@@ -111,16 +111,12 @@ def run_beside(
         if counts != question.counts:
             absent[question.name] = f"{counts} runs known and asked for, not {question.counts}"
             continue
-        widths = widths_of([m for m in measured if not m.sources & family.sources])
+        widths = widths_without(measured, family.sources)
         population = replace(learn(without(families, family.sources)), widths=widths)
         known, asked = (family.take(part) for part in parts)
-        chosen_runs = known
-        if len(known) > MOST_KNOWN:
-            some = np.random.default_rng(0).permutation(len(known))[:MOST_KNOWN]
-            chosen_runs = known.take(np.sort(some).tolist())
-        answers = Adapted.of(population, chosen_runs.rows, chosen_runs.loss).predict(asked.rows)
+        told = known.some(MOST_KNOWN)
+        answers = Adapted.of(population, told.rows, told.loss).predict(asked.rows)
         error = answers.loss - asked.loss
-        covered = (answers.low <= asked.loss) & (asked.loss <= answers.high)
         found.append(
             Beside(
                 question.name,
@@ -129,8 +125,8 @@ def run_beside(
                 mae=float(np.abs(error).mean()),
                 bias=float(error.mean()),
                 largest=float(np.abs(error).max()),
-                coverage=float(covered.mean()),
-                width=float((answers.high - answers.low).mean()),
+                coverage=float(answers.covers(asked.loss).mean()),
+                width=answers.width,
                 rank=rank_in_groups(asked.rows, answers.loss, asked.loss),
             )
         )

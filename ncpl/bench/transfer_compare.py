@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ncpl.data.families import FamilyRuns
+from ncpl.data.families import HELD_OUT, FamilyRuns
 from ncpl.data.own_runs import CURVE_TRUST, points_along, tell_data
 from ncpl.data.snapshot import Runs, Snapshot
 from ncpl.evaluate.transfer_tasks import TransferTask, qualifies
@@ -22,6 +22,7 @@ from ncpl.evaluate.transfer_widths import (
     lacking,
     measure,
     parts_of,
+    widths_by_sources,
     widths_of,
     without,
 )
@@ -61,11 +62,7 @@ class Comparison:
 
 def scored(part: str, variant: str, measured: Sequence[Transferred]) -> list[Comparison]:
     """Return a row a number of known runs; widths from the tasks of other sources."""
-    factors = {
-        sources: widths_of([m for m in measured if not m.sources & sources])
-        for sources in {m.sources for m in measured}
-    }
-    return summed(part, variant, measured, factors)
+    return summed(part, variant, measured, widths_by_sources(measured))
 
 
 def summed(
@@ -82,11 +79,9 @@ def summed(
             if m.task.count != count:
                 continue
             factor = factors[m.sources].get(count, 1.0)
-            low = m.answers.loss - factor * (m.answers.loss - m.answers.low)
-            high = m.answers.loss + factor * (m.answers.high - m.answers.loss)
+            wide = m.answers.widened(factor)
             error = float(np.abs(m.answers.loss - m.loss).mean())
-            inside = float(((low <= m.loss) & (m.loss <= high)).mean())
-            own = (error, inside, float((high - low).mean()))
+            own = (error, float(wide.covers(m.loss).mean()), wide.width)
             found.setdefault(m.task.family, []).append(own)
         means = np.array([np.mean(own, axis=0) for own in found.values()])
         mae, covered, width = means.mean(0).tolist()
@@ -253,10 +248,7 @@ def joint(families: Sequence[FamilyRuns], learn: Learn) -> list[Comparison]:
 
     Alone: the same law about what is assumed before any family is seen.
     """
-    train = [
-        family.take([i for i, part in enumerate(family.split) if part not in ("id", "ood")])
-        for family in families
-    ]
+    train = [family.training() for family in families]
     split = [
         (family, own)
         for family, own in zip(families, train, strict=True)
@@ -270,22 +262,18 @@ def joint(families: Sequence[FamilyRuns], learn: Learn) -> list[Comparison]:
     }
     rows = []
     for family, own in split:
-        chosen = own
-        if len(own) > MOST_PLACED:
-            some = np.random.default_rng(0).permutation(len(own))[:MOST_PLACED]
-            chosen = own.take(np.sort(some).tolist())
+        chosen = own.some(MOST_PLACED)
         for variant, population in both.items():
             adapted = Adapted.of(population, chosen.rows, chosen.loss)
-            for part in ("id", "ood"):
+            for part in HELD_OUT:
                 asked = family.where(part)
                 answers = adapted.predict(asked.rows)
                 error = float(np.abs(answers.loss - asked.loss).mean())
-                inside = (answers.low <= asked.loss) & (asked.loss <= answers.high)
-                width = float((answers.high - answers.low).mean())
+                inside = float(answers.covers(asked.loss).mean())
                 rows.append(
                     Comparison(
                         f"{family.family[0]}, {part.upper()}", variant, 0, 1,
-                        error, error, float(inside.mean()), width,
+                        error, error, inside, answers.width,
                     )
                 )  # fmt: skip
     return rows

@@ -25,23 +25,15 @@ def markdown(board: TransferBoard) -> str:
         "| method | " + " | ".join(f"k = {count}" for count in counts) + " |",
         "|---|" + "---|" * len(counts),
     ]
-    for method in methods:
-        cells = [
-            f"{row['mae']:.4f} ({row['median_mae']:.4f})"
-            if (row := rows.get((method, count))) is not None
-            else "-"
-            for count in counts
-        ]
-        lines.append(f"| {method} | " + " | ".join(cells) + " |")
-    best = [(m, f"{m}: best recipes") for m in methods]
-    for method, title in best:
-        cells = [
-            f"{row['best_mae']:.4f} ({row['median_best_mae']:.4f})"
-            if (row := rows.get((method, count))) is not None
-            else "-"
-            for count in counts
-        ]
-        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    for error, suffix in (("mae", ""), ("best_mae", ": best recipes")):
+        for method in methods:
+            cells = [
+                f"{row[error]:.4f} ({row[f'median_{error}']:.4f})"
+                if (row := rows.get((method, count))) is not None
+                else "-"
+                for count in counts
+            ]
+            lines.append(f"| {method}{suffix} | " + " | ".join(cells) + " |")
     for name, title in (
         ("coverage", "90% interval covers"), ("width", "its mean width"),
         ("rank", "rank in groups"), ("choice_gap", "choice gap, %"),

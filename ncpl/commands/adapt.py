@@ -15,7 +15,7 @@ from ncpl.commands.options import bundle_option, common
 if TYPE_CHECKING:
     from ncpl.model.bundle import Bundle
     from ncpl.model.community import Community
-    from ncpl.model.predictor import Predictor
+    from ncpl.model.predictor import Loaded
     from ncpl.plan.own_family import OwnPlans
 
 SHOWN = 21
@@ -98,16 +98,21 @@ def adapted_to(file: Path, folder: Path | None) -> Community:
 
     Raises ConfigError, naming the run, for a wrong one.
     """
-    from ncpl.bundles import community_beside
     from ncpl.forms.own_runs import read_own_runs
 
-    runs, told = read_own_runs(file)
+    return adapted(*read_own_runs(file), folder)
+
+
+def adapted(runs: Sequence[dict[str, Any]], told: Sequence[str], folder: Path | None) -> Community:
+    """Return the bundle of runs; `told` is what is to be said of how they were read."""
+    from ncpl.bundles import community_beside
+
     found = community_beside(folder).adapt(runs)
     found.fits[0].about["notes"][:0] = told
     return found
 
 
-def chosen(folder: Path | None, runs_file: Path | None, source: str | None) -> Predictor:
+def chosen(folder: Path | None, runs_file: Path | None, source: str | None) -> Loaded:
     """Return what answers: the bundle of own runs, or of a folder, or the community for a source.
 
     The community where the bundle was not trained on the source. Raises ConfigError when neither
@@ -192,14 +197,16 @@ def next_of(bundle: Community) -> str | None:
     asked = {name: last["config"][name] for name in CARRIED if name in last["config"]}
     for name in ("params_non_embedding", "train_tokens"):
         asked[name] = last[name] * FURTHER**0.5
-    told = advice(bundle, [asked])
-    largest = "the largest configuration"
-    further = f"one of {FURTHER:g} times the largest compute"
-    return told and told.replace(largest, further)
+    return advice(bundle, [asked], f"one of {FURTHER:g} times the largest compute")
 
 
-def advice(bundle: Community, configs: Sequence[dict[str, Any]]) -> str | None:
-    """Return a sentence on the next run, for the largest of the configurations; None for none."""
+def advice(
+    bundle: Community, configs: Sequence[dict[str, Any]], whose: str = "the largest configuration"
+) -> str | None:
+    """Return a sentence on the next run, for the largest of the configurations; None for none.
+
+    `whose` calls that configuration by its name.
+    """
     from ncpl.data.fields import derive
     from ncpl.data.sizes import size_of, worth_of
     from ncpl.model.next_run import next_run
@@ -212,6 +219,6 @@ def advice(bundle: Community, configs: Sequence[dict[str, Any]]) -> str | None:
         return None
     return (
         f"a run of {found.params_non_embedding:.3g} parameters on {found.train_tokens:.3g} tokens "
-        f"would narrow the interval of the largest configuration most: to "
+        f"would narrow the interval of {whose} most: to "
         f"{100 * found.narrows_to:.0f}% of its width"
     )

@@ -83,11 +83,7 @@ def allocate(
         raise click.ClickException(
             "no task of the board is in this snapshot; take one that has: ncpl-data snapshot"
         )
-    texts = {
-        "allocate.json": json.dumps(board.to_json(), indent=1) + "\n",
-        "allocate.md": markdown(board),
-    }
-    answer(board.to_json(), texts, "allocate.md", out, as_json=as_json)
+    answer("allocate", board.to_json(), markdown(board), out, as_json=as_json)
 
 
 def _law(snapshot: Snapshot, out: Path | None, *, as_json: bool, no_progress: bool) -> None:
@@ -100,5 +96,4 @@ def _law(snapshot: Snapshot, out: Path | None, *, as_json: bool, no_progress: bo
             "the snapshot has no optimizer with 100 training runs and larger held-out ones"
         )
     plain = {"snapshot_id": snapshot.id, "rows": rows}
-    texts = {"laws.json": json.dumps(plain, indent=1) + "\n", "laws.md": law_markdown(rows)}
-    answer(plain, texts, "laws.md", out, as_json=as_json)
+    answer("laws", plain, law_markdown(rows), out, as_json=as_json)

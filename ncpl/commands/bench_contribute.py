@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -40,11 +39,11 @@ def contribute(
     from ncpl.bench.contribute import markdown, run_contribute
     from ncpl.data.families import families_in
     from ncpl.data.find import find_snapshot
-    from ncpl.train.community import learned_from, training
+    from ncpl.train.community import learned_from
     from ncpl.train.population import fit_population
 
     found = find_snapshot(snapshot, catalog)
-    families = [training(family) for family in families_in(found)]
+    families = [family.training() for family in families_in(found)]
     make_folder(out)
     board = run_contribute(
         found.id,
@@ -58,8 +57,4 @@ def contribute(
         told = "; ".join(f"{name}: {why}" for name, why in board.absent.items())
         told = told or f"no family has a name with {' or '.join(names)}"
         raise click.UsageError(told)
-    texts = {
-        "contribute.json": json.dumps(board.to_json(), indent=1) + "\n",
-        "contribute.md": markdown(board),
-    }
-    answer(board.to_json(), texts, "contribute.md", out, as_json=as_json)
+    answer("contribute", board.to_json(), markdown(board), out, as_json=as_json)

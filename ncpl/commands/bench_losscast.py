@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 
@@ -44,10 +43,5 @@ def losscast(
 
     said, rows = bench.run_losscast(runs, predict, tell=tell)
     plain = bench.as_json(rows, {"split": split})
-    texts = {
-        "losscast.json": json.dumps(plain, indent=1) + "\n",
-        "losscast.md": bench.markdown(rows),
-        "predictions.json": bench.submission(said),
-        "predict.py": bench.PREDICTOR,
-    }
-    answer(plain, texts, "losscast.md", out, as_json=as_json)
+    more = {"predictions.json": bench.submission(said), "predict.py": bench.PREDICTOR}
+    answer("losscast", plain, bench.markdown(rows), out, as_json=as_json, more=more)

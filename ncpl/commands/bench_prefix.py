@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -44,8 +43,4 @@ def prefix(
     found = find_snapshot(snapshot, catalog)
     make_folder(out)
     board = run_prefix(found, bundle, model, tell=progress_of(no_progress=no_progress))
-    texts = {
-        "prefix.json": json.dumps(board.to_json(), indent=1) + "\n",
-        "prefix.md": text_of(board),
-    }
-    answer(board.to_json(), texts, "prefix.md", out, as_json=as_json)
+    answer("prefix", board.to_json(), text_of(board), out, as_json=as_json)

@@ -31,9 +31,5 @@ def scalebench(
     make_folder(out)
     rows = bench.run_scalebench(*bench.task_of(found))
     plain = bench.as_json(found.id, rows)
-    texts = {
-        "scalebench.json": json.dumps(plain, indent=1) + "\n",
-        "result.json": json.dumps(plain["submission"], indent=1) + "\n",
-        "scalebench.md": bench.markdown(rows),
-    }
-    answer(plain, texts, "scalebench.md", out, as_json=as_json)
+    more = {"result.json": json.dumps(plain["submission"], indent=1) + "\n"}
+    answer("scalebench", plain, bench.markdown(rows), out, as_json=as_json, more=more)

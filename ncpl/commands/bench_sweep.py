@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -42,6 +41,4 @@ def sweep(
             "one of all sources: ncpl-data snapshot --split community"
         )
     plain = sweeps_json(found.id, rows, absent)
-    texts = {"sweep.json": json.dumps(plain, indent=1) + "\n",
-             "sweep.md": sweeps_markdown(rows, absent)}  # fmt: skip
-    answer(plain, texts, "sweep.md", out, as_json=as_json)
+    answer("sweep", plain, sweeps_markdown(rows, absent), out, as_json=as_json)

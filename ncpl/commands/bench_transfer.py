@@ -94,9 +94,7 @@ def transfer(
             learn=fit_population, locate=lambda f, p: locate(f, p).mean, tell=tell,
         )  # fmt: skip
         plain = transfer_compare.to_json(found.id, rows)
-        page = compare_markdown(plain)
-        texts = {"compare.json": json.dumps(plain, indent=1) + "\n", "compare.md": page}
-        answer(plain, texts, "compare.md", out, as_json=as_json)
+        answer("compare", plain, compare_markdown(plain), out, as_json=as_json)
         return
     board = run_transfer(
         found.id,
@@ -111,5 +109,4 @@ def transfer(
         beside, absent = transfer_beside.run_beside(families, fit_population, board.measured)
         plain["beside"] = transfer_beside.to_json(beside, absent)
         page += "\n" + transfer_beside.markdown(beside, absent)
-    texts = {"transfer.json": json.dumps(plain, indent=1) + "\n", "transfer.md": page}
-    answer(plain, texts, "transfer.md", out, as_json=as_json)
+    answer("transfer", plain, page, out, as_json=as_json)

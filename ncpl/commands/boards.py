@@ -52,9 +52,19 @@ def progress_of(*, no_progress: bool) -> Callable[[str], None]:
 
 
 def answer(
-    plain: Any, texts: Mapping[str, str], page: str, folder: Path | None, *, as_json: bool
+    name: str,
+    plain: Any,
+    page: str,
+    folder: Path | None,
+    *,
+    as_json: bool,
+    more: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a board's files, by name, where a folder is given, and print its page or its object."""
+    """Print a board's page, or its object; where a folder is given, write both there.
+
+    As NAME.md and NAME.json, and `more` files beside them.
+    """
     if folder is not None:
-        write_files(folder, texts)
-    click.echo(json.dumps(plain) if as_json else texts[page], nl=as_json)
+        own = {f"{name}.json": json.dumps(plain, indent=1) + "\n", f"{name}.md": page}
+        write_files(folder, own | dict(more or {}))
+    click.echo(json.dumps(plain) if as_json else page, nl=as_json)

@@ -57,10 +57,11 @@ def make(
     """
     del no_progress  # one prediction
     from ncpl.commands.adapt import chosen
+    from ncpl.data.fields import derive
     from ncpl.errors import ConfigError
     from ncpl.evaluate.configurations import check_all
     from ncpl.forms.files import configs_of
-    from ncpl.model.bundle import read_card
+    from ncpl.model.bundle import DEFAULT, read_card
     from ncpl.plan.register import add_forecast
 
     configs, _ = configs_of(config)
@@ -69,10 +70,11 @@ def make(
     bundle = chosen(folder, None, source)
     (whole,) = check_all([configs[0] | ({"source": source} if source else {})], bundle)
     (said,) = bundle.predict([whole])
-    own = read_card(_folder_of(bundle, folder))
+    family = bundle.fit_for(derive(whole)).family
+    own = read_card(bundle.folder or DEFAULT)
     entry = {
         "name": name, "announced": announced, "says": says, "config": dict(whole),
-        "metric": "/".join(part for part in _family(bundle, said.source) if part),
+        "metric": "/".join(part for part in family[:2] if part),
         "prediction": {k: round(getattr(said, k), 6) for k in ("loss", "low", "high")},
         "warnings": list(said.warnings),
         "snapshot_id": own["snapshot_id"],
@@ -85,22 +87,6 @@ def make(
         else f"{path}: {name} {told['loss']:.4f} ({told['low']:.4f} to {told['high']:.4f}), "
         f"{line['made_on']}, digest {line['digest'][:16]}"
     )  # fmt: skip
-
-
-def _folder_of(bundle: object, folder: Path | None) -> Path:
-    """Return the folder whose card is that of a bundle."""
-    from ncpl.model.bundle import DEFAULT
-    from ncpl.model.community import Community
-
-    where = folder or DEFAULT
-    beside = where / "community"
-    return beside if isinstance(bundle, Community) and beside.is_dir() else where
-
-
-def _family(bundle: object, source: str) -> list[str]:
-    """Return source and metric of a family of a bundle."""
-    fits = getattr(bundle, "fits", [])
-    return next(([*fit.family[:2]] for fit in fits if fit.family[0] == source), [source])
 
 
 @forecast.command()

@@ -147,7 +147,7 @@ def _community(
     from ncpl.evaluate.gate_community import check_own, judge_community, judge_influence
     from ncpl.evaluate.influence import influences
     from ncpl.model.community import Community
-    from ncpl.train.community import learned_from, training
+    from ncpl.train.community import learned_from
     from ncpl.train.leave_out import leave_out
 
     bundle = load(new_folder)
@@ -169,7 +169,7 @@ def _community(
         asked = [name for name in known if name in {**data.added, **data.changed}]
     if new is None or not asked:
         return []
-    train = learned_from([training(family) for family in families])
+    train = learned_from([family.training() for family in families])
     moved = influences(train, asked, leave_out(new.population, train))
     if not names:
         judge_influence(verdict, moved)

@@ -40,13 +40,13 @@ def predict_with_mixtures(
     Raises ConfigError for a wrong configuration, and for a mixture where the bundle knows none, or
     none like it.
     """
-    from ncpl.bundles import is_community
+    from ncpl.bundles import ensemble_beside
     from ncpl.data.consistency import checked
     from ncpl.evaluate.configurations import check_all
-    from ncpl.model.bundle import DEFAULT, read_card
+    from ncpl.model.bundle import read_card
     from ncpl.model.experts import dense_at, load_experts
 
-    where = DEFAULT if folder is None or is_community(folder) else folder
+    where = ensemble_beside(folder)
     model = load_experts(where, read_card(where))
     if model is None:
         check_all(list(configs), bundle)  # refuses the first mixture

@@ -115,28 +115,30 @@ def forecasts_of(
     folder: Path | None = None,
 ) -> list[RunForecast]:
     """Return the forecast of each run of the logs. Raises ConfigError, naming what is wrong."""
-    from ncpl.commands.adapt import chosen
+    from ncpl.bundles import ensemble_beside, is_community
+    from ncpl.commands.adapt import adapted, chosen
     from ncpl.data.progress import read_progress
     from ncpl.errors import BundleError
     from ncpl.evaluate.configurations import check_all
     from ncpl.forms.files import configs_of
     from ncpl.forms.own_runs import read_own_runs
     from ncpl.forms.understand import parse_given
-    from ncpl.model.bundle import DEFAULT, read_card
-    from ncpl.model.community import FORMAT
+    from ncpl.model.bundle import read_card
     from ncpl.model.prefix import load_prefix
     from ncpl.plan.extrapolate import forecast
     from ncpl.plan.own_curves import own_curves
 
-    placed = folder is not None and read_card(folder).get("format") == FORMAT
-    where = DEFAULT if folder is None or placed else folder
+    where = ensemble_beside(folder)
     model = load_prefix(where, read_card(where))
     if model is None:
         raise BundleError(f"{where} holds nothing of starts of runs; name another --bundle")
     bundle: Any = None
-    if source is not None or runs_file is not None or placed:
-        bundle = chosen(folder, runs_file, source)
-    own = own_curves(read_own_runs(runs_file)[0]) if runs_file is not None else None
+    own = None
+    if runs_file is not None:
+        runs, told = read_own_runs(runs_file)
+        bundle, own = adapted(runs, told, folder), own_curves(runs)
+    elif source is not None or (folder is not None and is_community(folder)):
+        bundle = chosen(folder, None, source)
     stated = [dict(parse_given(pairs))] * len(logs)
     if files:
         read = [configs_of(file, None, (), parse_given(pairs))[0] for file in files]

@@ -15,6 +15,7 @@ from ncpl.version import __version__
 from ncpl_data.terminal.console import NumberRange, Program
 
 if TYPE_CHECKING:
+    from ncpl.data.mixtures import DenseRun, Mixtures
     from ncpl.data.snapshot import Snapshot
     from ncpl.model.bundle import Bundle
 
@@ -178,16 +179,21 @@ def learn_mixtures(bundle: Bundle, found: Snapshot, folder: Path) -> None:
     from ncpl.data.mixtures import mixtures_in
     from ncpl.errors import SnapshotError
 
-    if not mixtures_in(found)[0]:
+    every, dense = mixtures_in(found)
+    if not every:
         return
     try:
-        with_experts(bundle, found, folder)
+        with_experts(bundle, found, every, dense, folder)
     except SnapshotError as error:
         log.info("no mixtures of experts: %s", error)
 
 
 def with_experts(
-    bundle: Bundle, found: Snapshot, folder: Path
+    bundle: Bundle,
+    found: Snapshot,
+    every: dict[str, Mixtures],
+    dense: dict[str, list[DenseRun]],
+    folder: Path,
 ) -> tuple[list[str], list[dict[str, Any]]]:
     """Add to a bundle what mixtures of experts of a snapshot say; return sources and scores.
 
@@ -197,7 +203,7 @@ def with_experts(
     from ncpl.evaluate.experts import expert_scores
     from ncpl.train.experts import add_experts_to, learn_experts
 
-    model, every = learn_experts(bundle, [fit.family[0] for fit in bundle.fits], found)
+    model = learn_experts(bundle, [fit.family[0] for fit in bundle.fits], every, dense)
     scores = expert_scores(model, bundle, community_beside(folder).population, every)
     add_experts_to(model, found, scores, folder)
     return list(model.families), scores
@@ -207,10 +213,12 @@ def add_experts(folder: Path, snapshot: str, catalog: Path | None, *, as_json: b
     """Add to a bundle what mixtures of experts of a snapshot say, and print how it scores."""
     from ncpl.bundles import load_ensemble
     from ncpl.data.find import find_snapshot
+    from ncpl.data.mixtures import mixtures_in
     from ncpl.evaluate.experts import score_lines
 
     bundle = load_ensemble(folder, what="dense answers")
-    sources, scores = with_experts(bundle, find_snapshot(snapshot, catalog), folder)
+    found = find_snapshot(snapshot, catalog)
+    sources, scores = with_experts(bundle, found, *mixtures_in(found), folder)
     told = {"bundle": str(folder), "sources": sources, "scores": scores}
     click.echo(json.dumps(told) if as_json else "\n".join(score_lines(scores)))
 

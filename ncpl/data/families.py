@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ncpl.data.drawn import drawn
 from ncpl.data.fields import Config, derive
 from ncpl.data.sizes import size_of, worth_of
 from ncpl.data.snapshot import Family, Runs, Snapshot
@@ -40,6 +41,7 @@ MORE = (
 """Columns read beside the fields of a configuration."""
 WRONG = frozenset({"diverged", "truncated", "failed", "unstable"})
 """Status of a run whose loss is not that of its configuration."""
+HELD_OUT = ("id", "ood")
 FARTHEST = 2.2
 """Losses beyond this many times the family's lowest are no evidence: the run hardly learned."""
 
@@ -79,6 +81,14 @@ class FamilyRuns:
     def where(self, split: str | None) -> FamilyRuns:
         """Return the runs of one part of the split."""
         return self.take([i for i, part in enumerate(self.split) if part == split])
+
+    def training(self) -> FamilyRuns:
+        """Return the runs that are in no held-out part."""
+        return self.take([i for i, part in enumerate(self.split) if part not in HELD_OUT])
+
+    def some(self, most: int, *, seed: int = 0) -> FamilyRuns:
+        """Return at most so many runs, seeded, in order."""
+        return self if len(self) <= most else self.take(drawn(len(self), most, seed=seed).tolist())
 
 
 def name_of(family: Family) -> str:

@@ -71,7 +71,7 @@ def read_runs(runs: Sequence[Mapping[str, Any]]) -> OwnRuns:
     """
     rows, losses, names, notes = [], [], [], []
     points: list[tuple[dict[str, Any], float]] = []
-    finished: list[tuple[dict[str, Any], float]] = []
+    of_finished: list[bool] = []
     known: dict[str, int] = {}
     twins: list[str] = []
     for i, run in enumerate(runs, start=1):
@@ -101,15 +101,13 @@ def read_runs(runs: Sequence[Mapping[str, Any]]) -> OwnRuns:
             names.append(str(run.get("run_id") or i))
         along = points_along(run.get("curve"), row, where, notes)
         points += along
-        if run.get("final_loss") is not None:
-            finished += along
+        of_finished += [run.get("final_loss") is not None] * len(along)
     notes += twins[:FEW_TWINS]
     if len(twins) > FEW_TWINS:
         notes.append(f"so are {len(twins) - FEW_TWINS:,} more")
     notes += mixed(rows)
-    if finished and not tell_data(rows):
-        told = [id(point) for point, _ in finished]
-        points = [(point, value) for point, value in points if id(point) not in told]
+    if any(of_finished) and not tell_data(rows):
+        points = [point for point, ended in zip(points, of_finished, strict=True) if not ended]
         notes.append(
             f"curves of finished runs are not used: they count beside {LEAST_FINISHED} finished "
             f"runs or more, the longest of {LEAST_RATIO} times the tokens of the shortest"

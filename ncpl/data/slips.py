@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from ncpl.data.fields import KNOWN
@@ -34,6 +34,7 @@ def meaning(name: str, value: Any = None) -> str:
     return f"{told} ({question})" if near and near in question else question
 
 
+@lru_cache(maxsize=4096)
 def nearest_field(name: str) -> str | None:
     """Return the field that a name of another program or a slip of the pen means."""
     if name == "batch_tokens":

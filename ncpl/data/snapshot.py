@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from ncpl.data.fields import FIELDS, derive
 from ncpl.data.schedules import Schedules
+from ncpl.data.sizes import is_mixture
 from ncpl.data.unread import SILENT
 from ncpl.errors import SnapshotError
 
@@ -83,17 +84,12 @@ class Runs:
 
         Sources state more than a model reads: total parameters, a mixture of experts.
         """
-        rows = [derive(config) for config in self.configs]
-        return self.take(
-            np.array(
-                [
-                    bool(row.get("params_non_embedding") and row.get("data_tokens"))
-                    and (row.get("n_experts") or 1) <= 1
-                    for row in rows
-                ],
-                dtype=bool,
-            )
-        )
+        rows = map(derive, self.configs)
+        is_read = [
+            bool(row.get("params_non_embedding") and row.get("data_tokens")) and not is_mixture(row)
+            for row in rows
+        ]
+        return self.take(np.array(is_read, dtype=bool))
 
     def finished(self) -> Runs:
         """Return the runs whose loss is that of the whole run, not of where their log stops.

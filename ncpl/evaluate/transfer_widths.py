@@ -99,6 +99,16 @@ def widths_of(measured: Sequence[Transferred]) -> dict[int, float]:
     }
 
 
+def widths_without(measured: Sequence[Transferred], sources: frozenset[str]) -> dict[int, float]:
+    """Return the factors that families tell which share no source with these."""
+    return widths_of([m for m in measured if not m.sources & sources])
+
+
+def widths_by_sources(measured: Sequence[Transferred]) -> dict[frozenset[str], dict[int, float]]:
+    """Return the factors for the sources of each family, as the others tell."""
+    return {own: widths_without(measured, own) for own in {m.sources for m in measured}}
+
+
 def measured_tasks(
     families: Sequence[FamilyRuns],
     tasks: Iterable[TransferTask],

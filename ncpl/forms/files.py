@@ -38,13 +38,14 @@ def configs_of(
     configs, told = [], []
     is_csv = (kind or file.suffix.lstrip(".").lower()) == "csv"
     values = documents_in(read_configs(file, kind))
-    beside_ours = [name for name in dict.fromkeys(n for v in values for n in v) if is_beside(name)]
-    if is_csv and beside_ours:  # a table of somebody's has columns of its own
-        log.warning("%s: not read: %s", file, ", ".join(beside_ours))
+    if is_csv:  # a table of somebody's has columns of its own
+        columns = dict.fromkeys(name for row in values for name in row)
+        beside_ours = [name for name in columns if is_beside(name)]
+        if beside_ours:
+            log.warning("%s: not read: %s", file, ", ".join(beside_ours))
+        values = [{k: v for k, v in row.items() if k not in beside_ours} for row in values]
     for number, config in enumerate(values, start=1):
         plain = flat_config(config) if is_document(config) else config
-        if is_csv:
-            plain = {name: value for name, value in plain.items() if name not in beside_ours}
         own, understood = config_of(plain, str(file), number, given)
         configs.append(own)
         told += [understood] if understood is not None else []

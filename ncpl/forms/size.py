@@ -92,7 +92,7 @@ def _widths(found: Understood) -> None:
 def _count_shape(found: Understood) -> None:
     """Count the parameters from the shape, or say why it does not tell them."""
     config = found.config
-    if (config.get("n_experts") or 0) <= 1:  # a dense model states none or one in some programs
+    if not is_mixture(config):  # a dense model states none or one in some programs
         for name in ("n_experts", "experts_per_token", "d_ff_expert"):
             config.pop(name, None)
             found.origins.pop(name, None)

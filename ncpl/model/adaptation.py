@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from ncpl.data.fields import Config
 from ncpl.data.sizes import FLOP_PER_PARAMETER_TOKEN, size_of, worth_of
@@ -34,6 +35,20 @@ class Answers:
     loss: Array
     low: Array
     high: Array
+
+    def widened(self, factor: float) -> Answers:
+        """Return the same with half widths times a factor."""
+        low = self.loss - factor * (self.loss - self.low)
+        return Answers(self.loss, low, self.loss + factor * (self.high - self.loss))
+
+    def covers(self, loss: Array) -> npt.NDArray[np.bool_]:
+        """Return which measured losses (B,) lie inside the intervals."""
+        return np.asarray((self.low <= loss) & (loss <= self.high))
+
+    @property
+    def width(self) -> float:
+        """Return the mean width of the intervals, nats."""
+        return float((self.high - self.low).mean())
 
 
 @dataclass(frozen=True)
@@ -104,7 +119,7 @@ class Adapted:
         found = self.losses(rows)
         low, middle, high = np.quantile(found - found[:, :1], [LOW, MIDDLE, HIGH], axis=0)
         factor = self.population.width_factor(self.n_runs)
-        return Answers(middle, middle - factor * (middle - low), middle + factor * (high - middle))
+        return Answers(middle, low, high).widened(factor)
 
     @cached_property
     def _errors(self) -> Array:

@@ -318,7 +318,9 @@ def load_community(path: Path | str | None = None) -> Community:
         raise BundleError(f"{folder}: the files do not fit the card ({error})") from error
     check_seal(folder)
     about = {name: value for name, value in card.items() if name not in USED}
-    return Community(population, fits, card["snapshot_id"], about)
+    found = Community(population, fits, card["snapshot_id"], about)
+    found.folder = folder
+    return found
 
 
 def _entry(fit: Placed) -> dict[str, Any]:

@@ -176,38 +176,29 @@ class ExpertsModel:
         active = np.array([row["params_active_non_embedding"] for row in rows])
         steps = np.column_stack([np.zeros(len(rows)), -spread, spread, -growth])
         log_size = np.log(active)[:, None] + growth[:, None] + steps
-        found: dict[int, CommunityPrediction] = {}
-        asked = [i for i, row in enumerate(rows) if self._law_of(row) is None]
+        laws = [self._law_of(row) for row in rows]
+        asked = [i for i, law in enumerate(laws) if law is None]
         dense = bundle.predict(
             [dense_at(configs[i], float(np.exp(s))) for i in asked for s in log_size[i]]
         )
         told = {i: dense[4 * place : 4 * place + 4] for place, i in enumerate(asked)}
-        for i, row in enumerate(rows):
-            if i in told:
+        found = []
+        for i, (row, law) in enumerate(zip(rows, laws, strict=True)):
+            if law is None:
                 losses = np.array([p.loss for p in told[i]])
                 half, name = (told[i][0].high - told[i][0].low) / 2, str(told[i][0].source)
                 notes = list(told[i][0].warnings)
             else:
                 name, half, notes = str(row["source"]), 0.0, []
-                losses = self._own_losses(row, name, log_size[i], numbers[i])
-            found[i] = self._answer(row, name, losses, half, float(np.exp(log_size[i, 0])), notes)
-        return [found[i] for i in range(len(rows))]
+                check_tokens(row, law, f"configuration {numbers[i]}", name)
+                losses = law.losses(log_size[i])
+            size = float(np.exp(log_size[i, 0]))
+            found.append(self._answer(row, name, losses, half, size, notes))
+        return found
 
     def _law_of(self, row: Config) -> DenseLaw | None:
         own = self.families.get(str(row.get("source")))
         return None if own is None else own.law
-
-    def _own_losses(self, row: Config, name: str, log_size: Array, number: int) -> Array:
-        law = self.families[name].law
-        if law is None:
-            raise AssertionError(f"{name} has no law of its own")
-        tokens = row.get("data_tokens") or law.tokens
-        if not 1 / SLACK <= tokens / law.tokens <= SLACK:
-            raise ConfigError(
-                f"configuration {number}: data_tokens is {tokens:.4g}; mixtures of {name} are "
-                f"known on {law.tokens:.4g} tokens only"
-            )
-        return law.losses(log_size)
 
     def check(self, row: Config, where: str) -> None:
         """Raise ConfigError where a mixture is not told whole, or unlike those that are known."""
@@ -299,6 +290,16 @@ def load_experts(folder: Path, card: Mapping[str, Any]) -> ExpertsModel | None:
 
 ARRAYS = ("centre", "scale", "points", "solved", "inverse", "stretch", "noise", "half", "beyond")
 BOUNDED = ("all parameters over the active ones", "params_active_non_embedding", "n_experts")
+
+
+def check_tokens(row: Config, law: DenseLaw, where: str, name: str) -> None:
+    """Raise ConfigError where a mixture saw other tokens than those its source's law is of."""
+    tokens = row.get("data_tokens") or law.tokens
+    if not 1 / SLACK <= tokens / law.tokens <= SLACK:
+        raise ConfigError(
+            f"{where}: data_tokens is {tokens:.4g}; mixtures of {name} are known on "
+            f"{law.tokens:.4g} tokens only"
+        )
 
 
 def _own_of(tensors: Mapping[str, Array]) -> OwnMixtures:

@@ -170,32 +170,30 @@ def next_predicted(progress: ArmsProgress, forecaster: Forecaster, open_A: Place
     A chance is that to end below the best finished run; before there is one, below what another arm
     is almost sure to reach. None where only runs without a chance are left.
     """
-    begun = open_A[progress.share[open_A] > 0]
+    is_begun = progress.share[open_A] > 0
+    begun, left = open_A[is_begun], open_A[~is_begun]
     if len(begun):
-        chance = _chances(progress, forecaster, open_A)[progress.share[open_A] > 0]
-        going = begun[chance >= NO_CHANCE]
+        going = begun[_chances(progress, forecaster, open_A, begun) >= NO_CHANCE]
         if len(going):
             return int(going[np.argmin(progress.arms.loss[going])])
-    left = open_A[progress.share[open_A] == 0]
     return int(left[np.argmin(progress.arms.loss[left])]) if len(left) else None
 
 
-def _chances(progress: ArmsProgress, forecaster: Forecaster, open_A: Places) -> Array:
-    """Return the chance of each open arm that has begun; of the others 1, where nobody asks."""
-    if not progress.finished.any():
-        now = standing(progress, forecaster, open_A)
-        sure = now.mean + Z90 * now.sd
-        others = np.full(len(open_A), np.inf)
-        if len(open_A) > 1:
-            first, second = np.partition(sure, 1)[:2]
-            others = np.where(sure == first, second, first)
-        return chance_below(others, now.mean, Z90 * now.sd)
-    begun = progress.share[open_A] > 0
-    now = standing(progress, forecaster, open_A[begun])
-    best = np.full(len(now.mean), float(np.nanmin(progress.final)))
-    found = np.ones(len(open_A))
-    found[begun] = chance_below(best, now.mean, Z90 * now.sd)
-    return found
+def _chances(
+    progress: ArmsProgress, forecaster: Forecaster, open_A: Places, begun: Places
+) -> Array:
+    """Return the chance of each open arm that has begun."""
+    if progress.finished.any():
+        now = standing(progress, forecaster, begun)
+        best = np.full(len(begun), float(np.nanmin(progress.final)))
+        return chance_below(best, now.mean, Z90 * now.sd)
+    now = standing(progress, forecaster, open_A)
+    sure = now.mean + Z90 * now.sd
+    others = np.full(len(open_A), np.inf)
+    if len(open_A) > 1:
+        first, second = np.partition(sure, 1)[:2]
+        others = np.where(sure == first, second, first)
+    return chance_below(others, now.mean, Z90 * now.sd)[np.isin(open_A, begun)]
 
 
 def chance_below(best: Array, mean: Array, half: Array) -> Array:

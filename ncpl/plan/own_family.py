@@ -132,9 +132,9 @@ PlanFit = Fit | OwnFit
 
 
 def _fit_of(placed: Placed, known: Sequence[Mapping[str, Any]]) -> OwnFit:
-    rows = [derive(run["config"] if "config" in run else _bare(run)) for run in known]
     names = [str(run.get("run_id") or i) for i, run in enumerate(known, start=1)]
-    configs = [dict(run["config"]) if "config" in run else _bare(run) for run in known]
+    configs = [dict(run["config"]) for run in known]
+    rows = [derive(config) for config in configs]
     runs = KnownRuns(names, [float(run["loss"]) for run in known], configs)
     notes: list[str] = list(placed.about.get("notes", ()))
     ranges = {"params_non_embedding": placed.sizes, "data_tokens": placed.data}
@@ -157,21 +157,16 @@ def _fit_of(placed: Placed, known: Sequence[Mapping[str, Any]]) -> OwnFit:
             "all own runs have one learning rate: what another gives is what families share"
         )
     constants, varied = _recipe(rows)
-    notes += [f"{name} varies among own runs; kept at {constants[name]}" for name in varied]
     optimizers = tuple(sorted({str(r["optimizer"]) for r in rows if r.get("optimizer")}))
-    if len(optimizers) > 1:
+    if len(optimizers) > 1:  # then it is chosen, not kept
         constants.pop("optimizer")
-        notes = [note for note in notes if not note.startswith("optimizer ")]
+        varied.remove("optimizer")
         fields.append("optimizer")
+    notes += [f"{name} varies among own runs; kept at {constants[name]}" for name in varied]
     seen = OwnSeen(
         tuple(fields), ranges, constants, {"optimizer": optimizers} if optimizers else {}
     )
     return OwnFit(placed, seen, runs, tuple(notes))
-
-
-def _bare(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration of a run kept without its recipe, as older bundles do."""
-    return {name: run[name] for name in ("params_non_embedding", "train_tokens")}
 
 
 def _within(name: str, low: float, high: float, factor: float) -> tuple[float, float]:

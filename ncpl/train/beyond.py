@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ncpl.data.drawn import drawn
 from ncpl.model.arrays import Array
 from ncpl.model.encoder import Encoder
 from ncpl.model.inputs import SIZE, Inputs
-from ncpl.train.drawn import drawn
 from ncpl.train.gaussian_process import EXACT_RUNS, fit_process
 from ncpl.train.response_surface import MIN_KEPT, fit_surface
 

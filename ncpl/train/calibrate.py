@@ -36,6 +36,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ncpl.data.drawn import is_drawn
 from ncpl.data.fields import derive
 from ncpl.data.snapshot import Runs, sizes
 from ncpl.model.config import FitConfig
@@ -49,7 +50,6 @@ from ncpl.model.intervals import (
     widened,
 )
 from ncpl.train.blocks import Blocks
-from ncpl.train.drawn import is_drawn
 from ncpl.train.fit import fit_family, settled
 from ncpl.train.form_widths import LEVEL, form_widths
 

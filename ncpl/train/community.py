@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ncpl.data.families import FamilyRuns, families_in, name_of, unread_families
+from ncpl.data.families import HELD_OUT, FamilyRuns, families_in, name_of, unread_families
 from ncpl.data.sizes import size_of, worth_of
 from ncpl.data.snapshot import Runs, Snapshot
 from ncpl.errors import SnapshotError
@@ -30,7 +30,6 @@ from ncpl.train.population import fit_population
 from ncpl.version import __version__
 
 log = logging.getLogger(__name__)
-HELD_OUT = ("id", "ood")
 LEAST_SOURCES = 3
 """Sources with a family to learn from without which there is no population."""
 LEAST_GROUP = 3
@@ -49,7 +48,7 @@ def fit_community(snapshot: Snapshot, runs: Runs | None = None, *, seed: int = 0
     begun = time.monotonic()
     runs = snapshot.runs() if runs is None else runs
     families = families_in(snapshot, runs)
-    train = [training(family) for family in families]
+    train = [family.training() for family in families]
     learned = learned_from(train)
     if len({family.sources for family in learned}) < LEAST_SOURCES:
         raise SnapshotError(
@@ -109,11 +108,6 @@ def learned_from(train: Sequence[FamilyRuns]) -> list[FamilyRuns]:
     return [family for family in train if qualifies(family)]
 
 
-def training(family: FamilyRuns) -> FamilyRuns:
-    """Return the runs of a family that are in no held-out part."""
-    return family.take([i for i, part in enumerate(family.split) if part not in HELD_OUT])
-
-
 def worst_group(
     part: FamilyRuns, error: Array, covered: npt.NDArray[np.bool_]
 ) -> dict[str, Any] | None:
@@ -135,11 +129,7 @@ def worst_group(
 
 def placed(population: Population, family: FamilyRuns, train: FamilyRuns, *, seed: int) -> Placed:
     """Return a family placed by its training runs, with its errors on every part."""
-    chosen: Sequence[int] = range(len(train))
-    if len(train) > MOST_PLACED:
-        order = np.random.default_rng(seed).permutation(len(train))
-        chosen = np.sort(order[:MOST_PLACED]).tolist()
-    known = train.take(chosen)
+    known = train.some(MOST_PLACED, seed=seed)
     found = place(population, family.family, known.rows, known.loss, seed=seed)
     parts = {"train": train} | {part: family.where(part) for part in HELD_OUT}
     scores: dict[str, Any] = {}
@@ -147,7 +137,7 @@ def placed(population: Population, family: FamilyRuns, train: FamilyRuns, *, see
         if not len(part):
             continue
         answers = found.adapted.predict(part.rows)
-        covered = (answers.low <= part.loss) & (part.loss <= answers.high)
+        covered = answers.covers(part.loss)
         error = np.abs(answers.loss - part.loss)
         scores[name] = {
             "runs": len(part),

@@ -10,9 +10,8 @@ Legend: B runs, K terms, V columns.
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ncpl.data.mixtures import Mixtures, mixtures_in, nominal
+from ncpl.data.mixtures import DenseRun, Mixtures, nominal
 from ncpl.data.snapshot import Snapshot
 from ncpl.errors import SnapshotError
-from ncpl.evaluate.card import render
 from ncpl.evaluate.experts import stated_in
-from ncpl.model.bundle import CARD, read_card
 from ncpl.model.experts import (
     BOUNDED,
     ENTRY,
@@ -41,7 +38,7 @@ from ncpl.model.experts import (
     scaled,
     terms,
 )
-from ncpl.model.seal import seal
+from ncpl.train.added_entry import put_on_card
 from ncpl.train.calibrate import weighted_quantile
 
 log = logging.getLogger(__name__)
@@ -90,14 +87,16 @@ def losses_of(law: DenseLaw, weights: Array, own: Mixtures) -> Array:
 
 
 def learn_experts(
-    bundle: DenseAnswers, sources: Sequence[str], snapshot: Snapshot
-) -> tuple[ExpertsModel, dict[str, Mixtures]]:
-    """Return what a snapshot's mixtures say, and the mixtures themselves.
+    bundle: DenseAnswers,
+    sources: Sequence[str],
+    every: Mapping[str, Mixtures],
+    dense: Mapping[str, Sequence[DenseRun]],
+) -> ExpertsModel:
+    """Return what the mixtures of a snapshot say (see `mixtures_in`).
 
     `sources` are those whose dense runs the bundle answers for. Raises SnapshotError where no
     source varies experts at one recipe, with dense runs beside.
     """
-    every, dense = mixtures_in(snapshot)
     laws = {
         source: dense_law(runs)
         for source, runs in dense.items()
@@ -134,7 +133,7 @@ def learn_experts(
             continue
         base = laws.get(source) if source not in sources else None
         model.families[source] = own_process(model, bundle, base, part)
-    return model, every
+    return model
 
 
 def growth_beyond(law: DenseLaw, own: Mixtures, half: float) -> float:
@@ -214,7 +213,7 @@ def own_process(
         for group in np.unique(groups):
             out = groups == group
             part = solved(x_BV[~out], missed_B[~out], centre, scale, stretch, noise, base)
-            shift, half_B[out] = part.shift([r for r, o in zip(own.rows, out, strict=True) if o])
+            shift, half_B[out] = part.shift(own.take(out).rows)
             off_B[out] = np.abs(shift - missed_B[out])
         half = weighted_quantile(off_B / half_B, np.ones(len(off_B)), LEVEL)
         error = float(off_B.mean())
@@ -241,7 +240,7 @@ def beyond_own(found: OwnMixtures, own: Mixtures, missed_B: Array) -> float:
         found.points[~out], missed_B[~out], found.centre, found.scale, found.stretch, found.noise,
         found.law,
     )  # fmt: skip
-    shift, half_B = part.shift([row for row, o in zip(own.rows, out, strict=True) if o])
+    shift, half_B = part.shift(own.take(out).rows)
     wide = weighted_quantile(np.abs(shift - missed_B[out]) / half_B, np.ones(out.sum()), LEVEL)
     above = float(np.log(values.max() / values[~out].max()))
     return max(0.0, (wide / found.half - 1) / above)
@@ -262,16 +261,9 @@ def add_experts_to(
     model: ExpertsModel, snapshot: Snapshot, scores: Sequence[Any], folder: Path
 ) -> None:
     """Write what mixtures say into a bundle's folder: the file, its card entry, the seal."""
-    card = read_card(folder)
-    digest = model.save(folder)
-    card[ENTRY] = {
-        "sha256": digest, "sources": list(model.families), "snapshot_id": snapshot.id,
+    entry = {
+        "sha256": model.save(folder), "sources": list(model.families), "snapshot_id": snapshot.id,
         "bounds": {name: list(ends) for name, ends in model.bounds.items()},
         "scores": list(scores),
     }  # fmt: skip
-    text = json.dumps(card, indent=1, allow_nan=False)
-    (folder / CARD).write_text(text + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(render(card), encoding="utf-8")
-    if (folder / "community").is_dir():
-        seal(folder / "community")
-    seal(folder)
+    put_on_card(folder, ENTRY, entry)

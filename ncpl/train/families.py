@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ncpl.data.sizes import is_mixture
 from ncpl.data.snapshot import Family, Runs
 
 UNITS = ("nats_per_token", "")
@@ -58,7 +59,7 @@ def trainable(runs: Runs, family: Family, min_runs: int) -> tuple[Runs, str | No
     readable = every.readable()
     train = readable.finished()
     odd = []
-    experts = sum((config.get("n_experts") or 1) > 1 for config in every.configs)
+    experts = sum(is_mixture(config) for config in every.configs)
     for count, what in (
         (experts, "of mixtures of experts"),
         (len(every) - len(readable) - experts, "that do not state size and tokens"),

@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ncpl.data.drawn import is_drawn
 from ncpl.data.fields import Config, derive
 from ncpl.data.snapshot import Runs
 from ncpl.model.completion import SHAPE, Completed, form_of
 from ncpl.model.ensemble import Fit
 from ncpl.model.intervals import half_width, joined
-from ncpl.train.drawn import is_drawn
 
 Array = npt.NDArray[np.float64]
 LEVEL = 0.9

@@ -9,7 +9,6 @@ Legend: B runs, P points, U places of the rest, C cuts.
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -22,13 +21,12 @@ from ncpl.data.columns import column
 from ncpl.data.schedules import FIRST, Array
 from ncpl.data.snapshot import Runs, Snapshot
 from ncpl.errors import SnapshotError
-from ncpl.evaluate.card import render
-from ncpl.model.bundle import CARD, Bundle, read_card
+from ncpl.model.bundle import Bundle
 from ncpl.model.curve_process import CurveProcess, fit_curve_process
 from ncpl.model.prefix import CUTS, ENTRY, FamilyPrefix, PrefixModel
 from ncpl.model.prefix_features import features, is_spiky
-from ncpl.model.seal import seal
 from ncpl.model.window_process import PLACES, fit_window_process
+from ncpl.train.added_entry import put_on_card
 from ncpl.train.calibrate import weighted_quantile
 from ncpl.train.families import trainable
 from ncpl.train.measured_curves import GRID, MeasuredCurves, every_nth, measured_of, with_end
@@ -202,12 +200,5 @@ def curve_shifts(process: CurveProcess, own: MeasuredCurves, cut: float) -> Arra
 
 def add_to_bundle(model: PrefixModel, folder: Path) -> None:
     """Write what starts of runs say into a bundle's folder: the file, its card entry, the seal."""
-    card = read_card(folder)
-    digest = model.save(folder)
-    card[ENTRY] = {"sha256": digest, "sources": list(model.families), **model.about}
-    text = json.dumps(card, indent=1, allow_nan=False)
-    (folder / CARD).write_text(text + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(render(card), encoding="utf-8")
-    if (folder / "community").is_dir():
-        seal(folder / "community")
-    seal(folder)
+    entry = {"sha256": model.save(folder), "sources": list(model.families), **model.about}
+    put_on_card(folder, ENTRY, entry)
